@@ -1,0 +1,165 @@
+"""Speaks tagged text with Orpheus TTS.
+
+    python inference.py                                     five examples into generated_audio/
+    python inference.py "I missed you <laugh> so much!"     your own text
+    python inference.py --text-file story.txt --out story.wav
+    echo "Hello there." | python inference.py - --stream wav | aplay
+
+In Python: `from inference import OrpheusInference`.
+"""
+
+import os
+import sys
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Annotated, Literal
+
+from orpheus.errors import InputError, OrpheusError, OrpheusWarning
+from orpheus.options import OUTPUT_DIR, LongTextOptions, SamplingOptions, StreamOptions
+from orpheus.text import KNOWN_TAGS
+
+__all__ = ["OrpheusInference"]  # noqa: F822  see __getattr__
+
+EXAMPLES = (
+    "Hey there my name is Elise, <giggles> and I'm a speech generation model that can sound like a person.",
+    "I missed you <laugh> so much!",
+    "That's so beautiful <sigh> it brings back memories.",
+    "<gasp> You scared me! I thought that nobody was home.",
+    "It is late already, <yawn> let's talk about it tomorrow.",
+)
+
+
+def __getattr__(name):
+    """`OrpheusInference` brings PyTorch along, so it is imported when it is asked for and not for `--help`."""
+    if name == "OrpheusInference":
+        from orpheus.synthesis import OrpheusInference
+
+        return OrpheusInference
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def _arguments():
+    import tyro
+
+    @dataclass(frozen=True)
+    class Arguments:
+        text: Annotated[tuple[str, ...], tyro.conf.Positional] = ()
+        """What to say; several texts make several files, "-" reads standard input, none speaks five examples."""
+        text_file: Path | None = None
+        """Reads the text from a file; an empty line is a paragraph break."""
+        voice: str | None = None
+        """Speaker; see --list-voices. By default the model's first, or the one an adapter was trained on."""
+        out: Path = Path(OUTPUT_DIR)
+        """A folder for output_0.wav, output_1.wav ..., or a name ending in .wav for one text."""
+        model: str = "auto"
+        """auto (Orpheus-3B on CUDA, else the demo voice), demo, a folder or a hub id."""
+        lora: str = "auto"
+        """auto (lora_model/ where it is), none, a folder or a hub id."""
+        codec: str | None = None
+        """Folder or hub id of another SNAC than the model's own."""
+        device: Literal["auto", "cuda", "mps", "cpu"] = "auto"
+        """Where to compute."""
+        stream: Literal["off", "wav", "pcm"] = "off"
+        """Writes sound to standard output as it is made: WAV, or raw 16-bit mono PCM at 24 kHz."""
+        list_voices: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+        """Shows the model's voices and the tags, and ends."""
+        sampling: Annotated[SamplingOptions, tyro.conf.OmitArgPrefixes] = field(default_factory=SamplingOptions)
+        long_text: Annotated[LongTextOptions, tyro.conf.OmitArgPrefixes] = field(default_factory=LongTextOptions)
+        streaming: Annotated[StreamOptions, tyro.conf.OmitArgPrefixes] = field(default_factory=StreamOptions)
+
+    return tyro.cli(Arguments, description=__doc__)
+
+
+def _texts(arguments):
+    """The texts to speak, and whether they are the examples."""
+    if arguments.text and arguments.text_file:
+        raise InputError("give a text or --text-file, not both")
+    if arguments.text_file:
+        try:
+            return [arguments.text_file.read_text(encoding="utf-8")]
+        except (OSError, UnicodeDecodeError) as error:
+            raise InputError(f"--text-file {arguments.text_file} cannot be read as UTF-8 text: {error}") from error
+    return [sys.stdin.read() if text == "-" else text for text in arguments.text or EXAMPLES]
+
+
+def _paths(out, count):
+    """Output files, checked to be writable before anything is loaded."""
+    if out.suffix.lower() == ".wav":
+        if count > 1:
+            raise InputError(f"--out {out} names one file for {count} texts; give a folder")
+        paths = [out]
+    else:
+        paths = [out / f"output_{index}.wav" for index in range(count)]
+    folder = paths[0].parent
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"--out {out}: the folder {folder} cannot be made ({error.strerror})") from error
+    if not os.access(folder, os.W_OK):
+        raise InputError(f"--out {out}: the folder {folder} is not writable; choose another")
+    return paths
+
+
+def _options(arguments):
+    return asdict(arguments.sampling) | asdict(arguments.long_text)
+
+
+def _list_voices(arguments):
+    from orpheus.synthesis import OrpheusInference
+
+    speaker = OrpheusInference(arguments.model, arguments.lora, arguments.codec, arguments.device)
+    for voice in speaker.voices:
+        print(voice, "(default)" if voice == speaker.default_voice else "")
+    print("tags:", " ".join(f"<{tag}>" for tag in KNOWN_TAGS))
+
+
+def _stream(arguments, texts):
+    if len(texts) > 1:
+        raise InputError(f"--stream speaks one text, {len(texts)} were given")
+    from orpheus.audio import AudioStream
+    from orpheus.synthesis import OrpheusInference
+
+    speaker = OrpheusInference(arguments.model, arguments.lora, arguments.codec, arguments.device)
+    chunks = speaker.stream(texts[0], arguments.voice, **_options(arguments), **asdict(arguments.streaming))
+    output = AudioStream(sys.stdout.buffer, wav=arguments.stream == "wav")
+    for chunk in chunks:
+        output.write(chunk)
+    output.close()
+
+
+def _speak(arguments, texts):
+    paths = _paths(arguments.out, len(texts))
+    from orpheus.synthesis import OrpheusInference
+
+    speaker = OrpheusInference(arguments.model, arguments.lora, arguments.codec, arguments.device)
+    speeches = speaker.synthesize_all(texts, arguments.voice, progress=sys.stderr.isatty(), **_options(arguments))
+    for speech, path in zip(speeches, paths, strict=True):
+        speech.save(path)
+        print(
+            f"{path}: {speech.seconds:.2f} s of speech in {speech.seconds_taken:.2f} s, "
+            f"real-time factor {speech.real_time_factor:.2f}, {speech.finish_reason}"
+        )
+
+
+def main():
+    arguments = _arguments()
+    import warnings
+
+    warnings.filterwarnings("always", category=OrpheusWarning)
+    warnings.showwarning = lambda message, category, *_: print(f"warning: {message}", file=sys.stderr)
+    if arguments.list_voices:
+        return _list_voices(arguments)
+    texts = _texts(arguments)
+    return _stream(arguments, texts) if arguments.stream != "off" else _speak(arguments, texts)
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except OrpheusError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+    except BrokenPipeError:  # the player was closed
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except KeyboardInterrupt:
+        sys.exit(130)

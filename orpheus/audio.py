@@ -1,0 +1,134 @@
+"""Audio in and out: any file to float32 mono at 24 kHz, WAV files written atomically, WAV as a stream."""
+
+import os
+import struct
+import tempfile
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+
+from orpheus.errors import InputError, OutputError
+from orpheus.frame import SAMPLE_RATE
+
+_UNKNOWN_LENGTH = 0xFFFFFFFF  # what players take for "until the pipe ends"
+
+
+def read_audio(path):
+    """Reads an audio file that libsndfile knows (WAV, FLAC, Ogg, Opus, MP3 ...): float32 (samples,), mono, 24 kHz.
+
+    Channels are averaged, any rate is resampled (librosa, soxr). Raises InputError where it cannot be read.
+    """
+    import soundfile
+
+    try:
+        audio, rate = soundfile.read(path, dtype="float32", always_2d=True)
+    except (soundfile.LibsndfileError, OSError) as error:
+        raise InputError(f"{path} cannot be read as audio: {error}") from error
+    return to_mono_24khz(audio, rate)
+
+
+def to_mono_24khz(audio, rate):
+    """float32 (samples,) or (samples, channels) at `rate` Hz to float32 (samples,) at 24 kHz."""
+    audio = np.asarray(audio, dtype=np.float32)
+    if audio.ndim == 2:
+        audio = audio.mean(axis=1)
+    if rate != SAMPLE_RATE:
+        import librosa
+
+        audio = librosa.resample(audio, orig_sr=rate, target_sr=SAMPLE_RATE)
+    return np.ascontiguousarray(audio, dtype=np.float32)
+
+
+def silence(seconds):
+    return np.zeros(round(seconds * SAMPLE_RATE), dtype=np.float32)
+
+
+def to_pcm16(audio):
+    """float32 in -1..1 to 16-bit little-endian bytes; what is louder is limited."""
+    return (np.clip(audio, -1.0, 1.0) * 32767.0).round().astype("<i2").tobytes()
+
+
+def wav_header(data_bytes=None):
+    """44 bytes of WAV header, 16-bit mono; without a length, one that says "unknown" as pipes need it."""
+    data = _UNKNOWN_LENGTH if data_bytes is None else data_bytes
+    riff = _UNKNOWN_LENGTH if data_bytes is None else data_bytes + 36
+    return struct.pack(
+        "<4sI4s4sIHHIIHH4sI",
+        b"RIFF",
+        riff,
+        b"WAVE",
+        b"fmt ",
+        16,
+        1,
+        1,
+        SAMPLE_RATE,
+        SAMPLE_RATE * 2,
+        2,
+        16,
+        b"data",
+        data,
+    )
+
+
+def wav_bytes(audio):
+    """A whole WAV file, 16-bit mono 24 kHz."""
+    data = to_pcm16(audio)
+    return wav_header(len(data)) + data
+
+
+@contextmanager
+def atomic_file(path):
+    """A binary file that appears under `path` complete or not at all. Raises OutputError where it cannot be written."""
+    path = Path(path)
+    temporary = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        with os.fdopen(descriptor, "wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        umask = os.umask(0)
+        os.umask(umask)
+        os.chmod(temporary, 0o666 & ~umask)  # mkstemp makes private files; this one is an ordinary output
+        os.replace(temporary, path)
+    except OSError as error:
+        raise OutputError(
+            f"{path} cannot be written: {error.strerror or error}. Choose another place with --out (or output_dir=)"
+        ) from error
+    finally:
+        if temporary and os.path.exists(temporary):
+            os.unlink(temporary)
+
+
+def write_wav(path, audio):
+    """Writes float32 (samples,) as a 16-bit mono 24 kHz WAV, whole or not at all."""
+    with atomic_file(path) as file:
+        file.write(wav_bytes(audio))
+
+
+class AudioStream:
+    """Writes chunks to a binary stream as they come: raw 16-bit PCM, or WAV.
+
+    A pipe gets a WAV header of unknown length; in a file the header is put right at the end.
+    """
+
+    def __init__(self, file, wav=True):
+        self.file, self.wav, self.data_bytes = file, wav, 0
+        if wav:
+            file.write(wav_header())
+
+    def write(self, audio):
+        data = to_pcm16(audio)
+        self.file.write(data)
+        self.file.flush()
+        self.data_bytes += len(data)
+
+    def close(self):
+        if self.wav and self.file.seekable():
+            end = self.file.tell()
+            self.file.seek(end - self.data_bytes - 44)
+            self.file.write(wav_header(self.data_bytes))
+            self.file.seek(end)
+        self.file.flush()

@@ -1,0 +1,198 @@
+"""SNAC, the audio codec: 24 kHz audio to codes and back, reproducibly.
+
+SNAC's decoder adds noise at four places. Here the noise is a function of (request seed, place, absolute position), so the
+same codes and seed give the same samples whether they are decoded whole, in windows, or beside other requests.
+"""
+
+import json
+from collections import defaultdict
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from orpheus.errors import CheckpointError, InputError
+from orpheus.frame import CODES_PER_FRAME, FRAME_SAMPLES, SAMPLE_RATE, VQ_STRIDES
+from orpheus.tokens import deinterleave, interleave
+
+CONTEXT_FRAMES = 3  # the decoder reaches 4,757 samples = 2.32 frames to each side, the encoder as far
+WINDOW_FRAMES = 24  # decoded at once: beyond, a CPU spends its time mapping and unmapping large buffers
+ENCODE_SECONDS = 320  # audio per batch when encoding: 1.5 GiB at the size of the 24 kHz SNAC
+
+_GOLDEN, _MASK = 0x9E3779B9, 0xFFFFFFFF
+
+
+def _mix(x):
+    """Scrambles 32-bit integers held in int64 ("lowbias32" by C. Wellons, nullprogram.com/blog/2018/07/31)."""
+    x = ((x ^ (x >> 16)) * 0x7FEB352D) & _MASK
+    x = ((x ^ (x >> 15)) * 0x846CA68B) & _MASK
+    return x ^ (x >> 16)
+
+
+def position_noise(seeds, place, start, length):
+    """Standard normal noise that depends on seed, place and position alone.
+
+    seeds, start: int64 tensors (B,) on one device; place: which noise block; length: positions
+    returns: float32 (B, length)
+    """
+    position = start[:, None] + torch.arange(length, device=seeds.device)
+    key = _mix((_mix(seeds & _MASK) ^ (seeds >> 32) ^ ((place + 1) * _GOLDEN)) & _MASK)[:, None]
+    first = _mix((_mix(position & _MASK) + key) & _MASK)
+    second = _mix((first ^ key) + _GOLDEN & _MASK)
+    uniform = ((first >> 8).float() + 0.5) / 2**24  # in (0, 1)
+    angle = (second >> 8).float() * (2 * torch.pi / 2**24)
+    return torch.sqrt(-2 * torch.log(uniform)) * torch.cos(angle)  # Box-Muller
+
+
+class _PositionNoise(nn.Module):
+    """Stands in for SNAC's NoiseBlock: same weights, `x + noise * linear(x)`, noise by position."""
+
+    def __init__(self, block, place, context):
+        super().__init__()
+        self.linear, self.place, self.context = block.linear, place, context
+
+    def forward(self, x):  # (B, C, T)
+        per_frame = x.shape[-1] // self.context["frames"]
+        noise = position_noise(self.context["seeds"], self.place, self.context["first_frame"] * per_frame, x.shape[-1])
+        return x + noise.to(x.dtype)[:, None] * self.linear(x)
+
+
+def _index_noise(module, context):
+    from snac.layers import NoiseBlock
+
+    places = 0
+    for parent in list(module.modules()):
+        for name, child in list(parent.named_children()):
+            if isinstance(child, NoiseBlock):
+                setattr(parent, name, _PositionNoise(child, places, context))
+                places += 1
+
+
+def check_frame_layout(config, source):
+    """Refuses a SNAC configuration whose frames are not 7 codes per 2,048 samples at 24 kHz in our order."""
+    hop = int(np.prod(config.get("encoder_rates", [])))
+    found = {
+        "sampling_rate": config.get("sampling_rate"),
+        "vq_strides": config.get("vq_strides"),
+        "samples per frame": hop * max(config.get("vq_strides") or [0]),
+        "samples per frame when decoding": int(np.prod(config.get("decoder_rates", [])))
+        * max(config.get("vq_strides") or [0]),
+        "attn_window_size": config.get("attn_window_size"),
+    }
+    wanted = {
+        "sampling_rate": SAMPLE_RATE,
+        "vq_strides": list(VQ_STRIDES),
+        "samples per frame": FRAME_SAMPLES,
+        "samples per frame when decoding": FRAME_SAMPLES,
+        "attn_window_size": None,  # attention sees the whole clip: no window of it could be exact
+    }
+    wrong = [f"{name} is {found[name]}, needed is {wanted[name]}" for name in wanted if found[name] != wanted[name]]
+    if wrong:
+        raise CheckpointError(
+            f"the codec {source} does not write {CODES_PER_FRAME} codes per {FRAME_SAMPLES} samples: {'; '.join(wrong)}. "
+            "Orpheus needs the 24 kHz SNAC (hubertsiuzdak/snac_24khz)"
+        )
+
+
+def _load_weights(folder):
+    """The state dict of a codec folder: safetensors, or the hub's pytorch_model.bin."""
+    safe, pickled = folder / "model.safetensors", folder / "pytorch_model.bin"
+    try:
+        if safe.exists():
+            from safetensors.torch import load_file
+
+            return load_file(safe)
+        if pickled.exists():
+            return torch.load(pickled, map_location="cpu", weights_only=True)
+    except Exception as error:  # safetensors and pickle each have errors of their own for a damaged file
+        raise CheckpointError(f"the codec weights in {folder} cannot be read ({error}): download them again") from error
+    raise CheckpointError(f"{folder} holds neither model.safetensors nor pytorch_model.bin: not a SNAC folder")
+
+
+class Codec:
+    """SNAC on one device, float32. `codebook_size` is the number of codes per level."""
+
+    def __init__(self, model):
+        self.model = model.eval().requires_grad_(False)
+        self.codebook_size = model.codebook_size
+        self.device = next(model.parameters()).device
+        self._noise_context = {}
+        _index_noise(model.decoder, self._noise_context)
+
+    @classmethod
+    def from_folder(cls, folder, device="cpu"):
+        """Loads `config.json` with `model.safetensors` or `pytorch_model.bin`. Raises CheckpointError."""
+        folder = Path(folder)
+        try:
+            config = json.loads((folder / "config.json").read_text())
+        except (OSError, ValueError) as error:
+            raise CheckpointError(f"{folder / 'config.json'} cannot be read ({error}): not a SNAC folder") from error
+        check_frame_layout(config, folder)
+        from snac import SNAC
+
+        model = SNAC(**config)
+        weights = {name: value.float() for name, value in _load_weights(folder).items()}
+        try:
+            model.load_state_dict(weights)
+        except RuntimeError as error:
+            raise CheckpointError(f"the codec weights in {folder} do not fit its config.json: {error}") from error
+        return cls(model.to(device))
+
+    @torch.inference_mode()
+    def _decode_window(self, codes, seeds, first_frames):
+        """codes (B, frames, 7) int64, seeds and first_frames (B,) -> float32 (B, frames * 2048) on the device."""
+        levels = [deinterleave(row) for row in codes]
+        levels = [torch.as_tensor(np.stack(level)).to(self.device) for level in zip(*levels, strict=True)]
+        self._noise_context.update(
+            frames=codes.shape[1],
+            seeds=torch.as_tensor(seeds, dtype=torch.int64).to(self.device),
+            first_frame=torch.as_tensor(first_frames, dtype=torch.int64).to(self.device),
+        )
+        return self.model.decode(levels)[:, 0]
+
+    def decode_window(self, codes, seed, first_frame):
+        """Decodes a window of consecutive frames of one request.
+
+        codes: (frames, 7) in slot order; first_frame: index of the window's first frame in the whole
+        returns: float32 (frames * 2048,). Samples closer than CONTEXT_FRAMES to an edge of the window that is not an edge of
+        the whole lack context.
+        """
+        codes = np.asarray(codes, dtype=np.int64).reshape(1, -1, CODES_PER_FRAME)
+        return self._decode_window(codes, [seed], [first_frame])[0].cpu().numpy()
+
+    def decode(self, codes, seed=0):
+        """Codes (frames, 7) in slot order to float32 (frames * 2048,) in -1..1; long audio goes in exact windows."""
+        codes = np.asarray(codes, dtype=np.int64).reshape(-1, CODES_PER_FRAME)
+        audio = []
+        for start in range(0, len(codes), WINDOW_FRAMES):
+            end = min(start + WINDOW_FRAMES, len(codes))
+            first = max(0, start - CONTEXT_FRAMES)
+            window = self.decode_window(codes[first : end + CONTEXT_FRAMES], seed, first)
+            audio.append(window[(start - first) * FRAME_SAMPLES : (end - first) * FRAME_SAMPLES])
+        return np.concatenate(audio) if audio else np.zeros(0, np.float32)
+
+    @torch.inference_mode()
+    def encode(self, clips):
+        """Clips, float32 (samples,) at 24 kHz, to their codes: a list of int64 (ceil(samples / 2048), 7) in slot order.
+
+        Clips of equal frame count share a batch, padded on the right with zeros to whole frames as SNAC does for one, so
+        that the codes are those of one-by-one encoding. Raises InputError for an empty clip.
+        """
+        by_frames = defaultdict(list)
+        for index, clip in enumerate(clips):
+            if not len(clip):
+                raise InputError(f"clip {index} is empty: nothing to encode")
+            by_frames[-(-len(clip) // FRAME_SAMPLES)].append(index)
+        codes = [None] * len(clips)
+        for frames, indices in by_frames.items():
+            size = max(1, int(ENCODE_SECONDS * SAMPLE_RATE / (frames * FRAME_SAMPLES)))
+            for start in range(0, len(indices), size):
+                chosen = indices[start : start + size]
+                batch = np.zeros((len(chosen), 1, frames * FRAME_SAMPLES), dtype=np.float32)
+                for row, index in enumerate(chosen):
+                    batch[row, 0, : len(clips[index])] = clips[index]
+                levels = [level.cpu().numpy() for level in self.model.encode(torch.from_numpy(batch).to(self.device))]
+                for row, index in enumerate(chosen):
+                    codes[index] = interleave([level[row] for level in levels])
+        return codes

@@ -1,0 +1,67 @@
+"""Drawing the next token on the device, for many rows at once, each with its own seed and its own end."""
+
+import numpy as np
+import torch
+
+from orpheus.engines import ENDED
+
+
+def penalize(logits, seen, penalty):
+    """Repetition penalty as transformers applies it: logits (B, V) of tokens in `seen` (B, V) move away from being drawn."""
+    return torch.where(seen, torch.where(logits > 0, logits / penalty, logits * penalty), logits)
+
+
+def draw(logits, uniform, temperature, top_p):
+    """Draws from the smallest set of tokens whose probabilities sum to `top_p`.
+
+    logits: float (B, V); uniform: (B,) in [0, 1), the only randomness; temperature 0 takes the likeliest
+    returns: int64 (B,)
+    """
+    if temperature == 0:
+        return logits.argmax(dim=-1)
+    probabilities, tokens = torch.softmax(logits.float() / temperature, dim=-1).sort(
+        dim=-1, descending=True, stable=True
+    )
+    cumulative = probabilities.cumsum(dim=-1)
+    kept = (cumulative - probabilities < top_p).sum(dim=-1, keepdim=True)  # at least the likeliest
+    mass = cumulative.gather(1, kept - 1)
+    rank = (cumulative <= uniform[:, None] * mass).sum(dim=-1, keepdim=True)
+    return tokens.gather(1, torch.minimum(rank, kept - 1))[:, 0]
+
+
+def uniforms(seeds, count):
+    """float32 (len(seeds), count) in [0, 1): row i depends on seeds[i] alone, on every machine."""
+    rows = [np.random.Generator(np.random.Philox(seed)).random(count, dtype=np.float32) for seed in seeds]
+    return torch.from_numpy(np.stack(rows))
+
+
+class Sampler:
+    """State of sampling for `rows` rows; `next_tokens` has no host round trip and can be captured in a CUDA graph."""
+
+    def __init__(self, rows, options, layout, vocab_size, device):
+        self.options, self.layout = options, layout
+        self.uniforms = torch.zeros(rows, options.max_new_tokens, device=device)
+        self.seen = torch.zeros(rows, vocab_size, dtype=torch.bool, device=device)
+        self.running = torch.ones(rows, dtype=torch.bool, device=device)
+        self.step = torch.zeros(1, dtype=torch.int64, device=device)
+
+    def reset(self, prompts, seeds):
+        """Begins anew with these prompts, in the same buffers."""
+        self.uniforms.copy_(uniforms(seeds, self.options.max_new_tokens))
+        self.seen.zero_()
+        for row, prompt in enumerate(prompts):
+            self.seen[row, torch.as_tensor(prompt, device=self.seen.device)] = True
+        self.running.fill_(True)
+        self.step.zero_()
+
+    def next_tokens(self, logits):
+        """logits (B, V) -> (tokens (B,) to feed on, emitted (B,) with ENDED for rows that are over)."""
+        logits = penalize(logits.float(), self.seen, self.options.repetition_penalty)
+        tokens = draw(
+            logits, self.uniforms.index_select(1, self.step)[:, 0], self.options.temperature, self.options.top_p
+        )
+        emitted = torch.where(self.running, tokens, ENDED)
+        self.seen.scatter_(1, tokens[:, None], True)
+        self.running &= self.layout.is_valid(tokens, self.step)
+        self.step += 1
+        return tokens, emitted

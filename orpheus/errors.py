@@ -1,0 +1,28 @@
+"""What can go wrong, in one place.
+
+OrpheusError            base of all; its message is meant for the user: the value, the limit, the cure
+├── InputError          a text, option or file that cannot be used (also a ValueError)
+├── CheckpointError     a model, codec, tokenizer or adapter that cannot be loaded or does not fit
+└── OutputError         a result that cannot be written (also an OSError)
+OrpheusWarning          speech was made, but something about it should be known
+"""
+
+
+class OrpheusError(Exception):
+    pass
+
+
+class InputError(OrpheusError, ValueError):
+    pass
+
+
+class CheckpointError(OrpheusError):
+    pass
+
+
+class OutputError(OrpheusError, OSError):
+    pass
+
+
+class OrpheusWarning(UserWarning):
+    pass

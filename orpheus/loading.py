@@ -1,0 +1,282 @@
+"""From a name to something that speaks: finds, fetches and checks model, tokenizer, codec and adapter."""
+
+import errno
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from orpheus.errors import CheckpointError, InputError
+from orpheus.options import LORA_DIR, ORPHEUS_3B, ORPHEUS_3B_VOICES, SNAC_24KHZ
+
+DEMO_VOICE = Path(__file__).resolve().parent.parent / "assets" / "demo_voice"
+
+# Names under which the same 3B weights are known; an adapter for one fits the others.
+_SAME_WEIGHTS = {"unsloth/orpheus-3b-0.1-ft", "canopylabs/orpheus-3b-0.1-ft"}
+_QUANTIZED_SUFFIXES = ("-unsloth-bnb-4bit", "-bnb-4bit")
+
+_MODEL_FILES = (
+    "config.json",
+    "generation_config.json",
+    "*.safetensors",
+    "*.safetensors.index.json",
+    "*token*",
+    "vocab.json",
+    "merges.txt",
+)
+_CODEC_FILES = ("config.json", "model.safetensors", "pytorch_model.bin")
+_ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors", "voices.json")
+_CURE = (
+    "Cures: a local folder (--model FOLDER, --codec FOLDER); HF_TOKEN=... for a gated or private repository; HF_HUB_OFFLINE=1 to use only "
+    "what is already downloaded; --model demo for the small voice that needs no download"
+)
+
+
+@dataclass(frozen=True)
+class LoadedVoice:
+    """What OrpheusInference works with."""
+
+    name: str
+    engine: object  # orpheus.engines.Engine
+    prompts: object  # orpheus.prompt.PromptBuilder
+    codec: object  # orpheus.codec.Codec
+    voices: tuple  # known speakers; empty where the model does not say
+    default_voice: str | None  # spoken when none is asked for; None is a prompt without a speaker
+    closed: bool  # whether a voice that is not known is an error
+
+
+def fetch(repo_id, patterns):
+    """The local folder of a hub repository. Raises CheckpointError with the reason and the cure."""
+    from huggingface_hub import errors as hub
+    from huggingface_hub import snapshot_download
+
+    try:
+        return Path(snapshot_download(repo_id, allow_patterns=list(patterns)))
+    except hub.GatedRepoError:
+        reason = "it is gated: accept its terms on its page and set HF_TOKEN"
+    except hub.RepositoryNotFoundError:
+        reason = "there is no such repository, or it is private and HF_TOKEN is not set or lacks access"
+    except hub.HFValidationError as error:
+        raise InputError(f"{repo_id!r} is neither a folder here nor a hub id like {ORPHEUS_3B}") from error
+    except Exception as error:  # the client raises errors of its own, of httpx or requests, and OSError
+        if _is_disk_full(error):
+            reason = "the disk is full: free some space (Orpheus-3B takes 6.6 GB) or set HF_HOME to a larger disk"
+        elif (
+            isinstance(error, (hub.LocalEntryNotFoundError, hub.OfflineModeIsEnabled, OSError))
+            or "Connect" in type(error).__name__
+        ):
+            reason = "the hub cannot be reached, and the files are not all in the local cache"
+        else:
+            reason = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
+    raise CheckpointError(f"{repo_id} cannot be fetched from the Hugging Face hub: {reason}. {_CURE}")
+
+
+def _is_disk_full(error):
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
+def locate(source, patterns):
+    """A folder for a folder's path or a hub id."""
+    path = Path(source).expanduser()
+    if path.is_dir():
+        return path
+    looks_like_path = str(source).startswith((".", "/", "~", os.sep)) or str(source).count("/") != 1 or path.exists()
+    if looks_like_path:
+        raise InputError(
+            f"{str(source)!r} is not a folder; give a folder that exists, a hub id like {ORPHEUS_3B}, or 'demo'"
+        )
+    return fetch(str(source), patterns)
+
+
+# --- adapter ---------------------------------------------------------------------------------------------------------
+
+
+def find_adapter(lora):
+    """The adapter's folder, or None. "auto" takes lora_model/ where it holds one."""
+    if lora in (None, "none", ""):
+        return None
+    if lora == "auto":
+        folder = Path(LORA_DIR)
+        return folder if (folder / "adapter_config.json").exists() else None
+    folder = locate(lora, _ADAPTER_FILES)
+    if not (folder / "adapter_config.json").exists():
+        raise InputError(
+            f"{folder} holds no adapter_config.json: not a LoRA adapter. Give the folder that the training wrote, or --lora none"
+        )
+    return folder
+
+
+def adapter_base(folder):
+    """Name of the model that an adapter was trained on."""
+    try:
+        return json.loads((folder / "adapter_config.json").read_text())["base_model_name_or_path"]
+    except (OSError, ValueError, KeyError) as error:
+        raise CheckpointError(
+            f"{folder / 'adapter_config.json'} cannot be read ({error!r}): train again or give another --lora"
+        ) from error
+
+
+def _canonical(name):
+    """One spelling for names of the same weights; a folder goes by its last part."""
+    name = str(name).rstrip("/")
+    for suffix in _QUANTIZED_SUFFIXES:
+        name = name.removesuffix(suffix)
+    return ORPHEUS_3B if name in _SAME_WEIGHTS else name
+
+
+def check_adapter_fits(adapter, model):
+    """Refuses an adapter whose base is not `model`, a hub id or a folder. Raises CheckpointError with both names."""
+    base, model = _canonical(adapter_base(adapter)), _canonical(model)
+    same = base == model or (Path(base).exists() and Path(model).exists() and Path(base).samefile(model))
+    # A downloaded copy is known by its folder's name.
+    if not same and (Path(model).is_dir() or Path(base).is_dir() or Path(base).is_absolute()):
+        same = Path(base).name == Path(model).name
+    if not same:
+        raise CheckpointError(
+            f"the adapter {adapter} was made for {adapter_base(adapter)}, not for {model}. "
+            f"Use --model {adapter_base(adapter)} with it, or --lora none without it"
+        )
+
+
+# --- model -----------------------------------------------------------------------------------------------------------
+
+
+def choose_model(model, adapter, cuda):
+    """The model's source and whether "auto" had to settle for the demo voice."""
+    if model == "demo":
+        return str(DEMO_VOICE), False
+    if model != "auto":
+        return model, False
+    if adapter and Path(adapter_base(adapter)).name == DEMO_VOICE.name:
+        return str(DEMO_VOICE), False
+    return (ORPHEUS_3B, False) if cuda else (str(DEMO_VOICE), True)
+
+
+def choose_device(device):
+    import torch
+
+    if device != "auto":
+        return device
+    if torch.cuda.is_available():
+        return "cuda"
+    return "mps" if torch.backends.mps.is_available() else "cpu"
+
+
+def _dtype(device):
+    import torch
+
+    if device.startswith("cuda"):
+        return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
+    return torch.float32
+
+
+def load_tokenizer(folder):
+    """The tokenizer that belongs to the model; never another in its place."""
+    from transformers import AutoTokenizer
+
+    try:
+        return AutoTokenizer.from_pretrained(folder)
+    except Exception as error:  # transformers, tokenizers and json each raise their own
+        raise CheckpointError(
+            f"the tokenizer in {folder} cannot be loaded: {' '.join(str(error).split())[:300]}"
+        ) from error
+
+
+def load_language_model(folder, device, dtype=None):
+    """A causal language model from a folder, every weight of it. Raises CheckpointError."""
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    try:
+        model, info = AutoModelForCausalLM.from_pretrained(
+            folder,
+            dtype=dtype or _dtype(device),
+            device_map=device,
+            output_loading_info=True,
+            attn_implementation="sdpa",
+        )
+    except torch.OutOfMemoryError as error:
+        raise CheckpointError(
+            f"{folder} does not fit the GPU's memory: free some, or use --device cpu or --model demo"
+        ) from error
+    except Exception as error:  # safetensors, transformers and json each raise their own
+        raise CheckpointError(
+            f"the model in {folder} cannot be loaded: {' '.join(str(error).split())[:300]}. Download it again"
+        ) from error
+    lacking = sorted(info["missing_keys"]) + sorted(map(str, info["mismatched_keys"]))
+    if lacking:
+        raise CheckpointError(
+            f"the checkpoint in {folder} is incomplete: {len(lacking)} weights are missing, {lacking[0]} among them. Download it again"
+        )
+    return model
+
+
+def merge_adapter(model, adapter):
+    """The model with the adapter's weights added to its own: as fast as without."""
+    from peft import PeftModel
+
+    try:
+        return PeftModel.from_pretrained(model, adapter).merge_and_unload()
+    except Exception as error:  # peft raises RuntimeError, ValueError and safetensors' own
+        raise CheckpointError(
+            f"the adapter {adapter} cannot be loaded onto the model: {' '.join(str(error).split())[:300]}"
+        ) from error
+
+
+def _voices(config, source, adapter):
+    """(known voices, default voice, whether others are refused)."""
+    base = tuple(getattr(config, "voices", None) or (ORPHEUS_3B_VOICES if _canonical(source) == ORPHEUS_3B else ()))
+    if adapter is None:
+        return base, base[0] if base else None, bool(base)
+    listed = adapter / "voices.json"
+    voices = tuple(json.loads(listed.read_text())) if listed.exists() else ()
+    return (*voices, *(voice for voice in base if voice not in voices)), voices[0] if voices else None, False
+
+
+def load_voice(model="auto", lora="auto", codec=None, device="auto"):
+    """Loads everything that speaking needs; cheap checks come first.
+
+    model: "auto", "demo", a folder or a hub id; lora: "auto", "none", a folder or a hub id; codec: a folder or a hub id,
+    by default the `codec` folder inside the model's, else the 24 kHz SNAC of the hub
+    returns: (LoadedVoice, whether "auto" settled for the demo voice)
+    """
+    adapter = find_adapter(lora)
+    device = choose_device(device)
+    source, settled = choose_model(model, adapter, device.startswith("cuda"))
+    if adapter:
+        check_adapter_fits(adapter, source)
+    folder = locate(source, _MODEL_FILES)
+    if codec is None:
+        codec = folder / "codec" if (folder / "codec").is_dir() else SNAC_24KHZ
+    codec_folder = locate(codec, _CODEC_FILES)
+
+    from orpheus.codec import Codec
+    from orpheus.engines.transformers import TransformersEngine
+    from orpheus.prompt import PromptBuilder, layout_of
+
+    codec = Codec.from_folder(codec_folder, device)
+    tokenizer = load_tokenizer(folder)
+    layout = layout_of(tokenizer, codec.codebook_size)
+    language_model = load_language_model(folder, device)
+    rows = language_model.get_output_embeddings().weight.shape[0]
+    if rows <= layout.last_audio:
+        raise CheckpointError(
+            f"{source} has a vocabulary of {rows} and no room for audio tokens up to {layout.last_audio}: not an Orpheus model"
+        )
+    voices, default_voice, closed = _voices(language_model.config, source, adapter)
+    if adapter:
+        language_model = merge_adapter(language_model, adapter)
+    name = (DEMO_VOICE.name if source == str(DEMO_VOICE) else str(source)) + (f" + {adapter}" if adapter else "")
+    return LoadedVoice(
+        name,
+        TransformersEngine(language_model, layout),
+        PromptBuilder(tokenizer, layout),
+        codec,
+        voices,
+        default_voice,
+        closed,
+    ), settled

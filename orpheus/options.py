@@ -1,0 +1,107 @@
+"""Every setting with its default and the reason for it. The command lines are generated from these classes."""
+
+import math
+from dataclasses import dataclass
+
+from orpheus.errors import InputError
+from orpheus.frame import CODES_PER_FRAME, TOKENS_PER_SECOND
+
+ORPHEUS_3B = "unsloth/orpheus-3b-0.1-ft"
+SNAC_24KHZ = "hubertsiuzdak/snac_24khz"
+ORPHEUS_3B_VOICES = ("tara", "leah", "jess", "leo", "dan", "mia", "zac", "zoe")
+
+OUTPUT_DIR = "generated_audio"
+LORA_DIR = "lora_model"
+
+
+def check(condition, message):
+    if not condition:
+        raise InputError(message)
+
+
+def _is_number(value):
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+
+
+@dataclass(frozen=True)
+class SamplingOptions:
+    """How the next token is drawn. Same seed, same audio."""
+
+    temperature: float = 0.6
+    """0 takes the likeliest token every time (which tends to loop); 0.6 is what the model's authors use."""
+    top_p: float = 0.95
+    """Draw from the likeliest tokens that together have this probability."""
+    repetition_penalty: float = 1.1
+    """Needed: without it the model loops. 1.3 makes it speak faster."""
+    max_new_tokens: int = 1200
+    """Cap for one piece of text: 1200 tokens are 14.6 seconds. Longer text is spoken in pieces, so it needs no more."""
+    seed: int = 0
+    """Chooses the tokens and the codec's noise."""
+
+    def __post_init__(self):
+        check(
+            _is_number(self.temperature) and 0 <= self.temperature <= 5,
+            f"temperature {self.temperature} is not in 0..5; 0.6 is the usual value",
+        )
+        check(
+            _is_number(self.top_p) and 0 < self.top_p <= 1,
+            f"top_p {self.top_p} is not in 0 < top_p <= 1; 0.95 is the usual value",
+        )
+        check(
+            _is_number(self.repetition_penalty) and 0.5 <= self.repetition_penalty <= 5,
+            f"repetition_penalty {self.repetition_penalty} is not in 0.5..5; 1.1 is the usual value",
+        )
+        check(
+            isinstance(self.max_new_tokens, int) and CODES_PER_FRAME <= self.max_new_tokens <= 100_000,
+            f"max_new_tokens {self.max_new_tokens} is not a whole number in {CODES_PER_FRAME}..100000; {TOKENS_PER_SECOND:.0f} tokens are one second",
+        )
+        check(
+            isinstance(self.seed, int) and 0 <= self.seed < 2**63,
+            f"seed {self.seed} is not a whole number from 0 to 2^63 - 1",
+        )
+
+
+@dataclass(frozen=True)
+class LongTextOptions:
+    """How text that is too long for one generation is spoken."""
+
+    piece_seconds: float = 10.0
+    """Estimated speech per piece: under the 14.6 s of max_new_tokens also for a slow speaker."""
+    sentence_pause: float = 0.15
+    """Seconds of silence between pieces; the pieces bring some of their own."""
+    paragraph_pause: float = 0.5
+    """Seconds of silence between paragraphs."""
+    batch_size: int = 8
+    """Pieces generated side by side. More is faster on a GPU, for more memory."""
+
+    def __post_init__(self):
+        check(
+            _is_number(self.piece_seconds) and self.piece_seconds >= 1, f"piece_seconds {self.piece_seconds} is below 1"
+        )
+        for name in ("sentence_pause", "paragraph_pause"):
+            value = getattr(self, name)
+            check(_is_number(value) and 0 <= value <= 10, f"{name} {value} is not in 0..10 seconds")
+        check(
+            isinstance(self.batch_size, int) and self.batch_size >= 1,
+            f"batch_size {self.batch_size} is not a whole number from 1 up",
+        )
+
+
+@dataclass(frozen=True)
+class StreamOptions:
+    """When a chunk of audio is let out."""
+
+    lookahead: int = 3
+    """Frames (85 ms each) of right context a frame waits for. 3 is exact; see orpheus/streaming.py for what fewer costs."""
+    max_chunk_frames: int = 8
+    """The first chunk is one frame, later ones grow up to this: fewer, larger decodes once the player has something to play."""
+
+    def __post_init__(self):
+        check(
+            isinstance(self.lookahead, int) and 0 <= self.lookahead <= 3,
+            f"lookahead {self.lookahead} is not in 0..3 frames; 3 is exact",
+        )
+        check(
+            isinstance(self.max_chunk_frames, int) and self.max_chunk_frames >= 1,
+            f"max_chunk_frames {self.max_chunk_frames} is below 1",
+        )

@@ -1,0 +1,82 @@
+"""Tokens as they come to audio as soon as it can be exact: every frame once, in order, the tail included.
+
+A frame is let out when `lookahead` frames after it are known; CONTEXT frames before it are decoded with it and thrown away.
+With 3 frames to each side the chunks are the whole, sample for sample. With fewer ahead speech starts sooner, at an error
+(energy relative to the speech, measured on the 24 kHz SNAC's shape and on the demo voice's codec, docs/log.md):
+
+    lookahead   tokens before the first audio   error
+    3           28                              exact (1e-5)
+    2           21                              see ERROR_DB
+    1           14
+    0           7
+"""
+
+import numpy as np
+
+from orpheus.frame import CODES_PER_FRAME, FRAME_SAMPLES
+
+CONTEXT = 3  # frames of left context, and of right context where it is to be exact
+
+
+class FrameAssembler:
+    """Collects tokens of one request into frames and stops at the first that is out of range for its slot."""
+
+    def __init__(self, layout):
+        self.layout, self.position, self.ended_by = layout, 0, None
+        self.codes = []  # one list of 7 per frame, the last may be incomplete
+
+    def push(self, token):
+        """Takes one token; returns False once speech has ended (this token was no audio for its place)."""
+        if not self.layout.is_valid(token, self.position):
+            self.ended_by = int(token)
+            return False
+        if self.position % CODES_PER_FRAME == 0:
+            self.codes.append([])
+        self.codes[-1].append(int(token) - self.layout.slot_start(self.position))
+        self.position += 1
+        return True
+
+    @property
+    def frames(self):
+        """Complete frames so far."""
+        return self.position // CODES_PER_FRAME
+
+    def window(self, first, end):
+        """Codes of the frames first..end-1, int64 (end - first, 7)."""
+        return np.array(self.codes[first:end], dtype=np.int64).reshape(-1, CODES_PER_FRAME)
+
+    @property
+    def finish_reason(self):
+        if self.ended_by is None:
+            return "max_new_tokens"
+        return "end_of_speech" if self.ended_by == self.layout.end_of_speech else "out_of_range"
+
+
+def stream_audio(tokens, decode, assembler, lookahead=CONTEXT, max_chunk_frames=8):
+    """Yields float32 chunks while `tokens` come.
+
+    tokens: iterable of ids, read no further than the one that ends speech
+    decode: (codes (frames, 7), index of the first frame) -> float32 (frames * 2048,)
+    assembler: a fresh FrameAssembler; afterwards it tells the frames and why speech ended
+
+    The first chunk is one frame, each later one twice the last up to `max_chunk_frames`, since decoding a chunk costs up to
+    2 * CONTEXT frames of context. For `decode` = Codec.decode_window the chunks joined equal Codec.decode of the whole.
+    """
+    done, chunk = 0, 1
+
+    def emit(end, right):
+        first = max(0, done - CONTEXT)
+        window = decode(assembler.window(first, min(end + right, assembler.frames)), first)
+        return window[(done - first) * FRAME_SAMPLES : (end - first) * FRAME_SAMPLES]
+
+    for token in tokens:
+        if not assembler.push(token):
+            break
+        if assembler.position % CODES_PER_FRAME == 0 and assembler.frames - lookahead >= done + chunk:
+            yield emit(done + chunk, lookahead)
+            done += chunk
+            chunk = min(2 * chunk, max_chunk_frames)
+    while done < assembler.frames:  # the tail: all its context is there
+        end = min(done + max_chunk_frames, assembler.frames)
+        yield emit(end, CONTEXT)
+        done = end

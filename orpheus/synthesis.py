@@ -1,0 +1,325 @@
+"""Text in, speech out."""
+
+import base64
+import sys
+import time
+import warnings
+from collections import Counter
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+
+import numpy as np
+
+from orpheus.audio import silence, wav_bytes, write_wav
+from orpheus.engines import ENDED
+from orpheus.errors import InputError, OrpheusWarning
+from orpheus.frame import FRAMES_PER_SECOND, SAMPLE_RATE, TOKENS_PER_SECOND
+from orpheus.loading import load_voice
+from orpheus.options import OUTPUT_DIR, LongTextOptions, SamplingOptions, StreamOptions
+from orpheus.streaming import FrameAssembler, stream_audio
+from orpheus.text import KNOWN_TAGS, clean_text, is_speakable, split_text, unknown_tags
+
+NOTHING_SAMPLES = 1_000  # silence that stands for speech without a single valid frame
+
+
+@dataclass(frozen=True)
+class Speech:
+    """What was spoken."""
+
+    audio: np.ndarray  # float32 (samples,) in -1..1
+    text: str
+    voice: str | None
+    seed: int
+    finish_reasons: tuple  # one per piece of text: "end_of_speech", "out_of_range" or "max_new_tokens"
+    seconds_taken: float
+    sample_rate: int = SAMPLE_RATE
+
+    @property
+    def seconds(self):
+        return len(self.audio) / self.sample_rate
+
+    @property
+    def finish_reason(self):
+        """Why it ended; of several pieces, the first that did not end by itself."""
+        return _first_trouble(self.finish_reasons)
+
+    @property
+    def real_time_factor(self):
+        """Seconds taken per second of speech; below 1 is faster than real time."""
+        return self.seconds_taken / self.seconds
+
+    def save(self, path):
+        """Writes a 16-bit mono WAV, whole or not at all; returns the path as a string."""
+        write_wav(path, self.audio)
+        return str(path)
+
+    def _repr_html_(self):
+        data = base64.b64encode(wav_bytes(self.audio)).decode()
+        return f'<audio controls src="data:audio/wav;base64,{data}"></audio>'
+
+
+@dataclass
+class _Row:
+    """One piece of one text on its way."""
+
+    text: str
+    prompt: list
+    seed: int
+    pause: float  # seconds of silence after it
+    assembler: FrameAssembler = field(repr=False)
+    seconds_taken: float = 0.0  # its share of the time of its batch
+
+
+@dataclass
+class _Request:
+    """One text, checked and cut into rows."""
+
+    text: str
+    voice: str | None
+    rows: list
+
+    @property
+    def finish_reasons(self):
+        return tuple(row.assembler.finish_reason for row in self.rows)
+
+
+def _first_trouble(reasons):
+    """The first reason other than end_of_speech, where there is one."""
+    return next((reason for reason in reasons if reason != "end_of_speech"), "end_of_speech")
+
+
+def _split_options(options):
+    """Keyword arguments to (SamplingOptions, LongTextOptions, StreamOptions); an unknown name is an error."""
+    groups = (SamplingOptions, LongTextOptions, StreamOptions)
+    known = {f.name: group for group in groups for f in fields(group)}
+    for name in options:
+        if name not in known:
+            raise InputError(f"unknown option {name!r}; known are {', '.join(known)}")
+    return tuple(group(**{name: value for name, value in options.items() if known[name] is group}) for group in groups)
+
+
+def _warn(message):
+    warnings.warn(message, OrpheusWarning, stacklevel=4)
+
+
+class OrpheusInference:
+    """Speaks tagged text with Orpheus-3B, a fine-tuned adapter of it, or the demo voice.
+
+    model: "auto" (Orpheus-3B where there is CUDA, else the demo voice), "demo", a folder, or a hub id
+    lora: "auto" takes lora_model/ where it is; "none"; a folder or a hub id
+    codec: a folder or hub id of a SNAC, where the model's own is not wanted
+    device: "auto", "cuda", "mps" or "cpu"
+
+    Raises CheckpointError where something cannot be loaded. The options of every method are the fields of
+    SamplingOptions, LongTextOptions and (for `stream`) StreamOptions in orpheus/options.py.
+    """
+
+    def __init__(self, model="auto", lora="auto", codec=None, device="auto"):
+        self._voice, settled = load_voice(model, lora, codec, device)
+        self.name, self.voices, self.default_voice = self._voice.name, self._voice.voices, self._voice.default_voice
+        if settled:
+            print(
+                "No CUDA here: speaking with the bundled demo voice. For the full model use a GPU, or --model unsloth/orpheus-3b-0.1-ft (slow on a CPU).",
+                file=sys.stderr,
+            )
+
+    # --- the three ways to speak ---
+
+    def generate(self, prompts, voice=None, output_dir=OUTPUT_DIR, progress=False, **options):
+        """Speaks texts into `output_dir`/output_0.wav, output_1.wav ...; returns the paths.
+
+        prompts: a text or several; they are generated as batches
+        """
+        prompts = [prompts] if isinstance(prompts, str) else list(prompts)
+        speeches = self.synthesize_all(prompts, voice, progress, **options)
+        return [speech.save(Path(output_dir) / f"output_{index}.wav") for index, speech in enumerate(speeches)]
+
+    def synthesize(self, text, voice=None, progress=False, **options):
+        """Speaks one text of any length; returns a Speech."""
+        return next(self.synthesize_all([text], voice, progress, **options))
+
+    def synthesize_all(self, texts, voice=None, progress=False, **options):
+        """Speaks several texts side by side: an iterator of Speech in their order, each as soon as it is done.
+
+        Each is what it would be alone. All texts are checked at once, before the first is spoken.
+        """
+        sampling, long_text, _ = _split_options(options)
+        requests = [self._request(text, voice, sampling, long_text) for text in texts]
+        return self._speak(requests, sampling, long_text.batch_size, progress)
+
+    def _speak(self, requests, sampling, batch_size, progress):
+        rows = [row for request in requests for row in request.rows]
+        waiting, done = iter(requests), 0
+        request = next(waiting, None)
+        with _Progress(progress, len(rows)) as bar:
+            for start in range(0, len(rows), batch_size):
+                self._generate_codes(rows[start : start + batch_size], sampling, bar)
+                done += len(rows[start : start + batch_size])
+                while request and len(request.rows) <= done:
+                    done -= len(request.rows)
+                    yield self._finish(request, sampling)
+                    request = next(waiting, None)
+
+    def stream(self, text, voice=None, **options):
+        """Speaks one text while it is being generated: an iterator of float32 chunks at 24 kHz.
+
+        Joined, the chunks are what `synthesize` returns. The iterator's `finish_reason` is known after the last chunk.
+        Input is checked at once, before the first chunk is asked for.
+        """
+        sampling, long_text, stream_options = _split_options(options)
+        return SpeechStream(self, self._request(text, voice, sampling, long_text), sampling, stream_options)
+
+    # --- parts ---
+
+    def _request(self, text, voice, sampling, long_text):
+        if not isinstance(text, str):
+            raise InputError(f"the text must be a string, not {type(text).__name__}: {text!r:.80}")
+        clean, removed = clean_text(text)
+        if not is_speakable(clean):
+            raise InputError(f"nothing to speak in {text!r:.80}: a text needs a letter, a digit or a tag")
+        if removed:
+            counts = ", ".join(f"{character!r} x{count}" for character, count in Counter(removed).most_common(5))
+            _warn(f"{len(removed)} characters that cannot be spoken were left out: {counts}")
+        for tag, near in unknown_tags(clean).items():
+            hint = f"did you mean <{near}>? " if near else ""
+            _warn(
+                f"unknown tag <{tag}> is read as text: {hint}Known tags: {' '.join(f'<{known}>' for known in KNOWN_TAGS)}"
+            )
+        voice = self._check_voice(voice)
+        pieces = [piece for piece in split_text(clean, long_text.piece_seconds) if is_speakable(piece.text)]
+        rows = [
+            _Row(
+                text=piece.text,
+                prompt=self._voice.prompts.prompt(piece.text, voice),
+                seed=(sampling.seed + index) % 2**63,
+                pause=long_text.paragraph_pause if piece.ends_paragraph else long_text.sentence_pause,
+                assembler=FrameAssembler(self._voice.engine.layout),
+            )
+            for index, piece in enumerate(pieces)
+        ]
+        return _Request(text, voice, rows)
+
+    def _check_voice(self, voice):
+        if voice is None:
+            return self.default_voice
+        if self.voices and voice not in self.voices:
+            known = f"{self.name} knows {', '.join(self.voices)}"
+            if self._voice.closed:
+                raise InputError(f"unknown voice {voice!r}; {known}")
+            _warn(f"voice {voice!r} is none of the base model's; {known}. Fine if the adapter was trained with it")
+        return voice
+
+    def _generate_codes(self, rows, sampling, bar):
+        """Generates the rows' codes side by side."""
+        began = time.perf_counter()
+        running = set(range(len(rows)))
+        for tokens in self._voice.engine.generate([row.prompt for row in rows], sampling, [row.seed for row in rows]):
+            for index in list(running):
+                if tokens[index] == ENDED or not rows[index].assembler.push(tokens[index]):
+                    running.discard(index)
+            bar.show(rows)
+        bar.update(len(rows))
+        taken = time.perf_counter() - began
+        tokens = sum(row.assembler.position + 1 for row in rows)
+        for row in rows:
+            row.seconds_taken = taken * (row.assembler.position + 1) / tokens
+
+    def _finish(self, request, sampling):
+        """Decodes a request whose codes are there."""
+        began = time.perf_counter()
+        audio = [part for row in request.rows for part in (self._decode(row), silence(row.pause))][
+            :-1
+        ]  # no pause after the last
+        taken = time.perf_counter() - began + sum(row.seconds_taken for row in request.rows)
+        return Speech(np.concatenate(audio), request.text, request.voice, sampling.seed, request.finish_reasons, taken)
+
+    def _decode(self, row):
+        """float32 samples of a row; silence and a warning where it has none."""
+        self._warn_about_end(row)
+        if not row.assembler.frames:
+            return np.zeros(NOTHING_SAMPLES, np.float32)
+        return self._voice.codec.decode(row.assembler.window(0, row.assembler.frames), row.seed)
+
+    def _warn_about_end(self, row):
+        made = row.assembler
+        seconds = made.frames / FRAMES_PER_SECOND
+        if not made.frames:
+            came = (
+                "no token"
+                if made.ended_by is None
+                else f"token {made.layout.describe(made.ended_by)} at position {made.position}"
+            )
+            _warn(
+                f"no valid audio for {row.text!r:.60}: {came} came instead; {NOTHING_SAMPLES} samples of silence stand for it. Try another --seed"
+            )
+        elif made.finish_reason == "max_new_tokens":
+            _warn(
+                f"speech was cut off after {seconds:.1f} s by max_new_tokens = {made.position}: {row.text!r:.60}. "
+                f"Raise --max-new-tokens ({TOKENS_PER_SECOND:.0f} a second) or lower --piece-seconds"
+            )
+
+
+class SpeechStream:
+    """Iterator of float32 chunks of one text, piece after piece."""
+
+    def __init__(self, speaker, request, sampling, options):
+        self.sample_rate, self.finish_reason = SAMPLE_RATE, None
+        self._speaker, self._request = speaker, request
+        self._chunks = self._generate(sampling, options)
+
+    def __iter__(self):
+        return self
+
+    def __next__(self):
+        return next(self._chunks)
+
+    def close(self):
+        """Stops generating."""
+        self._chunks.close()
+
+    def _generate(self, sampling, options):
+        voice, rows = self._speaker._voice, self._request.rows
+        for index, row in enumerate(rows):
+            steps = voice.engine.generate([row.prompt], sampling, [row.seed])
+            yield from stream_audio(
+                (int(tokens[0]) for tokens in steps),
+                lambda codes, first, seed=row.seed: voice.codec.decode_window(codes, seed, first),
+                row.assembler,
+                **asdict(options),
+            )
+            steps.close()
+            self._speaker._warn_about_end(row)
+            if not row.assembler.frames:
+                yield np.zeros(NOTHING_SAMPLES, np.float32)
+            if index < len(rows) - 1:
+                yield silence(row.pause)
+        self.finish_reason = _first_trouble(self._request.finish_reasons)
+
+
+class _Progress:
+    """A bar over pieces of text on stderr that tells the seconds spoken so far."""
+
+    def __init__(self, shown, total):
+        self.bar, self.spoken, self.shown_at = None, 0, 0.0
+        if shown:
+            from tqdm import tqdm
+
+            self.bar = tqdm(total=total, desc="speaking", unit="piece", file=sys.stderr, leave=False)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exception):
+        if self.bar is not None:
+            self.bar.close()
+
+    def update(self, pieces):
+        if self.bar is not None:
+            self.bar.update(pieces)
+
+    def show(self, rows):
+        if self.bar is not None and time.monotonic() - self.shown_at > 0.5:
+            self.shown_at = time.monotonic()
+            self.bar.set_postfix_str(
+                f"{sum(row.assembler.frames for row in rows) / FRAMES_PER_SECOND:.1f} s of speech in this batch"
+            )

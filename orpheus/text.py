@@ -1,0 +1,190 @@
+"""The text side: emotion tags, cleaning, and cutting long text into pieces that one generation can speak."""
+
+import difflib
+import math
+import re
+import unicodedata
+from dataclasses import dataclass
+
+# Emotion tags by category. To the tokenizer they are ordinary text; the model learnt the sounds from data.
+TAGS = {
+    "Laughter": ("laugh", "giggles", "chuckle"),
+    "Emotions": ("sigh", "gasp"),
+    "Physical": ("yawn", "cough", "sniffle", "groan"),
+}
+KNOWN_TAGS = tuple(tag for tags in TAGS.values() for tag in tags)
+_TAG = re.compile(r"<([A-Za-z]+)>")
+
+CHARACTERS_PER_SECOND = 15  # read English, punctuation and spaces included; the teacher of the demo voice reads 15.3
+# Spoken length of what is written short, in characters: "7" is said "seven", "NASA" may be spelled, a tag is a sound.
+_DIGIT_CHARACTERS, _CAPITAL_CHARACTERS, _TAG_CHARACTERS = 5, 3, 15
+
+_TYPOGRAPHY = str.maketrans(
+    {
+        **dict.fromkeys("‘’‛", "'"),
+        **dict.fromkeys("“”„", '"'),
+        **dict.fromkeys("‐‑", "-"),
+        "‚": ",",
+        "…": "...",
+        "\t": " ",
+    }
+)
+_UNSPEAKABLE = {"Cc", "Cf", "Cs", "Co", "Cn"}  # control, format, surrogate, private, unassigned
+
+
+def find_tags(text):
+    """Names of the tags in `text`, in order, as written: "<laugh> ho <Sigh>" -> ["laugh", "Sigh"]."""
+    return _TAG.findall(text)
+
+
+def unknown_tags(text):
+    """{unknown tag: nearest known tag or None}, in order of appearance."""
+    unknown = dict.fromkeys(tag for tag in find_tags(text) if tag.lower() not in KNOWN_TAGS)
+    return {tag: next(iter(difflib.get_close_matches(tag.lower(), KNOWN_TAGS, n=1)), None) for tag in unknown}
+
+
+def clean_text(text):
+    """Text as a model reads it, and what was taken out.
+
+    Typographic quotes, dots and spaces become plain ones, known tags lower case, white space single; an empty line stays
+    as the paragraph break "\\n\\n". Emoji and invisible characters are left out.
+
+    returns: (clean text, list of the characters left out)
+    """
+    removed = []
+
+    def keep(character):
+        code = ord(character)
+        symbol = code >= 0x2190 and unicodedata.category(character) == "So"
+        emoji_part = code >= 0x1F000 or code in (0x20E3, 0xFE0E, 0xFE0F) or 0x1F3FB <= code <= 0x1F3FF
+        if character != "\n" and (symbol or emoji_part or unicodedata.category(character) in _UNSPEAKABLE):
+            removed.append(character)
+            return False
+        return True
+
+    text = unicodedata.normalize("NFC", text).replace("\r\n", "\n").replace("\r", "\n").translate(_TYPOGRAPHY)
+    text = "".join(filter(keep, text))
+    text = _TAG.sub(lambda match: match[0].lower() if match[1].lower() in KNOWN_TAGS else match[0], text)
+    paragraphs = (" ".join(paragraph.split()) for paragraph in re.split(r"\n\s*\n", text))
+    return "\n\n".join(paragraph for paragraph in paragraphs if paragraph), removed
+
+
+def is_speakable(text):
+    """Whether there is a letter, a digit or a tag to be heard."""
+    return any(character.isalnum() for character in text)
+
+
+def estimate_seconds(text):
+    """Roughly how long `text` takes to say: digits, capitals and tags count for what is heard."""
+    tags = _TAG.findall(text)
+    plain = _TAG.sub("", text)
+    digits = sum(character.isdigit() for character in plain)
+    capitals = sum(len(run) for run in re.findall(r"\b[A-Z]{2,5}\b", plain))
+    characters = (
+        len(plain)
+        + digits * (_DIGIT_CHARACTERS - 1)
+        + capitals * (_CAPITAL_CHARACTERS - 1)
+        + len(tags) * _TAG_CHARACTERS
+    )
+    return characters / CHARACTERS_PER_SECOND
+
+
+# --- sentences -------------------------------------------------------------------------------------------------------
+
+# A full stop after these never ends a sentence.
+_TITLES = frozenset(
+    "mr mrs ms dr prof st sr jr rev fr hon gen col maj capt cmdr lt sgt gov sen rep mt vs cf viz approx fig figs vol dept est".split()
+)
+# After these it does only where no digit follows: "No. 5", "pp. 3".
+_BEFORE_NUMBER = frozenset("no nos pp p art sec ch eq jan feb mar apr jun jul aug sep sept oct nov dec".split())
+# End of a sentence: marks, closing quotes or brackets, and the tags that follow belong to it.
+_SENTENCE_END = re.compile(r"[.!?]+[\"')\]]*(?:\s*<[A-Za-z]+>)*(?=\s)")
+
+
+def _ends_sentence(text, start, match):
+    """Whether the candidate `match` in `text` ends the sentence that began at `start`."""
+    following = _TAG.sub("", text[match.end() :]).lstrip(" \"'([")
+    if following[:1].islower():
+        return False
+    if not match[0].startswith(".") or match[0].startswith(".."):
+        return True
+    word = re.search(r"[^\s\"'(\[]*$", text[start : match.start()])[0]
+    if word.lower() in _TITLES or (word.lower() in _BEFORE_NUMBER and following[:1].isdigit()):
+        return False
+    if re.fullmatch(r"[A-Za-z](\.[A-Za-z])*", word) and word != "I":  # J. Smith, U.S. Army, e.g. This
+        return False
+    list_number = word.isdigit() and text[start : match.start()].strip() == word
+    return not list_number
+
+
+def split_sentences(paragraph):
+    """Sentences of one paragraph. Joined by single spaces they give it back; tags stay with their sentence."""
+    sentences, start = [], 0
+    for match in _SENTENCE_END.finditer(paragraph):
+        if _ends_sentence(paragraph, start, match):
+            sentences.append(paragraph[start : match.end()].strip())
+            start = match.end()
+    sentences.append(paragraph[start:].strip())
+    return [sentence for sentence in sentences if sentence]
+
+
+# --- pieces ----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Piece:
+    """What one generation speaks."""
+
+    text: str
+    ends_paragraph: bool
+
+
+def _cut_in_two(text):
+    """Cuts a sentence that is too long: at a clause near the middle, else at a space, else anywhere but inside a tag."""
+    middle = len(text) / 2
+    for pattern in (r"(?<=[,;:])\s|\s(?=[-–—]\s)|\s(?=\()", r"\s"):
+        cuts = [
+            match.start() for match in re.finditer(pattern, text) if 0.2 * len(text) < match.start() < 0.8 * len(text)
+        ]
+        if cuts:
+            cut = min(cuts, key=lambda position: abs(position - middle))
+            return text[:cut].strip(), text[cut:].strip()
+    cut = len(text) // 2
+    for match in _TAG.finditer(text):
+        if match.start() < cut < match.end():
+            cut = match.start() or match.end()
+    return text[:cut].strip(), text[cut:].strip()
+
+
+def _fit(sentence, max_seconds):
+    if estimate_seconds(sentence) <= max_seconds or _TAG.fullmatch(sentence) or len(sentence) < 2:
+        return [sentence]
+    left, right = _cut_in_two(sentence)
+    if not left or not right:
+        return [sentence]
+    return _fit(left, max_seconds) + _fit(right, max_seconds)
+
+
+def split_text(text, max_seconds):
+    """Cleaned text to pieces of about `max_seconds` at most, cut at sentence ends where possible.
+
+    Sentences of a paragraph share a piece while they fit; pieces of a paragraph come out about equally long, since one
+    very short last piece would sound cut off. Joined by white space the pieces give the text back.
+    """
+    pieces = []
+    for paragraph in text.split("\n\n"):
+        parts = [part for sentence in split_sentences(paragraph) for part in _fit(sentence, max_seconds)]
+        if not parts:
+            continue
+        total = sum(map(estimate_seconds, parts))
+        target = total / math.ceil(total / max_seconds)
+        texts = [parts[0]]
+        for part in parts[1:]:
+            so_far = estimate_seconds(texts[-1])
+            joined = estimate_seconds(f"{texts[-1]} {part}")
+            if joined <= max_seconds and so_far + (joined - so_far) / 2 <= target:
+                texts[-1] = f"{texts[-1]} {part}"
+            else:
+                texts.append(part)
+        pieces += [Piece(piece, index == len(texts) - 1) for index, piece in enumerate(texts)]
+    return pieces
