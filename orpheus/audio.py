@@ -36,7 +36,8 @@ def to_mono_24khz(audio, rate):
     if rate != SAMPLE_RATE:
         import librosa
 
-        audio = librosa.resample(audio, orig_sr=rate, target_sr=SAMPLE_RATE)
+        samples = -(-len(audio) * SAMPLE_RATE // rate)
+        audio = librosa.resample(audio, orig_sr=rate, target_sr=SAMPLE_RATE)[:samples]  # librosa's rounding may add one
     return np.ascontiguousarray(audio, dtype=np.float32)
 
 

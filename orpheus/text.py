@@ -1,7 +1,6 @@
 """The text side: emotion tags, cleaning, and cutting long text into pieces that one generation can speak."""
 
 import difflib
-import math
 import re
 import unicodedata
 from dataclasses import dataclass
@@ -108,7 +107,7 @@ def _ends_sentence(text, start, match):
         return False
     if not match[0].startswith(".") or match[0].startswith(".."):
         return True
-    word = re.search(r"[^\s\"'(\[]*$", text[start : match.start()])[0]
+    word = re.search(r"\S*$", text[start : match.start()])[0].lstrip("\"'([")
     if word.lower() in _TITLES or (word.lower() in _BEFORE_NUMBER and following[:1].isdigit()):
         return False
     if re.fullmatch(r"[A-Za-z](\.[A-Za-z])*", word) and word != "I":  # J. Smith, U.S. Army, e.g. This
@@ -165,26 +164,36 @@ def _fit(sentence, max_seconds):
     return _fit(left, max_seconds) + _fit(right, max_seconds)
 
 
+def _join_evenly(parts, max_seconds):
+    """Joins neighbours into as few texts of at most `max_seconds` as possible, about equally long (shortest path)."""
+    lengths = [estimate_seconds(part + " ") for part in parts]
+    best = [(0, 0.0, 0)]  # of the first n parts: texts, sum of squared lengths, where the last text starts
+    for end in range(1, len(parts) + 1):
+        length, choices = 0.0, []
+        for start in range(end - 1, -1, -1):
+            length += lengths[start]
+            if length > max_seconds + 1 / CHARACTERS_PER_SECOND and choices:
+                break
+            texts, squares, _ = best[start]
+            choices.append((texts + 1, squares + length**2, start))
+        best.append(min(choices))
+    texts, end = [], len(parts)
+    while end:
+        start = best[end][2]
+        texts.append(" ".join(parts[start:end]))
+        end = start
+    return texts[::-1]
+
+
 def split_text(text, max_seconds):
     """Cleaned text to pieces of about `max_seconds` at most, cut at sentence ends where possible.
 
-    Sentences of a paragraph share a piece while they fit; pieces of a paragraph come out about equally long, since one
-    very short last piece would sound cut off. Joined by white space the pieces give the text back.
+    Sentences of a paragraph share a piece while they fit; pieces of a paragraph come out about equally long, since a very
+    short last piece would sound cut off. Joined by white space the pieces give the text back.
     """
     pieces = []
     for paragraph in text.split("\n\n"):
         parts = [part for sentence in split_sentences(paragraph) for part in _fit(sentence, max_seconds)]
-        if not parts:
-            continue
-        total = sum(map(estimate_seconds, parts))
-        target = total / math.ceil(total / max_seconds)
-        texts = [parts[0]]
-        for part in parts[1:]:
-            so_far = estimate_seconds(texts[-1])
-            joined = estimate_seconds(f"{texts[-1]} {part}")
-            if joined <= max_seconds and so_far + (joined - so_far) / 2 <= target:
-                texts[-1] = f"{texts[-1]} {part}"
-            else:
-                texts.append(part)
+        texts = _join_evenly(parts, max_seconds)
         pieces += [Piece(piece, index == len(texts) - 1) for index, piece in enumerate(texts)]
     return pieces

@@ -14,19 +14,22 @@ def penalize(logits, seen, penalty):
 def draw(logits, uniform, temperature, top_p):
     """Draws from the smallest set of tokens whose probabilities sum to `top_p`.
 
+    The draw goes through the kept tokens in order of their ids, not of their probabilities, so that rounding (another
+    batch shape, say) that swaps two nearly equal tokens changes nothing.
+
     logits: float (B, V); uniform: (B,) in [0, 1), the only randomness; temperature 0 takes the likeliest
     returns: int64 (B,)
     """
     if temperature == 0:
         return logits.argmax(dim=-1)
-    probabilities, tokens = torch.softmax(logits.float() / temperature, dim=-1).sort(
-        dim=-1, descending=True, stable=True
-    )
+    probabilities = torch.softmax(logits.float() / temperature, dim=-1)
+    falling = probabilities.sort(dim=-1, descending=True).values
+    kept = (falling.cumsum(dim=-1) - falling < top_p).sum(dim=-1, keepdim=True)  # at least the likeliest
+    probabilities = torch.where(probabilities >= falling.gather(1, kept - 1), probabilities, 0)
     cumulative = probabilities.cumsum(dim=-1)
-    kept = (cumulative - probabilities < top_p).sum(dim=-1, keepdim=True)  # at least the likeliest
-    mass = cumulative.gather(1, kept - 1)
-    rank = (cumulative <= uniform[:, None] * mass).sum(dim=-1, keepdim=True)
-    return tokens.gather(1, torch.minimum(rank, kept - 1))[:, 0]
+    tokens = (cumulative <= uniform[:, None] * cumulative[:, -1:]).sum(dim=-1)
+    last = (probabilities > 0).cumsum(dim=-1).argmax(dim=-1)  # rounding may put `uniform` beyond the last kept token
+    return torch.minimum(tokens, last)
 
 
 def uniforms(seeds, count):

@@ -141,7 +141,7 @@ class TransformersEngine:
             for count in range(sampling.max_new_tokens):
                 if count:
                     decoding.step()
-                emitted, running = decoding.report.cpu().numpy()
+                emitted, running = decoding.report.to("cpu", copy=True).numpy()
                 yield emitted
                 if not running.any():
                     return

@@ -1,0 +1,49 @@
+import os
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
+os.environ["HF_HUB_OFFLINE"] = "1"  # the tests need no network, and must not wait for one
+
+
+@pytest.fixture(scope="session")
+def small_voice_folder(tmp_path_factory):
+    """A voice of a few hundred kilobytes with random weights that speaks noise for about a second."""
+    from checkpoints import save_voice
+
+    return save_voice(tmp_path_factory.mktemp("voices") / "small")
+
+
+@pytest.fixture(scope="session")
+def small_voice(small_voice_folder):
+    from orpheus.synthesis import OrpheusInference
+
+    return OrpheusInference(str(small_voice_folder), lora="none")
+
+
+@pytest.fixture(scope="session")
+def small_codec(small_voice):
+    return small_voice._voice.codec
+
+
+@pytest.fixture(scope="session")
+def demo_voice():
+    from orpheus.synthesis import OrpheusInference
+
+    return OrpheusInference("demo", lora="none")
+
+
+@pytest.fixture
+def random():
+    return np.random.default_rng(0)
+
+
+@pytest.fixture
+def in_empty_folder(tmp_path, monkeypatch):
+    """Runs the test where no lora_model/ and no outputs are."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path

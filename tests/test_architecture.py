@@ -1,0 +1,53 @@
+"""Imports point down only; the public names are what the README shows."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).resolve().parent.parent / "orpheus"
+LEVELS = {
+    **dict.fromkeys(["errors", "frame", "tokens", "text", "audio", "options"], 0),
+    **dict.fromkeys(["prompt", "codec", "streaming"], 1),
+    **dict.fromkeys(["engines", "engines.sampling", "engines.transformers", "loading"], 2),
+    "synthesis": 3,
+}
+# Inside a level: what is a part of the other, or a fact that others read.
+ALLOWED_SIDEWAYS = {"errors", "frame", "options", "engines", "engines.sampling", "engines.transformers"}
+
+
+def modules():
+    return {
+        ".".join(path.relative_to(PACKAGE).with_suffix("").parts).removesuffix(".__init__"): path
+        for path in PACKAGE.rglob("*.py")
+    }
+
+
+def imported(path):
+    for node in ast.walk(ast.parse(path.read_text())):
+        names = [node.module] if isinstance(node, ast.ImportFrom) else [a.name for a in getattr(node, "names", [])]
+        if isinstance(node, (ast.Import, ast.ImportFrom)):
+            yield from (name for name in names if name)
+
+
+@pytest.mark.parametrize("module", sorted(set(modules()) - {"__init__"}))
+def test_imports_point_down(module):
+    for name in imported(modules()[module]):
+        assert name not in ("inference", "orpheus_sft_unsloth"), "nothing imports a script"
+        assert name != "unsloth", "unsloth needs a GPU and is the training script's"
+        if name.startswith("orpheus."):
+            other = name.removeprefix("orpheus.")
+            assert LEVELS[other] < LEVELS[module] or other in ALLOWED_SIDEWAYS, f"{module} imports {other}"
+
+
+def test_the_public_names():
+    import inference
+
+    assert inference.__all__ == ["OrpheusInference"]
+    methods = [name for name in vars(inference.OrpheusInference) if not name.startswith("_")]
+    assert methods == ["generate", "synthesize", "synthesize_all", "stream"]
+
+
+def test_no_file_is_longer_than_one_sitting():
+    for path in [*PACKAGE.rglob("*.py"), PACKAGE.parent / "inference.py"]:
+        assert len(path.read_text().splitlines()) <= 350, path

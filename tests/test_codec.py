@@ -1,0 +1,170 @@
+import json
+
+import numpy as np
+import pytest
+import torch
+from checkpoints import save_codec, snac_config
+
+from orpheus.codec import Codec, check_frame_layout, position_noise
+from orpheus.errors import CheckpointError, InputError
+from orpheus.tokens import deinterleave
+
+REAL = snac_config(4096, encoder_dim=48, decoder_dim=1024)
+
+
+def codes_of(codec, frames, random):
+    return random.integers(0, codec.codebook_size, (frames, 7))
+
+
+# --- noise ---
+
+
+def test_noise_depends_on_seed_place_and_position_alone():
+    seeds, start = torch.tensor([3, 4, 2**40 + 3]), torch.tensor([0, 100, 0])
+    noise = position_noise(seeds, 1, start, 500)
+    assert torch.equal(noise[0, 100:400], position_noise(seeds[:1], 1, torch.tensor([100]), 300)[0])
+    assert torch.equal(noise[1], position_noise(seeds[1:2], 1, start[1:2], 500)[0])
+    assert not torch.equal(noise[0], noise[2])
+    assert not torch.equal(noise[0], position_noise(seeds[:1], 2, start[:1], 500)[0])
+
+
+def test_noise_is_standard_normal_and_independent():
+    noise = position_noise(torch.arange(8), 0, torch.zeros(8, dtype=torch.int64), 50_000).double()
+    assert abs(noise.mean()) < 0.005
+    assert abs(noise.std() - 1) < 0.005
+    assert abs((noise**4).mean() - 3) < 0.05  # kurtosis of a normal distribution
+    correlation = torch.corrcoef(noise)
+    assert (correlation - torch.eye(8)).abs().max() < 0.02
+    assert abs((noise[:, 1:] * noise[:, :-1]).mean()) < 0.005
+
+
+# --- decode ---
+
+
+def test_decode_agrees_with_the_snac_package_where_its_noise_is_off(tmp_path, random):
+    from snac import SNAC
+
+    save_codec(tmp_path, snac_config(32) | {"noise": False})
+    codec = Codec.from_folder(tmp_path)
+    plain = SNAC.from_config(tmp_path / "config.json").eval()
+    plain.load_state_dict(codec.model.state_dict())
+    codes = codes_of(codec, 9, random)
+    with torch.inference_mode():
+        expected = plain.decode([torch.from_numpy(level)[None] for level in deinterleave(codes)])[0, 0].numpy()
+    assert np.abs(codec.decode(codes) - expected).max() < 1e-6
+
+
+@pytest.mark.parametrize("frames", [1, 2, 23, 24, 25, 60])
+def test_decoding_in_windows_equals_decoding_at_once(small_codec, frames, random):
+    codes = codes_of(small_codec, frames, random)
+    whole = small_codec.decode_window(codes, seed=5, first_frame=0)
+    assert whole.shape == (frames * 2048,) and whole.dtype == np.float32
+    assert np.abs(small_codec.decode(codes, seed=5) - whole).max() < 1e-5
+
+
+def test_the_seed_decides_the_noise(small_codec, random):
+    codes = codes_of(small_codec, 4, random)
+    assert np.array_equal(small_codec.decode(codes, 1), small_codec.decode(codes, 1))
+    assert np.abs(small_codec.decode(codes, 1) - small_codec.decode(codes, 2)).max() > 1e-4
+
+
+def test_several_windows_in_a_batch_equal_one_by_one(small_codec, random):
+    codes = random.integers(0, 32, (3, 8, 7))
+    seeds, first = [7, 8, 9], [0, 5, 2]
+    together = small_codec._decode_window(codes, seeds, first).numpy()
+    for row in range(3):
+        alone = small_codec.decode_window(codes[row], seeds[row], first[row])
+        assert np.abs(together[row] - alone).max() < 1e-5
+
+
+def test_no_frames_are_no_samples(small_codec):
+    assert small_codec.decode(np.zeros((0, 7))).shape == (0,)
+
+
+def test_the_audio_needs_no_detach(small_codec, random):
+    """ "Can't call numpy() on Tensor that requires grad", the user's first crash."""
+    audio = small_codec._decode_window(codes_of(small_codec, 2, random)[None], [0], [0])
+    assert not audio.requires_grad
+
+
+# --- encode ---
+
+
+def test_encoding_a_batch_equals_one_by_one(small_codec, random):
+    lengths = [1, 2047, 2048, 2049, 10_000, 10_001, 12_288, 30_000, 9_000]
+    clips = [(random.standard_normal(length) * 0.1).astype(np.float32) for length in lengths]
+    together = small_codec.encode(clips)
+    for clip, codes in zip(clips, together, strict=True):
+        assert codes.shape == (-(-len(clip) // 2048), 7)
+        assert np.array_equal(codes, small_codec.encode([clip])[0])
+
+
+def test_encode_agrees_with_the_snac_package(small_codec, random):
+    clip = (random.standard_normal(9_000) * 0.1).astype(np.float32)
+    with torch.inference_mode():
+        expected = small_codec.model.encode(torch.from_numpy(clip)[None, None])
+    for level, expected_level in zip(deinterleave(small_codec.encode([clip])[0]), expected, strict=True):
+        assert np.array_equal(level, expected_level[0].numpy())
+
+
+def test_an_empty_clip_is_refused(small_codec):
+    with pytest.raises(InputError, match="clip 1 is empty"):
+        small_codec.encode([np.zeros(10, np.float32), np.zeros(0, np.float32)])
+
+
+# --- loading ---
+
+
+def test_both_weight_formats_load_the_same(tmp_path, random):
+    save_codec(tmp_path / "safe", snac_config(32))
+    save_codec(tmp_path / "pickled", snac_config(32), pickled=True)
+    safe, pickled = Codec.from_folder(tmp_path / "safe"), Codec.from_folder(tmp_path / "pickled")
+    codes = codes_of(safe, 3, random)
+    assert np.array_equal(safe.decode(codes), pickled.decode(codes))
+
+
+def test_the_real_shape_is_accepted(tmp_path, random):
+    save_codec(tmp_path, REAL)
+    codec = Codec.from_folder(tmp_path)
+    assert sum(parameter.numel() for parameter in codec.model.parameters()) == pytest.approx(19.84e6, rel=0.01)
+    codes = codes_of(codec, 9, random)
+    assert (
+        np.abs(codec.decode_window(codes, 0, 0)[: 5 * 2048] - codec.decode_window(codes[:8], 0, 0)[: 5 * 2048]).max()
+        < 1e-5
+    )
+
+
+@pytest.mark.parametrize(
+    "change, named",
+    [
+        ({"sampling_rate": 32_000}, "sampling_rate is 32000, needed is 24000"),
+        ({"vq_strides": [8, 4, 2, 1]}, r"vq_strides is \[8, 4, 2, 1\]"),
+        ({"vq_strides": [2, 2, 1]}, r"vq_strides is \[2, 2, 1\]"),
+        ({"encoder_rates": [3, 3, 7, 7]}, "samples per frame is 1764, needed is 2048"),
+        ({"decoder_rates": [8, 8, 4, 4]}, "samples per frame when decoding is 4096"),
+        ({"attn_window_size": 32}, "attn_window_size is 32"),
+    ],
+)
+def test_other_frame_layouts_are_refused(change, named):
+    check_frame_layout(REAL, "here")
+    with pytest.raises(CheckpointError, match=named):
+        check_frame_layout(REAL | change, "here")
+
+
+def test_damaged_codec_folders_are_refused(tmp_path):
+    save_codec(tmp_path, snac_config(32))
+    weights = tmp_path / "model.safetensors"
+    data = weights.read_bytes()
+    weights.write_bytes(data[:1000])
+    with pytest.raises(CheckpointError, match="cannot be read"):
+        Codec.from_folder(tmp_path)
+    weights.unlink()
+    with pytest.raises(CheckpointError, match="neither model.safetensors nor pytorch_model.bin"):
+        Codec.from_folder(tmp_path)
+    weights.write_bytes(data)
+    (tmp_path / "config.json").write_text(json.dumps(snac_config(64)))
+    with pytest.raises(CheckpointError, match="do not fit its config.json"):
+        Codec.from_folder(tmp_path)
+    (tmp_path / "config.json").write_text("{")
+    with pytest.raises(CheckpointError, match="config.json"):
+        Codec.from_folder(tmp_path)

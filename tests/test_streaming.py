@@ -1,0 +1,80 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from orpheus.streaming import FrameAssembler, stream_audio
+from orpheus.tokens import TokenLayout
+
+LAYOUT = TokenLayout()
+
+
+def frame_numbers(codes, first):
+    """A stand-in for a codec: every sample is the number of its frame."""
+    return np.repeat(np.arange(first, first + len(codes)), 2048).astype(np.float32)
+
+
+def tokens_of(frames, ending=(LAYOUT.end_of_speech,)):
+    return [*LAYOUT.to_tokens(np.random.default_rng(frames).integers(0, 4096, (frames, 7))).tolist(), *ending]
+
+
+@given(st.integers(0, 40), st.integers(0, 3), st.integers(1, 9), st.integers(0, 6))
+def test_every_frame_comes_out_once_in_order(frames, lookahead, max_chunk, incomplete):
+    """The sliding window of public clients never emits the first frame nor the last two."""
+    ending = [LAYOUT.slot_start(slot) for slot in range(incomplete)] + [LAYOUT.end_of_speech]
+    chunks = list(stream_audio(tokens_of(frames, ending), frame_numbers, FrameAssembler(LAYOUT), lookahead, max_chunk))
+    joined = np.concatenate([np.zeros(0, np.float32), *chunks])
+    assert np.array_equal(joined, frame_numbers(np.zeros((frames, 7)), 0))
+
+
+def test_the_first_chunk_comes_as_soon_as_its_context_is_there():
+    read = []
+
+    def counted():
+        for token in tokens_of(12):
+            read.append(token)
+            yield token
+
+    for lookahead, needed in ((3, 28), (1, 14), (0, 7)):
+        read.clear()
+        first = next(stream_audio(counted(), frame_numbers, FrameAssembler(LAYOUT), lookahead))
+        assert len(first) == 2048 and len(read) == needed
+
+
+def test_chunks_grow_to_the_limit():
+    chunks = stream_audio(tokens_of(30), frame_numbers, FrameAssembler(LAYOUT), 3, 8)
+    assert [len(chunk) // 2048 for chunk in chunks] == [1, 2, 4, 8, 8, 7]
+
+
+def test_reading_stops_at_the_first_token_out_of_range():
+    assembler = FrameAssembler(LAYOUT)
+    tokens = iter([*tokens_of(2, ending=[]), LAYOUT.slot_start(3), "never read"])
+    chunks = list(stream_audio(tokens, frame_numbers, assembler))
+    assert sum(map(len, chunks)) == 2 * 2048
+    assert next(tokens) == "never read"
+    assert (assembler.finish_reason, assembler.ended_by) == ("out_of_range", LAYOUT.slot_start(3))
+
+
+@pytest.mark.parametrize(
+    "ending, reason",
+    [([LAYOUT.end_of_speech], "end_of_speech"), ([LAYOUT.end_of_ai], "out_of_range"), ([], "max_new_tokens")],
+)
+def test_why_it_ended(ending, reason):
+    assembler = FrameAssembler(LAYOUT)
+    for token in tokens_of(2, ending):
+        assembler.push(token)
+    assert assembler.finish_reason == reason
+
+
+@settings(deadline=None, max_examples=25)
+@given(frames=st.integers(1, 40), max_chunk=st.integers(1, 12), seed=st.integers(0, 2**63 - 1))
+def test_streamed_equals_whole(small_codec, frames, max_chunk, seed):
+    codes = np.random.default_rng(frames).integers(0, 32, (frames, 7))
+    layout = TokenLayout(codebook_size=32)
+
+    def decode(window, first):
+        return small_codec.decode_window(window, seed, first)
+
+    chunks = list(stream_audio(layout.to_tokens(codes), decode, FrameAssembler(layout), 3, max_chunk))
+    whole = small_codec.decode_window(codes, seed, 0)
+    assert np.abs(np.concatenate(chunks) - whole).max() < 1e-5
