@@ -81,26 +81,26 @@ def walking_model(config, layout, frames=10, seed=0, dtype=torch.float32, device
     with torch.device(device):
         model = LlamaForCausalLM(config)
     torch.set_default_dtype(before)
+    root, content = math.sqrt(config.hidden_size), 2.5 / math.sqrt(config.hidden_size)
     for name, parameter in model.named_parameters():
         if parameter.ndim > 1:
-            parameter.normal_(0, 0.002 if "o_proj" in name or "down_proj" in name else 0.02)
-    root = math.sqrt(config.hidden_size)
+            parameter.normal_(0, content / 20 if "o_proj" in name or "down_proj" in name else content / 3)
+    embedding = model.get_input_embeddings().weight.normal_(0, content)  # what the text and the codes say, length 2.5
     along = margin / root  # a token's part along its slot's direction: logit `margin` once the state points there
-    embedding = model.get_input_embeddings().weight
     embedding[:, :CODES_PER_FRAME] = 0
     for slot in range(CODES_PER_FRAME):
         start = layout.slot_start(slot)
         embedding[start : start + layout.codebook_size, slot] = along
     embedding[layout.start_of_speech, CODES_PER_FRAME - 1] = along
-    ending = math.log(layout.codebook_size / frames) * 0.6 / root
-    embedding[layout.end_of_speech, 0] = along + ending
+    embedding[layout.end_of_speech, 0] = along + math.log(layout.codebook_size / frames) * 0.6 / root
     mlp = model.model.layers[-1].mlp
+    step = root * along / math.hypot(along, 4)  # a slot's direction in the normalised state
     for slot in range(CODES_PER_FRAME):
         for projection in (mlp.gate_proj, mlp.up_proj):
             projection.weight[slot] = 0
             projection.weight[slot, slot] = 1
         mlp.down_proj.weight[:, slot] = 0
-        mlp.down_proj.weight[(slot + 1) % CODES_PER_FRAME, slot] = 1
+        mlp.down_proj.weight[(slot + 1) % CODES_PER_FRAME, slot] = 10 / step**2
     return model.eval()
 
 
