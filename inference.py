@@ -10,11 +10,12 @@ In Python: `from inference import OrpheusInference`.
 
 import os
 import sys
+import warnings
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal
 
-from orpheus.errors import InputError, OrpheusError, OrpheusWarning
+from orpheus.errors import InputError, OrpheusError, OrpheusWarning, OutputError
 from orpheus.options import OUTPUT_DIR, LongTextOptions, SamplingOptions, StreamOptions
 from orpheus.text import KNOWN_TAGS
 
@@ -38,7 +39,7 @@ def __getattr__(name):
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
-def _arguments():
+def _parse(argv):
     import tyro
 
     @dataclass(frozen=True)
@@ -67,7 +68,7 @@ def _arguments():
         long_text: Annotated[LongTextOptions, tyro.conf.OmitArgPrefixes] = field(default_factory=LongTextOptions)
         streaming: Annotated[StreamOptions, tyro.conf.OmitArgPrefixes] = field(default_factory=StreamOptions)
 
-    return tyro.cli(Arguments, description=__doc__)
+    return tyro.cli(Arguments, description=__doc__, args=argv)
 
 
 def _texts(arguments):
@@ -104,10 +105,18 @@ def _options(arguments):
     return asdict(arguments.sampling) | asdict(arguments.long_text)
 
 
-def _list_voices(arguments):
+def _load(arguments):
+    from transformers.utils import logging
+
     from orpheus.synthesis import OrpheusInference
 
-    speaker = OrpheusInference(arguments.model, arguments.lora, arguments.codec, arguments.device)
+    if not sys.stderr.isatty():
+        logging.disable_progress_bar()
+    return OrpheusInference(arguments.model, arguments.lora, arguments.codec, arguments.device)
+
+
+def _list_voices(arguments):
+    speaker = _load(arguments)
     for voice in speaker.voices:
         print(voice, "(default)" if voice == speaker.default_voice else "")
     print("tags:", " ".join(f"<{tag}>" for tag in KNOWN_TAGS))
@@ -117,49 +126,55 @@ def _stream(arguments, texts):
     if len(texts) > 1:
         raise InputError(f"--stream speaks one text, {len(texts)} were given")
     from orpheus.audio import AudioStream
-    from orpheus.synthesis import OrpheusInference
 
-    speaker = OrpheusInference(arguments.model, arguments.lora, arguments.codec, arguments.device)
+    speaker = _load(arguments)
     chunks = speaker.stream(texts[0], arguments.voice, **_options(arguments), **asdict(arguments.streaming))
-    output = AudioStream(sys.stdout.buffer, wav=arguments.stream == "wav")
-    for chunk in chunks:
-        output.write(chunk)
-    output.close()
+    try:
+        output = AudioStream(sys.stdout.buffer, wav=arguments.stream == "wav")
+        for chunk in chunks:
+            output.write(chunk)
+        output.close()
+    except BrokenPipeError:  # the player was closed; nothing may be flushed into the pipe at exit either
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except OSError as error:
+        raise OutputError(f"standard output cannot be written: {error.strerror}") from error
 
 
 def _speak(arguments, texts):
     paths = _paths(arguments.out, len(texts))
-    from orpheus.synthesis import OrpheusInference
-
-    speaker = OrpheusInference(arguments.model, arguments.lora, arguments.codec, arguments.device)
+    speaker = _load(arguments)
     speeches = speaker.synthesize_all(texts, arguments.voice, progress=sys.stderr.isatty(), **_options(arguments))
     for speech, path in zip(speeches, paths, strict=True):
         speech.save(path)
         print(
             f"{path}: {speech.seconds:.2f} s of speech in {speech.seconds_taken:.2f} s, "
-            f"real-time factor {speech.real_time_factor:.2f}, {speech.finish_reason}"
+            f"real-time factor {speech.real_time_factor:.2f}, {speech.finish_reason}",
+            flush=True,
         )
 
 
-def main():
-    arguments = _arguments()
-    import warnings
-
-    warnings.filterwarnings("always", category=OrpheusWarning)
-    warnings.showwarning = lambda message, category, *_: print(f"warning: {message}", file=sys.stderr)
+def _run(argv):
+    arguments = _parse(argv)
     if arguments.list_voices:
         return _list_voices(arguments)
     texts = _texts(arguments)
     return _stream(arguments, texts) if arguments.stream != "off" else _speak(arguments, texts)
 
 
+def main(argv=None):
+    """Runs the command line; returns the exit status: 0, 2 for input that cannot be used, 130 after Ctrl-C."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("always", category=OrpheusWarning)
+        warnings.showwarning = lambda message, *_: print(f"warning: {message}", file=sys.stderr)
+        try:
+            _run(argv)
+        except OrpheusError as error:
+            print(f"error: {error}", file=sys.stderr)
+            return 2
+        except KeyboardInterrupt:
+            return 130
+    return 0
+
+
 if __name__ == "__main__":
-    try:
-        main()
-    except OrpheusError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
-    except BrokenPipeError:  # the player was closed
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    except KeyboardInterrupt:
-        sys.exit(130)
+    sys.exit(main())

@@ -163,5 +163,5 @@ def save_adapter(folder, model_folder, base_name, rank=4, seed=1):
         if "lora_B" in name:
             torch.nn.init.normal_(parameter, std=0.005)
     tuned.peft_config["default"].base_model_name_or_path = base_name
-    tuned.save_pretrained(folder)
+    tuned.save_pretrained(folder, save_embedding_layers=False)
     return Path(folder)

@@ -15,7 +15,7 @@ def small_voice_folder(tmp_path_factory):
     """A voice of a few hundred kilobytes with random weights that speaks noise for about a second."""
     from checkpoints import save_voice
 
-    return save_voice(tmp_path_factory.mktemp("voices") / "small")
+    return save_voice(tmp_path_factory.mktemp("voices") / "small", frames=25, margin=10.0)
 
 
 @pytest.fixture(scope="session")
