@@ -165,3 +165,19 @@ def save_adapter(folder, model_folder, base_name, rank=4, seed=1):
     tuned.peft_config["default"].base_model_name_or_path = base_name
     tuned.save_pretrained(folder, save_embedding_layers=False)
     return Path(folder)
+
+
+def save_full_size_voice(folder, device="cuda", frames=10**6):
+    """Orpheus-3B's shape with random weights in bf16 (6.6 GB), its vocabulary, and the 24 kHz SNAC's shape beside it."""
+    folder = Path(folder)
+    model = walking_model(ORPHEUS_3B_CONFIG, ORPHEUS_LAYOUT, frames, dtype=torch.bfloat16, device=device, margin=11.0)
+    model.save_pretrained(folder)
+    save_tokenizer(folder, ORPHEUS_LAYOUT)
+    save_codec(folder / "codec", snac_config(4096, encoder_dim=48, decoder_dim=1024), pickled=True)
+    return folder
+
+
+if __name__ == "__main__":
+    import sys
+
+    print(save_full_size_voice(sys.argv[1]))
