@@ -85,7 +85,7 @@ def main(arguments):
     synchronize = torch.cuda.synchronize if cuda else lambda: None
     began = time.perf_counter()
     speaker = OrpheusInference(arguments.model, arguments.lora)
-    engine, prompt = speaker._voice.engine, speaker._voice.prompts.prompt(TEXT, speaker.default_voice)
+    engine, prompt = speaker.engine, speaker.prompts.prompt(TEXT, speaker.default_voice)
     report = {
         "benchmark": "generate",
         "model": Path(speaker.name).name,

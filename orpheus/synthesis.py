@@ -115,8 +115,9 @@ class OrpheusInference:
     """
 
     def __init__(self, model="auto", lora="auto", codec=None, device="auto"):
-        self._voice, settled = load_voice(model, lora, codec, device)
-        self.name, self.voices, self.default_voice = self._voice.name, self._voice.voices, self._voice.default_voice
+        loaded, settled = load_voice(model, lora, codec, device)
+        self.name, self.engine, self.prompts, self.codec = loaded.name, loaded.engine, loaded.prompts, loaded.codec
+        self.voices, self.default_voice, self._closed = loaded.voices, loaded.default_voice, loaded.closed
         if settled:
             print(
                 "No CUDA here: speaking with the bundled demo voice. For the full model use a GPU, or --model unsloth/orpheus-3b-0.1-ft (slow on a CPU).",
@@ -190,10 +191,10 @@ class OrpheusInference:
         rows = [
             _Row(
                 text=piece.text,
-                prompt=self._voice.prompts.prompt(piece.text, voice),
+                prompt=self.prompts.prompt(piece.text, voice),
                 seed=(sampling.seed + index) % 2**63,
                 pause=long_text.paragraph_pause if piece.ends_paragraph else long_text.sentence_pause,
-                assembler=FrameAssembler(self._voice.engine.layout),
+                assembler=FrameAssembler(self.engine.layout),
             )
             for index, piece in enumerate(pieces)
         ]
@@ -204,7 +205,7 @@ class OrpheusInference:
             return self.default_voice
         if self.voices and voice not in self.voices:
             known = f"{self.name} knows {', '.join(self.voices)}"
-            if self._voice.closed:
+            if self._closed:
                 raise InputError(f"unknown voice {voice!r}; {known}")
             _warn(f"voice {voice!r} is none of the base model's; {known}. Fine if the adapter was trained with it")
         return voice
@@ -213,7 +214,7 @@ class OrpheusInference:
         """Generates the rows' codes side by side."""
         began = time.perf_counter()
         running = set(range(len(rows)))
-        for tokens in self._voice.engine.generate([row.prompt for row in rows], sampling, [row.seed for row in rows]):
+        for tokens in self.engine.generate([row.prompt for row in rows], sampling, [row.seed for row in rows]):
             for index in list(running):
                 if tokens[index] == ENDED or not rows[index].assembler.push(tokens[index]):
                     running.discard(index)
@@ -238,7 +239,7 @@ class OrpheusInference:
         self._warn_about_end(row)
         if not row.assembler.frames:
             return np.zeros(NOTHING_SAMPLES, np.float32)
-        return self._voice.codec.decode(row.assembler.window(0, row.assembler.frames), row.seed)
+        return self.codec.decode(row.assembler.window(0, row.assembler.frames), row.seed)
 
     def _warn_about_end(self, row):
         made = row.assembler
@@ -278,17 +279,17 @@ class SpeechStream:
         self._chunks.close()
 
     def _generate(self, sampling, options):
-        voice, rows = self._speaker._voice, self._request.rows
+        speaker, rows = self._speaker, self._request.rows
         for index, row in enumerate(rows):
-            steps = voice.engine.generate([row.prompt], sampling, [row.seed])
+            steps = speaker.engine.generate([row.prompt], sampling, [row.seed])
             yield from stream_audio(
                 (int(tokens[0]) for tokens in steps),
-                lambda codes, first, seed=row.seed: voice.codec.decode_window(codes, seed, first),
+                lambda codes, first, seed=row.seed: speaker.codec.decode_window(codes, seed, first),
                 row.assembler,
                 **asdict(options),
             )
             steps.close()
-            self._speaker._warn_about_end(row)
+            speaker._warn_about_end(row)
             if not row.assembler.frames:
                 yield np.zeros(NOTHING_SAMPLES, np.float32)
             if index < len(rows) - 1:

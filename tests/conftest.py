@@ -27,7 +27,7 @@ def small_voice(small_voice_folder):
 
 @pytest.fixture(scope="session")
 def small_codec(small_voice):
-    return small_voice._voice.codec
+    return small_voice.codec
 
 
 @pytest.fixture(scope="session")

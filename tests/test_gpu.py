@@ -63,8 +63,8 @@ def full_size(tmp_path_factory):
 def test_the_full_shape_loads_streams_stops_and_writes(full_size, tmp_path):
     folder, adapter = full_size
     speaker = OrpheusInference(str(folder), lora=str(adapter))
-    assert speaker._voice.engine.model.dtype == torch.bfloat16
-    assert sum(p.numel() for p in speaker._voice.engine.model.parameters()) == pytest.approx(3.3e9, rel=0.01)
+    assert speaker.engine.model.dtype == torch.bfloat16
+    assert sum(p.numel() for p in speaker.engine.model.parameters()) == pytest.approx(3.3e9, rel=0.01)
     texts = ["I missed you <laugh> so much!", "That's so beautiful <sigh> it brings back memories.", "Hi."]
     speeches = list(speaker.synthesize_all(texts, seed=1))
     print([(round(speech.seconds, 2), speech.finish_reason, round(speech.real_time_factor, 3)) for speech in speeches])

@@ -36,10 +36,10 @@ def orpheus_folder(tmp_path_factory):
 
 def test_a_checkpoint_in_the_real_format_speaks(orpheus_folder):
     speaker = OrpheusInference(str(orpheus_folder))
-    layout = speaker._voice.engine.layout
+    layout = speaker.engine.layout
     assert layout == ORPHEUS_LAYOUT
-    assert speaker._voice.engine.model.config.vocab_size == 156_940
-    prompt = speaker._voice.prompts.prompt("Hi", "tara")
+    assert speaker.engine.model.config.vocab_size == 156_940
+    prompt = speaker.prompts.prompt("Hi", "tara")
     assert prompt[:2] == [128_259, 128_000] and prompt[-4:] == [128_009, 128_260, 128_261, 128_257]
     speech = speaker.synthesize("Hi <laugh> there.", seed=1)
     assert speech.finish_reason == "end_of_speech" and speech.seconds > 0.1
@@ -50,19 +50,19 @@ def test_an_adapter_is_picked_up_from_lora_model_and_merged(orpheus_folder, in_e
     save_adapter(in_empty_folder / "lora_model", orpheus_folder, "unsloth/orpheus-3b-0.1-ft")
     tuned = OrpheusInference(str(orpheus_folder))
     assert tuned.name.endswith("+ lora_model")
-    assert type(tuned._voice.engine.model).__name__ == "LlamaForCausalLM"  # merged: nothing of peft is left in the step
-    first, second = (speaker._voice.engine.model.model.layers[0].mlp.up_proj.weight for speaker in (plain, tuned))
+    assert type(tuned.engine.model).__name__ == "LlamaForCausalLM"  # merged: nothing of peft is left in the step
+    first, second = (speaker.engine.model.model.layers[0].mlp.up_proj.weight for speaker in (plain, tuned))
     assert not torch.equal(first, second)
     from peft import PeftModel
     from transformers import LlamaForCausalLM
 
-    ids = torch.tensor([plain._voice.prompts.prompt("Hi")])
+    ids = torch.tensor([plain.prompts.prompt("Hi")])
     unmerged = PeftModel.from_pretrained(
         LlamaForCausalLM.from_pretrained(orpheus_folder, dtype=torch.float32), "lora_model"
     )
     with torch.inference_mode():
-        expected, found = unmerged(ids).logits, tuned._voice.engine.model(ids).logits
-    assert (expected - found).abs().max() < 1e-3 < (expected - plain._voice.engine.model(ids).logits).abs().max()
+        expected, found = unmerged(ids).logits, tuned.engine.model(ids).logits
+    assert (expected - found).abs().max() < 1e-3 < (expected - plain.engine.model(ids).logits).abs().max()
     assert OrpheusInference(str(orpheus_folder), lora="none").name == str(orpheus_folder)
 
 
@@ -247,7 +247,7 @@ def test_a_model_without_room_for_audio_tokens_is_refused(copied):
 def test_a_given_codec_is_used(copied, tmp_path):
     save_codec(tmp_path / "codec", snac_config(32, decoder_dim=16))
     speaker = OrpheusInference(str(copied), codec=str(tmp_path / "codec"))
-    assert speaker._voice.codec.model.decoder_dim == 16
+    assert speaker.codec.model.decoder_dim == 16
     assert np.isfinite(speaker.synthesize("Hi.").audio).all()
 
 

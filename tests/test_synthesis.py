@@ -31,8 +31,8 @@ def scripted(small_voice, monkeypatch):
     """small_voice with an engine that emits the tokens given to it."""
 
     def use(*scripts):
-        engine = ScriptedEngine(small_voice._voice.engine.layout, *scripts)
-        monkeypatch.setattr(small_voice, "_voice", __import__("dataclasses").replace(small_voice._voice, engine=engine))
+        engine = ScriptedEngine(small_voice.engine.layout, *scripts)
+        monkeypatch.setattr(small_voice, "engine", engine)
         return small_voice
 
     return use
@@ -40,7 +40,7 @@ def scripted(small_voice, monkeypatch):
 
 @pytest.fixture
 def layout(small_voice):
-    return small_voice._voice.engine.layout
+    return small_voice.engine.layout
 
 
 def frames(layout, count):
@@ -75,7 +75,7 @@ def test_speech_ends_before_the_first_token_out_of_range_and_keeps_what_was_deco
     speech = scripted(tokens).synthesize("Hello.", seed=4)
     kept = layout.to_codes(frames(layout, 4))[: position // 7]
     assert speech.finish_reason == "out_of_range"
-    assert np.array_equal(speech.audio, scripted(tokens)._voice.codec.decode(kept, seed=4))
+    assert np.array_equal(speech.audio, scripted(tokens).codec.decode(kept, seed=4))
 
 
 @pytest.mark.parametrize(
@@ -122,7 +122,7 @@ def test_all_texts_are_checked_before_the_first_is_spoken(scripted, layout):
     speaker = scripted(frames(layout, 1))
     with pytest.raises(InputError, match="nothing to speak"):
         speaker.synthesize_all(["Fine.", "..."])
-    assert speaker._voice.engine.prompts == []
+    assert speaker.engine.prompts == []
 
 
 def test_same_seed_same_audio(small_voice):
@@ -142,7 +142,7 @@ def test_long_text_is_spoken_in_pieces_with_pauses(scripted, layout):
     inner = len(speech.audio) - pieces * 2 * 2048
     paragraphs = LONG_TEXT.strip().count("\n\n")
     assert inner == paragraphs * 24_000 + (pieces - 1 - paragraphs) * 6_000
-    spoken = [bytes(prompt[2:-4]).decode() for prompt in map(letters, speaker._voice.engine.prompts)]
+    spoken = [bytes(prompt[2:-4]).decode() for prompt in map(letters, speaker.engine.prompts)]
     assert " ".join(piece.removeprefix("ann: ") for piece in spoken) == " ".join(LONG_TEXT.split())
 
 
