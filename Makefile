@@ -1,0 +1,62 @@
+# From a fresh clone to speech:  make speak
+# From a fresh clone to tests:   make test
+#
+# Both make their own .venv and install what the machine can use: requirements.txt where an NVIDIA GPU answers, else
+# requirements-cpu.txt. They install again when those files change.
+
+PYTHON ?= python3
+VENV ?= .venv
+ARGS ?=
+
+WITH_GPU := $(shell nvidia-smi >/dev/null 2>&1 && echo yes)
+REQUIREMENTS := $(if $(WITH_GPU),requirements.txt,requirements-cpu.txt)
+NEEDS := $(if $(WITH_GPU),GPU found: about 7 GB and 4 to 7 minutes,no GPU found: about 2 GB and 2 to 3 minutes)
+LINTED := orpheus tests notebooks inference.py
+
+# Each stamp says that its file is installed.
+RUNTIME := $(VENV)/.installed-$(REQUIREMENTS)
+DEV := $(VENV)/.installed-requirements-dev.txt
+
+.PHONY: help speak test lint format clean
+
+help:
+	@echo 'make speak    speaks five examples into generated_audio/    make speak ARGS="Hello. --voice theo"'
+	@echo 'make test     runs the tests                                make test ARGS="-k codec"'
+	@echo 'make lint     checks style                                  make format repairs it'
+	@echo 'make clean    removes $(VENV) and caches; keeps generated_audio/, lora_model/ and outputs/'
+	@echo 'make speak PYTHON=python3.12 takes another Python than python3'
+
+speak: $(RUNTIME)
+	@$(VENV)/bin/python inference.py $(ARGS)
+
+test: $(DEV)
+	@$(VENV)/bin/python -m pytest $(ARGS)
+
+lint: $(DEV)
+	@$(VENV)/bin/ruff check $(LINTED)
+	@$(VENV)/bin/ruff format --check $(LINTED)
+
+format: $(DEV)
+	@$(VENV)/bin/ruff check --fix $(LINTED)
+	@$(VENV)/bin/ruff format $(LINTED)
+
+clean:
+	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
+	    { echo 'error: Python 3.10 or newer is needed; name one with PYTHON=python3.12' >&2; exit 2; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
+	    { echo 'error: $(PYTHON) cannot make virtual environments. On Debian and Ubuntu: sudo apt install python3-venv' >&2; exit 2; }
+	@$(PYTHON) -m venv $(VENV)
+
+$(RUNTIME): $(VENV)/bin/python requirements.txt requirements-cpu.txt
+	@echo 'Installing $(REQUIREMENTS) into $(VENV) ($(NEEDS))'
+	@$(VENV)/bin/python -m pip install -q -r $(REQUIREMENTS)
+	@touch $@
+
+$(DEV): $(RUNTIME) requirements-dev.txt
+	@echo 'Installing requirements-dev.txt into $(VENV) (about 0.2 GB)'
+	@$(VENV)/bin/python -m pip install -q -c requirements.txt -r requirements-dev.txt
+	@touch $@
