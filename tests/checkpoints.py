@@ -82,9 +82,12 @@ def walking_model(config, layout, frames=10, seed=0, dtype=torch.float32, device
         model = LlamaForCausalLM(config)
     torch.set_default_dtype(before)
     root, content = math.sqrt(config.hidden_size), 2.5 / math.sqrt(config.hidden_size)
+    added = 1.5 / math.sqrt(2 * config.num_hidden_layers) / root  # what one attention or MLP adds to the state
+    inner = {"o_proj": config.num_attention_heads * config.head_dim, "down_proj": config.intermediate_size}
     for name, parameter in model.named_parameters():
         if parameter.ndim > 1:
-            parameter.normal_(0, content / 20 if "o_proj" in name or "down_proj" in name else content / 3)
+            inputs = inner.get(name.split(".")[-2])
+            parameter.normal_(0, 2 * added / math.sqrt(inputs) if inputs else content / 3)
     embedding = model.get_input_embeddings().weight.normal_(0, content)  # what the text and the codes say, length 2.5
     along = margin / root  # a token's part along its slot's direction: logit `margin` once the state points there
     embedding[:, :CODES_PER_FRAME] = 0
@@ -92,6 +95,8 @@ def walking_model(config, layout, frames=10, seed=0, dtype=torch.float32, device
         start = layout.slot_start(slot)
         embedding[start : start + layout.codebook_size, slot] = along
     embedding[layout.start_of_speech, CODES_PER_FRAME - 1] = along
+    embedding[layout.end_of_speech] = -2 * embedding[layout.start_of_speech]  # never the very first token
+    embedding[layout.end_of_speech, :CODES_PER_FRAME] = 0
     embedding[layout.end_of_speech, 0] = along + math.log(layout.codebook_size / frames) * 0.6 / root
     mlp = model.model.layers[-1].mlp
     step = root * along / math.hypot(along, 4)  # a slot's direction in the normalised state
