@@ -8,6 +8,10 @@ PYTHON ?= python3
 VENV ?= .venv
 ARGS ?=
 
+# Threads of PyTorch that wait sleep instead of spinning: beside other busy programs speech is then made up to 10 times faster.
+OMP_WAIT_POLICY ?= passive
+export OMP_WAIT_POLICY
+
 WITH_GPU := $(shell nvidia-smi >/dev/null 2>&1 && echo yes)
 REQUIREMENTS := $(if $(WITH_GPU),requirements.txt,requirements-cpu.txt)
 NEEDS := $(if $(WITH_GPU),GPU found: about 7 GB and 4 to 7 minutes,no GPU found: about 2 GB and 2 to 3 minutes)
@@ -20,7 +24,7 @@ DEV := $(VENV)/.installed-requirements-dev.txt
 .PHONY: help speak test lint format clean
 
 help:
-	@echo 'make speak    speaks five examples into generated_audio/    make speak ARGS="Hello. --voice theo"'
+	@echo "make speak    speaks five examples into generated_audio/    make speak ARGS=\"'Good morning.' --voice theo\""
 	@echo 'make test     runs the tests                                make test ARGS="-k codec"'
 	@echo 'make lint     checks style                                  make format repairs it'
 	@echo 'make clean    removes $(VENV) and caches; keeps generated_audio/, lora_model/ and outputs/'
