@@ -1,0 +1,60 @@
+"""Reads the corpus of `build_corpus.py` and the codec's files; small things that the training scripts share."""
+
+from __future__ import annotations
+
+import json
+import os
+import wave
+
+import numpy as np
+import torch
+
+SAMPLE_RATE = 24_000
+FRAME_SAMPLES = 2_048
+"""Samples of one frame of seven codes."""
+
+
+def load_corpus(folder: str, device: torch.device) -> tuple[torch.Tensor, torch.Tensor, list[dict]]:
+    """(audio int16, label track int8, clips as `build_corpus.py` describes them), the tensors on `device`."""
+    audio = torch.from_numpy(np.load(f"{folder}/audio.npy")).to(device)
+    track = torch.from_numpy(np.load(f"{folder}/labels.npy")).to(device)
+    with open(f"{folder}/clips.json") as file:
+        return audio, track, json.load(file)
+
+
+def save_codec(state: dict[str, torch.Tensor], config: dict, folder: str) -> None:
+    """config.json and model.safetensors (fp16), with codebook rows of length one."""
+    from safetensors.torch import save_file
+
+    os.makedirs(folder, exist_ok=True)
+    tensors = {}
+    for name, value in state.items():
+        value = value.detach().float()
+        if name.endswith("codebook.weight"):
+            value = torch.nn.functional.normalize(value)
+        tensors[name] = value.to("cpu", torch.float16).contiguous()
+    save_file(tensors, f"{folder}/model.safetensors.tmp", metadata={"format": "pt"})
+    os.replace(f"{folder}/model.safetensors.tmp", f"{folder}/model.safetensors")
+    with open(f"{folder}/config.json", "w") as file:
+        json.dump(config, file, indent=1)
+
+
+def load_codec(folder: str, device: torch.device | str = "cpu"):
+    """The `snac.SNAC` of a folder in float32, in evaluation mode, and its configuration."""
+    import snac
+    from safetensors.torch import load_file
+
+    with open(f"{folder}/config.json") as file:
+        config = json.load(file)
+    codec = snac.SNAC(**config)
+    codec.load_state_dict({name: value.float() for name, value in load_file(f"{folder}/model.safetensors").items()})
+    return codec.eval().to(device), config
+
+
+def write_wav(path: str, audio: torch.Tensor) -> None:
+    pcm = (audio.detach().float().cpu().numpy().reshape(-1).clip(-1, 1) * 32767).round().astype("<i2")
+    with wave.open(path, "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(SAMPLE_RATE)
+        file.writeframes(pcm.tobytes())
