@@ -2,13 +2,13 @@
 
 A frame is let out when `lookahead` frames after it are known; CONTEXT frames before it are decoded with it and thrown away.
 With 3 frames to each side the chunks are the whole, sample for sample. With fewer ahead speech starts sooner, at an error
-(energy relative to the speech, measured on the 24 kHz SNAC's shape and on the demo voice's codec, docs/log.md):
+(energy relative to the speech; the demo voice's codec on speech, and the 24 kHz SNAC's shape with random weights):
 
-    lookahead   tokens before the first audio   error
-    3           28                              exact (1e-5)
-    2           21                              see ERROR_DB
-    1           14
-    0           7
+    lookahead   tokens before the first audio   error, demo voice   24 kHz shape
+    3           28 (341 ms of speech)           exact (1e-5)        exact (1e-5)
+    2           21 (256 ms)                     -81 dB              -81 dB        inaudible
+    1           14 (171 ms)                     -35 dB              -39 dB        a faint roughness
+    0           7 (85 ms)                       -8 dB               -20 dB        an audible seam at every chunk
 """
 
 import numpy as np
