@@ -116,9 +116,11 @@ def _load(arguments):
 
 
 def _list_voices(arguments):
-    speaker = _load(arguments)
-    for voice in speaker.voices:
-        print(voice, "(default)" if voice == speaker.default_voice else "")
+    from orpheus.loading import known_voices
+
+    voices, default = known_voices(arguments.model, arguments.lora, arguments.device)
+    for voice in voices:
+        print(f"{voice} (default)" if voice == default else voice)
     print("tags:", " ".join(f"<{tag}>" for tag in KNOWN_TAGS))
 
 

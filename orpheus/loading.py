@@ -79,6 +79,13 @@ def _is_disk_full(error):
     return False
 
 
+def _read_json(path):
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{path} cannot be read ({error}): not a complete folder, or a damaged one") from error
+
+
 def locate(source, patterns):
     """A folder for a folder's path or a hub id."""
     path = Path(source).expanduser()
@@ -112,11 +119,12 @@ def find_adapter(lora):
 
 def adapter_base(folder):
     """Name of the model that an adapter was trained on."""
+    config = _read_json(folder / "adapter_config.json")
     try:
-        return json.loads((folder / "adapter_config.json").read_text())["base_model_name_or_path"]
-    except (OSError, ValueError, KeyError) as error:
+        return config["base_model_name_or_path"]
+    except (KeyError, TypeError) as error:
         raise CheckpointError(
-            f"{folder / 'adapter_config.json'} cannot be read ({error!r}): train again or give another --lora"
+            f"{folder / 'adapter_config.json'} does not name its base model: not a LoRA adapter"
         ) from error
 
 
@@ -227,14 +235,24 @@ def merge_adapter(model, adapter):
         ) from error
 
 
-def _voices(config, source, adapter):
-    """(known voices, default voice, whether others are refused)."""
-    base = tuple(getattr(config, "voices", None) or (ORPHEUS_3B_VOICES if _canonical(source) == ORPHEUS_3B else ()))
+def _voices(source, adapter):
+    """(known voices, default voice, whether others are refused); needs no more than the model's config.json."""
+    if _canonical(source) == ORPHEUS_3B:
+        base = ORPHEUS_3B_VOICES
+    else:
+        base = tuple(_read_json(locate(source, ("config.json",)) / "config.json").get("voices", ()))
     if adapter is None:
         return base, base[0] if base else None, bool(base)
     listed = adapter / "voices.json"
-    voices = tuple(json.loads(listed.read_text())) if listed.exists() else ()
+    voices = tuple(_read_json(listed)) if listed.exists() else ()
     return (*voices, *(voice for voice in base if voice not in voices)), voices[0] if voices else None, False
+
+
+def known_voices(model="auto", lora="auto", device="auto"):
+    """(known voices, default voice) of what `load_voice` would load, without loading it."""
+    adapter = find_adapter(lora)
+    source, _ = choose_model(model, adapter, choose_device(device).startswith("cuda"))
+    return _voices(source, adapter)[:2]
 
 
 def load_voice(model="auto", lora="auto", codec=None, device="auto"):
@@ -267,7 +285,7 @@ def load_voice(model="auto", lora="auto", codec=None, device="auto"):
         raise CheckpointError(
             f"{source} has a vocabulary of {rows} and no room for audio tokens up to {layout.last_audio}: not an Orpheus model"
         )
-    voices, default_voice, closed = _voices(language_model.config, source, adapter)
+    voices, default_voice, closed = _voices(source, adapter)
     if adapter:
         language_model = merge_adapter(language_model, adapter)
     name = (DEMO_VOICE.name if source == str(DEMO_VOICE) else str(source)) + (f" + {adapter}" if adapter else "")

@@ -15,7 +15,7 @@ from orpheus.engines import ENDED
 from orpheus.errors import InputError, OrpheusWarning
 from orpheus.frame import FRAMES_PER_SECOND, SAMPLE_RATE, TOKENS_PER_SECOND
 from orpheus.loading import load_voice
-from orpheus.options import OUTPUT_DIR, LongTextOptions, SamplingOptions, StreamOptions
+from orpheus.options import ORPHEUS_3B, OUTPUT_DIR, LongTextOptions, SamplingOptions, StreamOptions
 from orpheus.streaming import FrameAssembler, stream_audio
 from orpheus.text import KNOWN_TAGS, clean_text, is_speakable, split_text, unknown_tags
 
@@ -119,10 +119,8 @@ class OrpheusInference:
         self.name, self.engine, self.prompts, self.codec = loaded.name, loaded.engine, loaded.prompts, loaded.codec
         self.voices, self.default_voice, self._closed = loaded.voices, loaded.default_voice, loaded.closed
         if settled:
-            print(
-                "No CUDA here: speaking with the bundled demo voice. For the full model use a GPU, or --model unsloth/orpheus-3b-0.1-ft (slow on a CPU).",
-                file=sys.stderr,
-            )
+            full = f"For the full model use a GPU, or --model {ORPHEUS_3B} (slow on a CPU)."
+            print(f"No CUDA here: speaking with the bundled demo voice. {full}", file=sys.stderr)
 
     # --- the three ways to speak ---
 
@@ -228,9 +226,8 @@ class OrpheusInference:
     def _finish(self, request, sampling):
         """Decodes a request whose codes are there."""
         began = time.perf_counter()
-        audio = [part for row in request.rows for part in (self._decode(row), silence(row.pause))][
-            :-1
-        ]  # no pause after the last
+        audio = [part for row in request.rows for part in (self._decode(row), silence(row.pause))]
+        audio.pop()  # no pause after the last
         taken = time.perf_counter() - began + sum(row.seconds_taken for row in request.rows)
         return Speech(np.concatenate(audio), request.text, request.voice, sampling.seed, request.finish_reasons, taken)
 
@@ -245,13 +242,9 @@ class OrpheusInference:
         made = row.assembler
         seconds = made.frames / FRAMES_PER_SECOND
         if not made.frames:
-            came = (
-                "no token"
-                if made.ended_by is None
-                else f"token {made.layout.describe(made.ended_by)} at position {made.position}"
-            )
             _warn(
-                f"no valid audio for {row.text!r:.60}: {came} came instead; {NOTHING_SAMPLES} samples of silence stand for it. Try another --seed"
+                f"no valid audio for {row.text!r:.60}: token {made.layout.describe(made.ended_by)} at position {made.position} "
+                f"came instead; {NOTHING_SAMPLES} samples of silence stand for it. Try another --seed"
             )
         elif made.finish_reason == "max_new_tokens":
             _warn(

@@ -125,5 +125,5 @@ def test_a_closed_player_is_no_error(small_voice_folder, in_empty_folder):
 def test_list_voices(run):
     status, out, _ = run("--list-voices")
     assert status == 0
-    assert out.splitlines()[:2] == ["ann (default)", "bob "]
+    assert out.splitlines()[:2] == ["ann (default)", "bob"]
     assert "<laugh>" in out and "<groan>" in out

@@ -134,8 +134,7 @@ def test_a_folder_without_an_adapter_is_no_adapter(in_empty_folder):
 
 
 def test_the_3b_knows_its_eight_voices():
-    config = type("Config", (), {})()
-    voices, default, closed = loading._voices(config, ORPHEUS_3B, None)
+    voices, default, closed = loading._voices(ORPHEUS_3B, None)
     assert voices == ("tara", "leah", "jess", "leo", "dan", "mia", "zac", "zoe")
     assert (default, closed) == ("tara", True)
 
