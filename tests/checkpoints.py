@@ -81,14 +81,15 @@ def walking_model(config, layout, frames=10, seed=0, dtype=torch.float32, device
     with torch.device(device):
         model = LlamaForCausalLM(config)
     torch.set_default_dtype(before)
-    root, content = math.sqrt(config.hidden_size), 2.5 / math.sqrt(config.hidden_size)
-    added = 1.5 / math.sqrt(2 * config.num_hidden_layers) / root  # what one attention or MLP adds to the state
+    root = math.sqrt(config.hidden_size)
+    length = 20 / root  # of what a token says besides its slot: short enough not to call for itself again
+    added = 0.6 * length / math.sqrt(2 * config.num_hidden_layers) / root  # what one attention or MLP adds to the state
     inner = {"o_proj": config.num_attention_heads * config.head_dim, "down_proj": config.intermediate_size}
     for name, parameter in model.named_parameters():
         if parameter.ndim > 1:
             inputs = inner.get(name.split(".")[-2])
-            parameter.normal_(0, 2 * added / math.sqrt(inputs) if inputs else content / 3)
-    embedding = model.get_input_embeddings().weight.normal_(0, content)  # what the text and the codes say, length 2.5
+            parameter.normal_(0, 2 * added / math.sqrt(inputs) if inputs else 0.8 / root)
+    embedding = model.get_input_embeddings().weight.normal_(0, length / root)
     along = margin / root  # a token's part along its slot's direction: logit `margin` once the state points there
     embedding[:, :CODES_PER_FRAME] = 0
     for slot in range(CODES_PER_FRAME):
@@ -99,13 +100,13 @@ def walking_model(config, layout, frames=10, seed=0, dtype=torch.float32, device
     embedding[layout.end_of_speech, :CODES_PER_FRAME] = 0
     embedding[layout.end_of_speech, 0] = along + math.log(layout.codebook_size / frames) * 0.6 / root
     mlp = model.model.layers[-1].mlp
-    step = root * along / math.hypot(along, 4)  # a slot's direction in the normalised state
+    step = root * along / math.hypot(along, 1.6 * length)  # a slot's direction in the normalised state
     for slot in range(CODES_PER_FRAME):
         for projection in (mlp.gate_proj, mlp.up_proj):
             projection.weight[slot] = 0
             projection.weight[slot, slot] = 1
         mlp.down_proj.weight[:, slot] = 0
-        mlp.down_proj.weight[(slot + 1) % CODES_PER_FRAME, slot] = 10 / step**2
+        mlp.down_proj.weight[(slot + 1) % CODES_PER_FRAME, slot] = 4 * length / step**2
     return model.eval()
 
 
@@ -156,7 +157,7 @@ def save_voice(folder, config=SMALL_CONFIG, layout=SMALL_LAYOUT, voices=("ann", 
     return folder
 
 
-def save_adapter(folder, model_folder, base_name, rank=4, seed=1):
+def save_adapter(folder, model_folder, base_name, rank=4, seed=1, size=0.005):
     """A LoRA adapter with non-zero weights for the model in `model_folder`, said to be made for `base_name`."""
     from peft import LoraConfig, get_peft_model
 
@@ -166,7 +167,7 @@ def save_adapter(folder, model_folder, base_name, rank=4, seed=1):
     tuned = get_peft_model(model, LoraConfig(r=rank, lora_alpha=rank, target_modules=targets))
     for name, parameter in tuned.named_parameters():
         if "lora_B" in name:
-            torch.nn.init.normal_(parameter, std=0.005)
+            torch.nn.init.normal_(parameter, std=size)
     tuned.peft_config["default"].base_model_name_or_path = base_name
     tuned.save_pretrained(folder, save_embedding_layers=False)
     return Path(folder)

@@ -57,7 +57,7 @@ def test_the_codec_gives_the_same_samples_on_gpu_and_cpu(small_voice_folder, sma
 def full_size(tmp_path_factory):
     """(checkpoint folder, adapter folder) at Orpheus-3B's shape; rank 64 as the recipe trains it."""
     folder = save_full_size_voice(tmp_path_factory.mktemp("full") / "orpheus-3b-0.1-ft", frames=100)
-    return folder, save_adapter(folder.parent / "adapter", folder, "unsloth/orpheus-3b-0.1-ft", rank=64)
+    return folder, save_adapter(folder.parent / "adapter", folder, "unsloth/orpheus-3b-0.1-ft", rank=64, size=2e-4)
 
 
 def test_the_full_shape_loads_streams_stops_and_writes(full_size, tmp_path):
