@@ -62,9 +62,9 @@ def test_draw_has_the_distribution_of_transformers_top_p(top_p):
 
     logits = torch.randn(1, 30) * 2
     expected = TopPLogitsWarper(top_p)(None, TemperatureLogitsWarper(0.7)(None, logits.clone())).softmax(-1)[0]
-    grid = (torch.arange(100_000) + 0.5) / 100_000  # every quantile once: frequencies are probabilities
-    drawn = draw(logits.expand(100_000, -1), grid, temperature=0.7, top_p=top_p)
-    found = torch.bincount(drawn, minlength=30) / 100_000
+    grid = torch.arange(2**17) / 2**17  # every quantile once: frequencies are probabilities
+    drawn = draw(logits.expand(len(grid), -1), grid, temperature=0.7, top_p=top_p)
+    found = torch.bincount(drawn, minlength=30) / len(grid)
     assert (found - expected).abs().max() < 3e-5
 
 
@@ -72,6 +72,12 @@ def test_draw_takes_the_likeliest_at_temperature_0_and_at_a_tiny_top_p():
     logits = torch.tensor([[0.0, 3.0, 1.0]])
     assert draw(logits, torch.tensor([0.99]), 0, 0.9).item() == 1
     assert draw(logits, torch.tensor([0.99]), 1.0, 1e-9).item() == 1
+
+
+def test_the_extremes_of_a_draw_stay_among_the_kept_tokens():
+    logits = torch.tensor([[-50.0, 2.0, -50.0, 2.0, -50.0]])
+    for uniform, token in ((0.0, 1), (0.5 - 2**-24, 1), (0.5, 3), (1 - 2**-24, 3)):
+        assert draw(logits, torch.tensor([uniform]), 1.0, 0.95).item() == token
 
 
 def test_a_rows_randomness_depends_on_its_seed_alone():

@@ -70,6 +70,8 @@ def test_the_full_shape_loads_streams_stops_and_writes(full_size, tmp_path):
     print([(round(speech.seconds, 2), speech.finish_reason, round(speech.real_time_factor, 3)) for speech in speeches])
     assert {speech.finish_reason for speech in speeches} <= {"end_of_speech", "out_of_range", "max_new_tokens"}
     assert any(speech.finish_reason == "end_of_speech" and speech.seconds > 0.5 for speech in speeches)
+    for speech, again in zip(speeches, speaker.synthesize_all(texts, seed=1)):
+        assert np.array_equal(speech.audio, again.audio)  # bf16, but the same batch shape
     paths = speaker.generate(texts, output_dir=tmp_path, seed=1)
     assert [soundfile.info(path).frames for path in paths] == [len(speech.audio) for speech in speeches]
     whole = speaker.synthesize(texts[0], seed=1)

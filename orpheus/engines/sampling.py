@@ -5,6 +5,8 @@ import torch
 
 from orpheus.engines import ENDED
 
+_ONE = 2**36  # probability 1 as a whole number; times a uniform of 24 bits it still fits 64
+
 
 def penalize(logits, seen, penalty):
     """Repetition penalty as transformers applies it: logits (B, V) of tokens in `seen` (B, V) move away from being drawn."""
@@ -14,22 +16,23 @@ def penalize(logits, seen, penalty):
 def draw(logits, uniform, temperature, top_p):
     """Draws from the smallest set of tokens whose probabilities sum to `top_p`.
 
-    The draw goes through the kept tokens in order of their ids, not of their probabilities, so that rounding (another
-    batch shape, say) that swaps two nearly equal tokens changes nothing.
+    Probabilities are summed as whole numbers of 2^-36: a float sum over a vocabulary is not the same from run to run on
+    CUDA. The draw goes through the kept tokens in order of their ids, not of their probabilities, so that rounding
+    (another batch shape, say) that swaps two nearly equal tokens changes nothing.
 
-    logits: float (B, V); uniform: (B,) in [0, 1), the only randomness; temperature 0 takes the likeliest
+    logits: float (B, V); uniform: (B,) multiples of 2^-24 in [0, 1), the only randomness; temperature 0 takes the likeliest
     returns: int64 (B,)
     """
     if temperature == 0:
         return logits.argmax(dim=-1)
     probabilities = torch.softmax(logits.float() / temperature, dim=-1)
-    falling = probabilities.sort(dim=-1, descending=True).values
-    kept = (falling.cumsum(dim=-1) - falling < top_p).sum(dim=-1, keepdim=True)  # at least the likeliest
-    probabilities = torch.where(probabilities >= falling.gather(1, kept - 1), probabilities, 0)
-    cumulative = probabilities.cumsum(dim=-1)
-    tokens = (cumulative <= uniform[:, None] * cumulative[:, -1:]).sum(dim=-1)
-    last = (probabilities > 0).cumsum(dim=-1).argmax(dim=-1)  # rounding may put `uniform` beyond the last kept token
-    return torch.minimum(tokens, last)
+    falling = (probabilities.sort(dim=-1, descending=True).values * _ONE).long()
+    kept = (falling.cumsum(dim=-1) - falling < int(top_p * _ONE)).sum(dim=-1, keepdim=True)
+    weights = (probabilities * _ONE).long()
+    weights = torch.where(weights >= falling.gather(1, (kept - 1).clamp(min=0)), weights, 0)
+    cumulative = weights.cumsum(dim=-1)
+    target = (uniform[:, None] * 2**24).long() * cumulative[:, -1:] >> 24  # below the sum of all weights
+    return (cumulative <= target).sum(dim=-1)
 
 
 def uniforms(seeds, count):
