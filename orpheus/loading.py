@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from orpheus.errors import CheckpointError, InputError
-from orpheus.options import LORA_DIR, ORPHEUS_3B, ORPHEUS_3B_VOICES, SNAC_24KHZ
+from orpheus.options import LORA_DIR, ORPHEUS_3B, ORPHEUS_3B_VOICES, PIECE_SECONDS, SNAC_24KHZ
 
 DEMO_VOICE = Path(__file__).resolve().parent.parent / "assets" / "demo_voice"
 
@@ -43,6 +43,7 @@ class LoadedVoice:
     voices: tuple  # known speakers; empty where the model does not say
     default_voice: str | None  # spoken when none is asked for; None is a prompt without a speaker
     closed: bool  # whether a voice that is not known is an error
+    piece_seconds: float  # how much speech a piece of long text should have
 
 
 def fetch(repo_id, patterns):
@@ -297,4 +298,5 @@ def load_voice(model="auto", lora="auto", codec=None, device="auto"):
         voices,
         default_voice,
         closed,
+        getattr(language_model.config, "piece_seconds", PIECE_SECONDS),
     ), settled

@@ -118,6 +118,7 @@ class OrpheusInference:
         loaded, settled = load_voice(model, lora, codec, device)
         self.name, self.engine, self.prompts, self.codec = loaded.name, loaded.engine, loaded.prompts, loaded.codec
         self.voices, self.default_voice, self._closed = loaded.voices, loaded.default_voice, loaded.closed
+        self._piece_seconds = loaded.piece_seconds
         if settled:
             full = f"For the full model use a GPU, or --model {ORPHEUS_3B} (slow on a CPU)."
             print(f"No CUDA here: speaking with the bundled demo voice. {full}", file=sys.stderr)
@@ -185,7 +186,8 @@ class OrpheusInference:
                 f"unknown tag <{tag}> is read as text: {hint}Known tags: {' '.join(f'<{known}>' for known in KNOWN_TAGS)}"
             )
         voice = self._check_voice(voice)
-        pieces = [piece for piece in split_text(clean, long_text.piece_seconds) if is_speakable(piece.text)]
+        seconds = self._piece_seconds if long_text.piece_seconds is None else long_text.piece_seconds
+        pieces = [piece for piece in split_text(clean, seconds) if is_speakable(piece.text)]
         rows = [
             _Row(
                 text=piece.text,

@@ -145,12 +145,14 @@ def save_codec(folder, config, pickled=False):
         save_file(state, folder / "model.safetensors")
 
 
-def save_voice(folder, config=SMALL_CONFIG, layout=SMALL_LAYOUT, voices=("ann", "bob"), **walk):
+def save_voice(folder, config=SMALL_CONFIG, layout=SMALL_LAYOUT, voices=("ann", "bob"), piece_seconds=None, **walk):
     """A whole voice: model, tokenizer and codec. Returns the folder."""
     folder = Path(folder)
     model = walking_model(config, layout, **walk)
     if voices:
         model.config.voices = list(voices)
+    if piece_seconds:
+        model.config.piece_seconds = piece_seconds
     model.save_pretrained(folder)
     save_tokenizer(folder, layout)
     save_codec(folder / "codec", snac_config(layout.codebook_size))

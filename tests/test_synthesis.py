@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import soundfile
+from checkpoints import save_voice
 
 from orpheus.engines import ENDED
 from orpheus.errors import InputError, OrpheusWarning
@@ -149,6 +150,12 @@ def test_long_text_is_spoken_in_pieces_with_pauses(scripted, layout):
 def letters(prompt):
     """Byte-level ids of the test tokenizer to ASCII: it numbers its byte symbols in order, from "!" = 0 on."""
     return [*prompt[:2], *(32 if token > 93 else token + 33 for token in prompt[2:-4]), *prompt[-4:]]
+
+
+def test_a_model_may_ask_for_shorter_pieces_and_the_user_decides(tmp_path):
+    speaker = OrpheusInference(str(save_voice(tmp_path / "short", piece_seconds=3.0)), lora="none")
+    text = "The first sentence stands here. The second one follows it closely. A third is on its way."
+    assert [len(list(speaker.synthesize(text, **o).finish_reasons)) for o in ({}, {"piece_seconds": 10.0})] == [3, 1]
 
 
 def test_pieces_have_seeds_of_their_own(small_voice):
