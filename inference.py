@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal
 
-from orpheus.errors import InputError, OrpheusError, OrpheusWarning, OutputError
+from orpheus.errors import InputError, OrpheusError, OrpheusWarning
 from orpheus.options import OUTPUT_DIR, LongTextOptions, SamplingOptions, StreamOptions
 from orpheus.text import KNOWN_TAGS
 
@@ -50,8 +50,8 @@ def _parse(argv):
         """Reads the text from a file; an empty line is a paragraph break."""
         voice: str | None = None
         """Speaker; see --list-voices. By default the model's first, or the one an adapter was trained on."""
-        out: Path = Path(OUTPUT_DIR)
-        """A folder for output_0.wav, output_1.wav ..., or a name ending in .wav for one text."""
+        out: Path | None = None
+        """A folder for output_0.wav, output_1.wav ..., or a name ending in .wav for one text; generated_audio by default."""
         model: str = "auto"
         """auto (Orpheus-3B on CUDA, else the demo voice), demo, a folder or a hub id."""
         lora: str = "auto"
@@ -77,14 +77,28 @@ def _texts(arguments):
         raise InputError("give a text or --text-file, not both")
     if arguments.text_file:
         try:
-            return [arguments.text_file.read_text(encoding="utf-8")]
+            return [arguments.text_file.read_text(encoding="utf-8-sig")]
         except (OSError, UnicodeDecodeError) as error:
             raise InputError(f"--text-file {arguments.text_file} cannot be read as UTF-8 text: {error}") from error
-    return [sys.stdin.read() if text == "-" else text for text in arguments.text or EXAMPLES]
+    if arguments.text.count("-") > 1:
+        raise InputError("standard input can be read once: give one - only")
+    return [_standard_input() if text == "-" else text for text in arguments.text or EXAMPLES]
+
+
+def _standard_input():
+    if sys.stdin is None:
+        raise InputError("there is no standard input to read for -")
+    try:
+        return sys.stdin.buffer.read().decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise InputError(f"standard input is not UTF-8 text: {error}") from error
 
 
 def _paths(out, count):
     """Output files, checked to be writable before anything is loaded."""
+    out = Path(OUTPUT_DIR) if out is None else out
+    if out.suffix.lower() in (".mp3", ".flac", ".ogg", ".opus", ".m4a"):
+        raise InputError(f"--out {out}: only WAV is written; give a name ending in .wav or a folder")
     if out.suffix.lower() == ".wav":
         if count > 1:
             raise InputError(f"--out {out} names one file for {count} texts; give a folder")
@@ -96,6 +110,11 @@ def _paths(out, count):
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(f"--out {out}: the folder {folder} cannot be made ({error.strerror})") from error
+    for path in paths:
+        if len(os.fsencode(path.name)) > 255:
+            raise InputError(f"--out: a file's name has 255 bytes at most, this one has {len(os.fsencode(path.name))}")
+        if path.is_dir():
+            raise InputError(f"--out {out}: {path} is a folder; choose another name")
     if not os.access(folder, os.W_OK):
         raise InputError(f"--out {out}: the folder {folder} is not writable; choose another")
     return paths
@@ -106,12 +125,8 @@ def _options(arguments):
 
 
 def _load(arguments):
-    from transformers.utils import logging
-
     from orpheus.synthesis import OrpheusInference
 
-    if not sys.stderr.isatty():
-        logging.disable_progress_bar()
     return OrpheusInference(arguments.model, arguments.lora, arguments.codec, arguments.device)
 
 
@@ -127,25 +142,26 @@ def _list_voices(arguments):
 def _stream(arguments, texts):
     if len(texts) > 1:
         raise InputError(f"--stream speaks one text, {len(texts)} were given")
+    if arguments.out is not None:
+        raise InputError(f"--stream writes to standard output, --out {arguments.out} to files: give one of the two")
+    if sys.stdout is None or sys.stdout.isatty():
+        raise InputError(
+            "--stream writes sound to standard output: send it to a player or a file, as in `--stream wav | aplay`"
+        )
     from orpheus.audio import AudioStream
 
     speaker = _load(arguments)
     chunks = speaker.stream(texts[0], arguments.voice, **_options(arguments), **asdict(arguments.streaming))
-    try:
-        output = AudioStream(sys.stdout.buffer, wav=arguments.stream == "wav")
-        for chunk in chunks:
-            output.write(chunk)
-        output.close()
-    except BrokenPipeError:  # the player was closed; nothing may be flushed into the pipe at exit either
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    except OSError as error:
-        raise OutputError(f"standard output cannot be written: {error.strerror}") from error
+    output = AudioStream(sys.stdout.buffer, wav=arguments.stream == "wav")
+    for chunk in chunks:
+        output.write(chunk)
+    output.close()
 
 
 def _speak(arguments, texts):
     paths = _paths(arguments.out, len(texts))
     speaker = _load(arguments)
-    speeches = speaker.synthesize_all(texts, arguments.voice, progress=sys.stderr.isatty(), **_options(arguments))
+    speeches = speaker.synthesize_all(texts, arguments.voice, progress=True, **_options(arguments))
     for speech, path in zip(speeches, paths, strict=True):
         speech.save(path)
         print(
@@ -156,6 +172,8 @@ def _speak(arguments, texts):
 
 
 def _run(argv):
+    if sys.stdout is not None:
+        sys.stdout.reconfigure(errors="backslashreplace")  # a file's name may hold what the terminal cannot show
     arguments = _parse(argv)
     if arguments.list_voices:
         return _list_voices(arguments)
@@ -164,14 +182,22 @@ def _run(argv):
 
 
 def main(argv=None):
-    """Runs the command line; returns the exit status: 0, 2 for input that cannot be used, 130 after Ctrl-C."""
+    """Runs the command line; returns the exit status: 0, 2 for what cannot be read, loaded or written, 130 after Ctrl-C."""
     with warnings.catch_warnings():
         warnings.filterwarnings("always", category=OrpheusWarning)
         warnings.showwarning = lambda message, *_: print(f"warning: {message}", file=sys.stderr)
         try:
             _run(argv)
+            if sys.stdout is not None:
+                sys.stdout.flush()
         except OrpheusError as error:
             print(f"error: {error}", file=sys.stderr)
+            return 2
+        except BrokenPipeError:  # the player was closed; nothing may be flushed into the pipe at exit either
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        except OSError as error:  # all other files have errors of their own
+            print(f"error: standard output cannot be written: {error.strerror or error}", file=sys.stderr)
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return 2
         except KeyboardInterrupt:
             return 130

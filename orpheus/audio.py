@@ -85,7 +85,7 @@ def atomic_file(path):
     temporary = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        descriptor, temporary = tempfile.mkstemp(prefix=".orpheus-", dir=path.parent)
         with os.fdopen(descriptor, "wb") as file:
             yield file
             file.flush()
@@ -109,6 +109,16 @@ def write_wav(path, audio):
         file.write(wav_bytes(audio))
 
 
+def _appends(file):
+    """Whether every write goes to the end, wherever one seeks (`>>` in a shell)."""
+    try:
+        import fcntl
+
+        return bool(fcntl.fcntl(file.fileno(), fcntl.F_GETFL) & os.O_APPEND)
+    except (ImportError, OSError):  # Windows; a buffer in memory
+        return False
+
+
 class AudioStream:
     """Writes chunks to a binary stream as they come: raw 16-bit PCM, or WAV.
 
@@ -127,7 +137,7 @@ class AudioStream:
         self.data_bytes += len(data)
 
     def close(self):
-        if self.wav and self.file.seekable():
+        if self.wav and self.file.seekable() and not _appends(self.file):
             end = self.file.tell()
             self.file.seek(end - self.data_bytes - 44)
             self.file.write(wav_header(self.data_bytes))

@@ -4,7 +4,9 @@ SNAC's decoder adds noise at four places. Here the noise is a function of (reque
 same codes and seed give the same samples whether they are decoded whole, in windows, or beside other requests.
 """
 
+import inspect
 import json
+import threading
 from collections import defaultdict
 from pathlib import Path
 
@@ -13,10 +15,9 @@ import torch
 from torch import nn
 
 from orpheus.errors import CheckpointError, InputError
-from orpheus.frame import CODES_PER_FRAME, FRAME_SAMPLES, SAMPLE_RATE, VQ_STRIDES
+from orpheus.frame import CODES_PER_FRAME, CONTEXT_FRAMES, FRAME_SAMPLES, SAMPLE_RATE, VQ_STRIDES
 from orpheus.tokens import deinterleave, interleave
 
-CONTEXT_FRAMES = 3  # the decoder reaches 4,757 samples = 2.32 frames to each side, the encoder as far
 WINDOW_FRAMES = 24  # decoded at once: beyond, a CPU spends its time mapping and unmapping large buffers
 ENCODE_SECONDS = 320  # audio per batch when encoding: 1.5 GiB at the size of the 24 kHz SNAC
 
@@ -43,7 +44,7 @@ def position_noise(seeds, place, start, length):
     position = start[:, None] + torch.arange(length, device=seeds.device)
     key = _mix((_mix(seeds & _MASK) ^ (seeds >> 32) ^ ((place + 1) * _GOLDEN)) & _MASK)[:, None]
     first = _mix((_mix(position & _MASK) + key) & _MASK)
-    second = _mix((first ^ key) + _GOLDEN & _MASK)
+    second = _mix(((first ^ key) + _GOLDEN) & _MASK)
     uniform = ((first >> 8).float() + 0.5) / 2**24  # in (0, 1)
     angle = (second >> 8).float() * (2 * torch.pi / 2**24)
     return torch.sqrt(-2 * torch.log(uniform)) * torch.cos(angle)  # Box-Muller
@@ -73,15 +74,19 @@ def _index_noise(module, context):
                 places += 1
 
 
+_RATES = ("encoder_rates", "decoder_rates", "vq_strides")
+
+
 def check_frame_layout(config, source):
     """Refuses a SNAC configuration whose frames are not 7 codes per 2,048 samples at 24 kHz in our order."""
-    hop = int(np.prod(config.get("encoder_rates", [])))
+    if not isinstance(config, dict) or not all(isinstance(config.get(name), list) for name in _RATES):
+        raise CheckpointError(f"the codec {source} is no SNAC: its config.json lacks the lists {', '.join(_RATES)}")
+    hop = int(np.prod(config["encoder_rates"]))
     found = {
         "sampling_rate": config.get("sampling_rate"),
         "vq_strides": config.get("vq_strides"),
-        "samples per frame": hop * max(config.get("vq_strides") or [0]),
-        "samples per frame when decoding": int(np.prod(config.get("decoder_rates", [])))
-        * max(config.get("vq_strides") or [0]),
+        "samples per frame": hop * max(config["vq_strides"], default=0),
+        "samples per frame when decoding": int(np.prod(config["decoder_rates"])) * max(config["vq_strides"], default=0),
         "attn_window_size": config.get("attn_window_size"),
     }
     wanted = {
@@ -121,7 +126,7 @@ class Codec:
         self.model = model.eval().requires_grad_(False)
         self.codebook_size = model.codebook_size
         self.device = next(model.parameters()).device
-        self._noise_context = {}
+        self._noise_context, self._lock = {}, threading.Lock()  # one decode at a time
         _index_noise(model.decoder, self._noise_context)
 
     @classmethod
@@ -135,11 +140,12 @@ class Codec:
         check_frame_layout(config, folder)
         from snac import SNAC
 
-        model = SNAC(**config)
-        weights = {name: value.float() for name, value in _load_weights(folder).items()}
+        known = inspect.signature(SNAC).parameters  # the file may say more, such as model_type
+        model = SNAC(**{name: value for name, value in config.items() if name in known})
         try:
+            weights = {name: value.float() for name, value in _load_weights(folder).items()}
             model.load_state_dict(weights)
-        except RuntimeError as error:
+        except (RuntimeError, AttributeError) as error:
             raise CheckpointError(f"the codec weights in {folder} do not fit its config.json: {error}") from error
         return cls(model.to(device))
 
@@ -149,12 +155,14 @@ class Codec:
         """codes (B, frames, 7) int64, seeds and first_frames (B,) -> float32 (B, frames * 2048) on the device."""
         levels = [deinterleave(row) for row in codes]
         levels = [torch.as_tensor(np.stack(level)).to(self.device) for level in zip(*levels, strict=True)]
-        self._noise_context.update(
+        noise = dict(
             frames=codes.shape[1],
             seeds=torch.as_tensor(seeds, dtype=torch.int64).to(self.device),
             first_frame=torch.as_tensor(first_frames, dtype=torch.int64).to(self.device),
         )
-        return self.model.decode(levels)[:, 0]
+        with self._lock:
+            self._noise_context.update(noise)
+            return self.model.decode(levels)[:, 0]
 
     def decode_window(self, codes, seed, first_frame):
         """Decodes a window of consecutive frames of one request.

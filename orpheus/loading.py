@@ -3,6 +3,8 @@
 import errno
 import json
 import os
+import re
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -40,9 +42,9 @@ class LoadedVoice:
     engine: object  # orpheus.engines.Engine
     prompts: object  # orpheus.prompt.PromptBuilder
     codec: object  # orpheus.codec.Codec
-    voices: tuple  # known speakers; empty where the model does not say
+    voices: tuple  # known speakers; empty where the model names none
     default_voice: str | None  # spoken when none is asked for; None is a prompt without a speaker
-    closed: bool  # whether a voice that is not known is an error
+    voices_closed: bool  # whether a voice that is not known is an error
     piece_seconds: float  # how much speech a piece of long text should have
 
 
@@ -69,7 +71,7 @@ def fetch(repo_id, patterns):
             reason = "the hub cannot be reached, and the files are not all in the local cache"
         else:
             reason = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
-    raise CheckpointError(f"{repo_id} cannot be fetched from the Hugging Face hub: {reason}. {_CURE}")
+    raise CheckpointError(f"{repo_id} cannot be fetched from the Hugging Face hub: {reason.rstrip('.')}. {_CURE}")
 
 
 def _is_disk_full(error):
@@ -80,9 +82,12 @@ def _is_disk_full(error):
     return False
 
 
-def _read_json(path):
+def _read_json(path, kind=dict):
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        value = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(value, kind):
+            raise ValueError(f"a {type(value).__name__}, not a {kind.__name__}")
+        return value
     except (OSError, ValueError) as error:
         raise CheckpointError(f"{path} cannot be read ({error}): not a complete folder, or a damaged one") from error
 
@@ -90,10 +95,10 @@ def _read_json(path):
 def locate(source, patterns):
     """A folder for a folder's path or a hub id."""
     path = Path(source).expanduser()
-    if path.is_dir():
+    if path.is_dir() and str(source):
         return path
     looks_like_path = str(source).startswith((".", "/", "~", os.sep)) or str(source).count("/") != 1 or path.exists()
-    if looks_like_path:
+    if looks_like_path or not str(source):
         raise InputError(
             f"{str(source)!r} is not a folder; give a folder that exists, a hub id like {ORPHEUS_3B}, or 'demo'"
         )
@@ -120,21 +125,24 @@ def find_adapter(lora):
 
 def adapter_base(folder):
     """Name of the model that an adapter was trained on."""
-    config = _read_json(folder / "adapter_config.json")
-    try:
-        return config["base_model_name_or_path"]
-    except (KeyError, TypeError) as error:
-        raise CheckpointError(
-            f"{folder / 'adapter_config.json'} does not name its base model: not a LoRA adapter"
-        ) from error
+    base = _read_json(folder / "adapter_config.json").get("base_model_name_or_path")
+    if not isinstance(base, str) or not base:
+        raise CheckpointError(f"{folder / 'adapter_config.json'} does not name its base model: not a LoRA adapter")
+    return base
 
 
 def _canonical(name):
-    """One spelling for names of the same weights; a folder goes by its last part."""
-    name = str(name).rstrip("/")
+    """One spelling for names of the same weights: without quantization, and a folder of the hub's cache by its id."""
+    name = re.sub(r".*models--([^/]+)--([^/]+)/snapshots/.*", r"\1/\2", str(name).rstrip("/"))
     for suffix in _QUANTIZED_SUFFIXES:
         name = name.removesuffix(suffix)
     return ORPHEUS_3B if name in _SAME_WEIGHTS else name
+
+
+def _is_orpheus_3b(source):
+    """Whether `source` is Orpheus-3B's hub id, or a folder with a copy of it."""
+    copies = {Path(name).name for name in _SAME_WEIGHTS}
+    return _canonical(source) == ORPHEUS_3B or (Path(source).is_dir() and Path(source).resolve().name in copies)
 
 
 def check_adapter_fits(adapter, model):
@@ -155,7 +163,7 @@ def check_adapter_fits(adapter, model):
 
 
 def choose_model(model, adapter, cuda):
-    """The model's source and whether "auto" had to settle for the demo voice."""
+    """The model's source, and whether "auto" fell back to the demo voice."""
     if model == "demo":
         return str(DEMO_VOICE), False
     if model != "auto":
@@ -166,13 +174,35 @@ def choose_model(model, adapter, cuda):
 
 
 def choose_device(device):
+    """A device that is there, "auto" resolved. Raises InputError for another."""
     import torch
 
-    if device != "auto":
-        return device
-    if torch.cuda.is_available():
-        return "cuda"
-    return "mps" if torch.backends.mps.is_available() else "cpu"
+    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    if device == "auto":
+        return next(name for name, available in there.items() if available)
+    if not there.get(str(device).split(":")[0]):
+        raise InputError(
+            f"there is no device {str(device)!r} here; take {' or '.join(n for n, here in there.items() if here)}"
+        )
+    return str(device)
+
+
+def resolve(model, lora, device):
+    """(model's source, adapter's folder or None, device, whether "auto" fell back to the demo voice), checked to fit."""
+    for name, value in (("model", model), ("lora", lora)):
+        if value is not None and not isinstance(value, (str, os.PathLike)):
+            raise InputError(f"{name} must be a name or a folder, not {value!r}")
+    adapter = find_adapter(lora)
+    device = choose_device(device)
+    source, fell_back = choose_model("auto" if model is None else str(model), adapter, device.startswith("cuda"))
+    if adapter:
+        try:
+            check_adapter_fits(adapter, source)
+        except CheckpointError as error:
+            raise CheckpointError(
+                f"no CUDA here, so --model auto is the demo voice: {error}" if fell_back else error
+            ) from error
+    return source, adapter, device, fell_back
 
 
 def _dtype(device):
@@ -199,7 +229,10 @@ def load_language_model(folder, device, dtype=None):
     """A causal language model from a folder, every weight of it. Raises CheckpointError."""
     import torch
     from transformers import AutoModelForCausalLM
+    from transformers.utils import logging
 
+    if not sys.stderr.isatty():
+        logging.disable_progress_bar()
     try:
         model, info = AutoModelForCausalLM.from_pretrained(
             folder,
@@ -236,23 +269,29 @@ def merge_adapter(model, adapter):
         ) from error
 
 
+def _names(value, path):
+    if not isinstance(value, list) or not all(isinstance(name, str) for name in value):
+        raise CheckpointError(f"the voices in {path} are not a list of names but {value!r:.80}")
+    return tuple(value)
+
+
 def _voices(source, adapter):
     """(known voices, default voice, whether others are refused); needs no more than the model's config.json."""
-    if _canonical(source) == ORPHEUS_3B:
+    if _is_orpheus_3b(source):
         base = ORPHEUS_3B_VOICES
     else:
-        base = tuple(_read_json(locate(source, ("config.json",)) / "config.json").get("voices", ()))
+        config = locate(source, ("config.json",)) / "config.json"
+        base = _names(_read_json(config).get("voices", []), config)
     if adapter is None:
         return base, base[0] if base else None, bool(base)
     listed = adapter / "voices.json"
-    voices = tuple(_read_json(listed)) if listed.exists() else ()
+    voices = _names(_read_json(listed, list), listed) if listed.exists() else ()
     return (*voices, *(voice for voice in base if voice not in voices)), voices[0] if voices else None, False
 
 
 def known_voices(model="auto", lora="auto", device="auto"):
     """(known voices, default voice) of what `load_voice` would load, without loading it."""
-    adapter = find_adapter(lora)
-    source, _ = choose_model(model, adapter, choose_device(device).startswith("cuda"))
+    source, adapter, _, _ = resolve(model, lora, device)
     return _voices(source, adapter)[:2]
 
 
@@ -261,13 +300,9 @@ def load_voice(model="auto", lora="auto", codec=None, device="auto"):
 
     model: "auto", "demo", a folder or a hub id; lora: "auto", "none", a folder or a hub id; codec: a folder or a hub id,
     by default the `codec` folder inside the model's, else the 24 kHz SNAC of the hub
-    returns: (LoadedVoice, whether "auto" settled for the demo voice)
+    returns: (LoadedVoice, whether "auto" fell back to the demo voice)
     """
-    adapter = find_adapter(lora)
-    device = choose_device(device)
-    source, settled = choose_model(model, adapter, device.startswith("cuda"))
-    if adapter:
-        check_adapter_fits(adapter, source)
+    source, adapter, device, fell_back = resolve(model, lora, device)
     folder = locate(source, _MODEL_FILES)
     if codec is None:
         codec = folder / "codec" if (folder / "codec").is_dir() else SNAC_24KHZ
@@ -299,4 +334,4 @@ def load_voice(model="auto", lora="auto", codec=None, device="auto"):
         default_voice,
         closed,
         getattr(language_model.config, "piece_seconds", PIECE_SECONDS),
-    ), settled
+    ), fell_back

@@ -1,10 +1,11 @@
 """Every setting with its default and the reason for it. The command lines are generated from these classes."""
 
 import math
+import numbers
 from dataclasses import dataclass
 
 from orpheus.errors import InputError
-from orpheus.frame import CODES_PER_FRAME, TOKENS_PER_SECOND
+from orpheus.frame import CODES_PER_FRAME, CONTEXT_FRAMES, TOKENS_PER_SECOND
 
 ORPHEUS_3B = "unsloth/orpheus-3b-0.1-ft"
 SNAC_24KHZ = "hubertsiuzdak/snac_24khz"
@@ -22,7 +23,11 @@ def check(condition, message):
 
 
 def _is_number(value):
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    return isinstance(value, numbers.Real) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _is_whole(value):
+    return isinstance(value, numbers.Integral) and not isinstance(value, bool)
 
 
 @dataclass(frozen=True)
@@ -42,8 +47,8 @@ class SamplingOptions:
 
     def __post_init__(self):
         check(
-            _is_number(self.temperature) and 0 <= self.temperature <= 5,
-            f"temperature {self.temperature} is not in 0..5; 0.6 is the usual value",
+            _is_number(self.temperature) and (self.temperature == 0 or 0.01 <= self.temperature <= 5),
+            f"temperature {self.temperature} is neither 0 nor in 0.01..5; 0.6 is the usual value",
         )
         check(
             _is_number(self.top_p) and 0 < self.top_p <= 1,
@@ -54,11 +59,11 @@ class SamplingOptions:
             f"repetition_penalty {self.repetition_penalty} is not in 0.5..5; 1.1 is the usual value",
         )
         check(
-            isinstance(self.max_new_tokens, int) and CODES_PER_FRAME <= self.max_new_tokens <= 100_000,
+            _is_whole(self.max_new_tokens) and CODES_PER_FRAME <= self.max_new_tokens <= 100_000,
             f"max_new_tokens {self.max_new_tokens} is not a whole number in {CODES_PER_FRAME}..100000; {TOKENS_PER_SECOND:.0f} tokens are one second",
         )
         check(
-            isinstance(self.seed, int) and 0 <= self.seed < 2**63,
+            _is_whole(self.seed) and 0 <= self.seed < 2**63,
             f"seed {self.seed} is not a whole number from 0 to 2^63 - 1",
         )
 
@@ -86,7 +91,7 @@ class LongTextOptions:
             value = getattr(self, name)
             check(_is_number(value) and 0 <= value <= 10, f"{name} {value} is not in 0..10 seconds")
         check(
-            isinstance(self.batch_size, int) and self.batch_size >= 1,
+            _is_whole(self.batch_size) and self.batch_size >= 1,
             f"batch_size {self.batch_size} is not a whole number from 1 up",
         )
 
@@ -95,17 +100,17 @@ class LongTextOptions:
 class StreamOptions:
     """When a chunk of audio is let out."""
 
-    lookahead: int = 3
+    lookahead: int = CONTEXT_FRAMES
     """Frames (85 ms each) of right context a frame waits for. 3 is exact; see orpheus/streaming.py for what fewer costs."""
     max_chunk_frames: int = 8
     """The first chunk is one frame, later ones grow up to this: fewer, larger decodes once the player has something to play."""
 
     def __post_init__(self):
         check(
-            isinstance(self.lookahead, int) and 0 <= self.lookahead <= 3,
-            f"lookahead {self.lookahead} is not in 0..3 frames; 3 is exact",
+            _is_whole(self.lookahead) and 0 <= self.lookahead <= CONTEXT_FRAMES,
+            f"lookahead {self.lookahead} is not in 0..{CONTEXT_FRAMES} frames; {CONTEXT_FRAMES} is exact",
         )
         check(
-            isinstance(self.max_chunk_frames, int) and self.max_chunk_frames >= 1,
+            _is_whole(self.max_chunk_frames) and self.max_chunk_frames >= 1,
             f"max_chunk_frames {self.max_chunk_frames} is below 1",
         )

@@ -1,6 +1,6 @@
 """Tokens as they come to audio as soon as it can be exact: every frame once, in order, the tail included.
 
-A frame is let out when `lookahead` frames after it are known; CONTEXT frames before it are decoded with it and thrown away.
+A frame is let out when `lookahead` frames after it are known; CONTEXT_FRAMES frames before it are decoded with it and thrown away.
 With 3 frames to each side the chunks are the whole, sample for sample. With fewer ahead speech starts sooner, at an error
 (energy relative to the speech; the demo voice's codec on speech, and the 24 kHz SNAC's shape with random weights):
 
@@ -13,9 +13,7 @@ With 3 frames to each side the chunks are the whole, sample for sample. With few
 
 import numpy as np
 
-from orpheus.frame import CODES_PER_FRAME, FRAME_SAMPLES
-
-CONTEXT = 3  # frames of left context, and of right context where it is to be exact
+from orpheus.frame import CODES_PER_FRAME, CONTEXT_FRAMES, FRAME_SAMPLES
 
 
 class FrameAssembler:
@@ -52,7 +50,7 @@ class FrameAssembler:
         return "end_of_speech" if self.ended_by == self.layout.end_of_speech else "out_of_range"
 
 
-def stream_audio(tokens, decode, assembler, lookahead=CONTEXT, max_chunk_frames=8):
+def stream_audio(tokens, decode, assembler, lookahead, max_chunk_frames):
     """Yields float32 chunks while `tokens` come.
 
     tokens: iterable of ids, read no further than the one that ends speech
@@ -60,12 +58,12 @@ def stream_audio(tokens, decode, assembler, lookahead=CONTEXT, max_chunk_frames=
     assembler: a fresh FrameAssembler; afterwards it tells the frames and why speech ended
 
     The first chunk is one frame, each later one twice the last up to `max_chunk_frames`, since decoding a chunk costs up to
-    2 * CONTEXT frames of context. For `decode` = Codec.decode_window the chunks joined equal Codec.decode of the whole.
+    2 * CONTEXT_FRAMES frames of context. For `decode` = Codec.decode_window the chunks joined equal Codec.decode of the whole.
     """
     done, chunk = 0, 1
 
     def emit(end, right):
-        first = max(0, done - CONTEXT)
+        first = max(0, done - CONTEXT_FRAMES)
         window = decode(assembler.window(first, min(end + right, assembler.frames)), first)
         return window[(done - first) * FRAME_SAMPLES : (end - first) * FRAME_SAMPLES]
 
@@ -78,5 +76,5 @@ def stream_audio(tokens, decode, assembler, lookahead=CONTEXT, max_chunk_frames=
             chunk = min(2 * chunk, max_chunk_frames)
     while done < assembler.frames:  # the tail: all its context is there
         end = min(done + max_chunk_frames, assembler.frames)
-        yield emit(end, CONTEXT)
+        yield emit(end, CONTEXT_FRAMES)
         done = end

@@ -5,6 +5,7 @@ import sys
 import time
 import warnings
 from collections import Counter
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 
@@ -12,13 +13,14 @@ import numpy as np
 
 from orpheus.audio import silence, wav_bytes, write_wav
 from orpheus.engines import ENDED
-from orpheus.errors import InputError, OrpheusWarning
+from orpheus.errors import InputError, OrpheusError, OrpheusWarning
 from orpheus.frame import FRAMES_PER_SECOND, SAMPLE_RATE, TOKENS_PER_SECOND
 from orpheus.loading import load_voice
 from orpheus.options import ORPHEUS_3B, OUTPUT_DIR, LongTextOptions, SamplingOptions, StreamOptions
 from orpheus.streaming import FrameAssembler, stream_audio
 from orpheus.text import KNOWN_TAGS, clean_text, is_speakable, split_text, unknown_tags
 
+_LINE_SECONDS, _BAR_SECONDS = 10, 0.5  # between two words of progress, in a log and on a terminal
 NOTHING_SAMPLES = 1_000  # silence that stands for speech without a single valid frame
 
 
@@ -99,7 +101,21 @@ def _split_options(options):
 
 
 def _warn(message):
-    warnings.warn(message, OrpheusWarning, stacklevel=4)
+    warnings.warn(message, OrpheusWarning, stacklevel=2)
+
+
+@contextmanager
+def _memory_errors(rows):
+    """Turns the GPU's out-of-memory error into one that says what to do."""
+    import torch
+
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        raise OrpheusError(
+            f"out of GPU memory with {rows} pieces side by side: lower --batch-size or --max-new-tokens, free the GPU's memory, "
+            "or use --device cpu or --model demo"
+        ) from error
 
 
 class OrpheusInference:
@@ -110,16 +126,17 @@ class OrpheusInference:
     codec: a folder or hub id of a SNAC, where the model's own is not wanted
     device: "auto", "cuda", "mps" or "cpu"
 
-    Raises CheckpointError where something cannot be loaded. The options of every method are the fields of
+    Raises CheckpointError where something cannot be loaded and InputError for a name that is none. One object serves one
+    thread at a time. The options of every method are the fields of
     SamplingOptions, LongTextOptions and (for `stream`) StreamOptions in orpheus/options.py.
     """
 
     def __init__(self, model="auto", lora="auto", codec=None, device="auto"):
-        loaded, settled = load_voice(model, lora, codec, device)
+        loaded, fell_back = load_voice(model, lora, codec, device)
         self.name, self.engine, self.prompts, self.codec = loaded.name, loaded.engine, loaded.prompts, loaded.codec
-        self.voices, self.default_voice, self._closed = loaded.voices, loaded.default_voice, loaded.closed
+        self.voices, self.default_voice, self._voices_closed = loaded.voices, loaded.default_voice, loaded.voices_closed
         self._piece_seconds = loaded.piece_seconds
-        if settled:
+        if fell_back:
             full = f"For the full model use a GPU, or --model {ORPHEUS_3B} (slow on a CPU)."
             print(f"No CUDA here: speaking with the bundled demo voice. {full}", file=sys.stderr)
 
@@ -192,7 +209,7 @@ class OrpheusInference:
             _Row(
                 text=piece.text,
                 prompt=self.prompts.prompt(piece.text, voice),
-                seed=(sampling.seed + index) % 2**63,
+                seed=(int(sampling.seed) + index) % 2**63,
                 pause=long_text.paragraph_pause if piece.ends_paragraph else long_text.sentence_pause,
                 assembler=FrameAssembler(self.engine.layout),
             )
@@ -203,27 +220,35 @@ class OrpheusInference:
     def _check_voice(self, voice):
         if voice is None:
             return self.default_voice
-        if self.voices and voice not in self.voices:
-            known = f"{self.name} knows {', '.join(self.voices)}"
-            if self._closed:
+        if voice not in self.voices:
+            known = (
+                f"{self.name} knows {', '.join(self.voices)}"
+                if self.voices
+                else f"{self.name} does not say which it knows"
+            )
+            if self._voices_closed:
                 raise InputError(f"unknown voice {voice!r}; {known}")
-            _warn(f"voice {voice!r} is none of the base model's; {known}. Fine if the adapter was trained with it")
+            _warn(f"voice {voice!r} is none of the known ones; {known}. Fine if the model was trained with it")
         return voice
 
     def _generate_codes(self, rows, sampling, bar):
         """Generates the rows' codes side by side."""
         began = time.perf_counter()
+        with _memory_errors(len(rows)):
+            self._collect(rows, sampling, bar)
+        bar.update(len(rows))
+        taken = time.perf_counter() - began
+        tokens = sum(row.assembler.position + 1 for row in rows)
+        for row in rows:
+            row.seconds_taken = taken * (row.assembler.position + 1) / tokens
+
+    def _collect(self, rows, sampling, bar):
         running = set(range(len(rows)))
         for tokens in self.engine.generate([row.prompt for row in rows], sampling, [row.seed for row in rows]):
             for index in list(running):
                 if tokens[index] == ENDED or not rows[index].assembler.push(tokens[index]):
                     running.discard(index)
             bar.show(rows)
-        bar.update(len(rows))
-        taken = time.perf_counter() - began
-        tokens = sum(row.assembler.position + 1 for row in rows)
-        for row in rows:
-            row.seconds_taken = taken * (row.assembler.position + 1) / tokens
 
     def _finish(self, request, sampling):
         """Decodes a request whose codes are there."""
@@ -283,7 +308,6 @@ class SpeechStream:
                 row.assembler,
                 **asdict(options),
             )
-            steps.close()
             speaker._warn_about_end(row)
             if not row.assembler.frames:
                 yield np.zeros(NOTHING_SAMPLES, np.float32)
@@ -293,14 +317,15 @@ class SpeechStream:
 
 
 class _Progress:
-    """A bar over pieces of text on stderr that tells the seconds spoken so far."""
+    """Progress on stderr: a bar over pieces of text on a terminal, elsewhere a line now and then."""
 
     def __init__(self, shown, total):
-        self.bar, self.spoken, self.shown_at = None, 0, 0.0
-        if shown:
+        self.bar, self.total, self.done, self.shown_at = None, total, 0, time.monotonic()
+        self.lines = shown and not sys.stderr.isatty()
+        if shown and not self.lines:
             from tqdm import tqdm
 
-            self.bar = tqdm(total=total, desc="speaking", unit="piece", file=sys.stderr, leave=False)
+            self.bar = tqdm(total=total, desc="speaking", unit="piece", leave=False)
 
     def __enter__(self):
         return self
@@ -310,12 +335,16 @@ class _Progress:
             self.bar.close()
 
     def update(self, pieces):
+        self.done += pieces
         if self.bar is not None:
             self.bar.update(pieces)
 
     def show(self, rows):
-        if self.bar is not None and time.monotonic() - self.shown_at > 0.5:
-            self.shown_at = time.monotonic()
-            self.bar.set_postfix_str(
-                f"{sum(row.assembler.frames for row in rows) / FRAMES_PER_SECOND:.1f} s of speech in this batch"
-            )
+        if time.monotonic() - self.shown_at < (_LINE_SECONDS if self.lines else _BAR_SECONDS):
+            return
+        self.shown_at = time.monotonic()
+        state = f"{sum(row.assembler.frames for row in rows) / FRAMES_PER_SECOND:.1f} s of speech in this batch"
+        if self.lines:
+            print(f"speaking: {self.done} of {self.total} pieces, {state}", file=sys.stderr)
+        elif self.bar is not None:
+            self.bar.set_postfix_str(state)

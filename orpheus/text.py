@@ -15,8 +15,9 @@ KNOWN_TAGS = tuple(tag for tags in TAGS.values() for tag in tags)
 _TAG = re.compile(r"<([A-Za-z]+)>")
 
 CHARACTERS_PER_SECOND = 15  # read English, punctuation and spaces included; the teacher of the demo voice reads 15.3
-# Spoken length of what is written short, in characters: "7" is said "seven", "NASA" may be spelled, a tag is a sound.
-_DIGIT_CHARACTERS, _CAPITAL_CHARACTERS, _TAG_CHARACTERS = 5, 3, 15
+# Spoken length of what is written short, in characters: "7" is said "seven", "NASA" may be spelled, a Chinese, Japanese
+# or Korean character is a syllable, a tag is a sound.
+_DIGIT_CHARACTERS, _CAPITAL_CHARACTERS, _SYLLABLE_CHARACTERS, _TAG_CHARACTERS = 5, 3, 4, 15
 
 _TYPOGRAPHY = str.maketrans(
     {
@@ -85,7 +86,8 @@ def estimate_seconds(text):
         + capitals * (_CAPITAL_CHARACTERS - 1)
         + len(tags) * _TAG_CHARACTERS
     )
-    return characters / CHARACTERS_PER_SECOND
+    syllables = sum("\u2e80" <= character <= "\ud7ff" for character in plain)
+    return (characters + syllables * (_SYLLABLE_CHARACTERS - 1)) / CHARACTERS_PER_SECOND
 
 
 # --- sentences -------------------------------------------------------------------------------------------------------
@@ -97,22 +99,25 @@ _TITLES = frozenset(
 # After these it does only where no digit follows: "No. 5", "pp. 3".
 _BEFORE_NUMBER = frozenset("no nos pp p art sec ch eq jan feb mar apr jun jul aug sep sept oct nov dec".split())
 # End of a sentence: marks, closing quotes or brackets, and the tags that follow belong to it.
-_SENTENCE_END = re.compile(r"[.!?]+[\"')\]]*(?:\s*<[A-Za-z]+>)*(?=\s)")
+_SENTENCE_END = re.compile(r"(?:(?<![.!?])[.!?]+[\"')\]]*(?:\s*<[A-Za-z]+>)*(?=\s))|[。！？]+")
+_NEXT = re.compile(r"(?:[\s\"'(\[]|<[A-Za-z]+>)*(.?)", re.S)  # the first letter of what follows
+_LONGEST_WORD = 40  # characters looked back at for an abbreviation
 
 
 def _ends_sentence(text, start, match):
     """Whether the candidate `match` in `text` ends the sentence that began at `start`."""
-    following = _TAG.sub("", text[match.end() :]).lstrip(" \"'([")
-    if following[:1].islower():
+    following = _NEXT.match(text, match.end())[1]
+    if following.islower():
         return False
     if not match[0].startswith(".") or match[0].startswith(".."):
         return True
-    word = re.search(r"\S*$", text[start : match.start()])[0].lstrip("\"'([")
-    if word.lower() in _TITLES or (word.lower() in _BEFORE_NUMBER and following[:1].isdigit()):
+    before = text[max(start, match.start() - _LONGEST_WORD) : match.start()]
+    word = before[before.rfind(" ") + 1 :].lstrip("\"'([")
+    if word.lower() in _TITLES or (word.lower() in _BEFORE_NUMBER and following.isdigit()):
         return False
     if re.fullmatch(r"[A-Za-z](\.[A-Za-z])*", word) and word != "I":  # J. Smith, U.S. Army, e.g. This
         return False
-    list_number = word.isdigit() and text[start : match.start()].strip() == word
+    list_number = word.isdigit() and before.strip() == word
     return not list_number
 
 

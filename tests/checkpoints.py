@@ -11,7 +11,7 @@ from pathlib import Path
 
 import torch
 from safetensors.torch import save_file
-from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
+from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, processors
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from orpheus.frame import CODES_PER_FRAME
@@ -63,6 +63,10 @@ def save_tokenizer(folder, layout):
     names = {layout.begin_of_text: "<|begin_of_text|>", layout.end_of_turn: "<|eot_id|>"}
     specials = [names.get(index, f"<|reserved_{index}|>") for index in range(layout.begin_of_text, layout.base)]
     tokenizer.add_special_tokens(specials)
+    bos = "<|begin_of_text|>"  # Llama's tokenizer puts it before every text that it is not told to leave alone
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single=f"{bos} $A", special_tokens=[(bos, layout.begin_of_text)]
+    )
     customs = CONTROL_TOKENS + CODES_PER_FRAME * layout.codebook_size
     customs += layout == ORPHEUS_LAYOUT and 2  # the real vocabulary has two more than it needs
     tokenizer.add_tokens([AddedToken(f"<custom_token_{n}>", normalized=False) for n in range(customs)])

@@ -31,8 +31,9 @@ TABLE = [
     ("other scripts", ["Привет, 你好, مرحبا."], 0, ""),
     ("an unknown tag", ["Ha <laughter> ha."], 0, "unknown tag <laughter>"),
     ("a word without end", ["x" * 3000], 0, ""),
-    ("NaN temperature", ["Hi.", "--temperature", "nan"], 2, "temperature nan is not in 0..5"),
-    ("negative temperature", ["Hi.", "--temperature", "-1"], 2, "temperature -1.0 is not in 0..5"),
+    ("NaN temperature", ["Hi.", "--temperature", "nan"], 2, "temperature nan is neither 0 nor in 0.01..5"),
+    ("negative temperature", ["Hi.", "--temperature", "-1"], 2, "temperature -1.0 is neither 0 nor in 0.01..5"),
+    ("tiny temperature", ["Hi.", "--temperature", "1e-38"], 2, "temperature 1e-38 is neither 0 nor"),
     ("top_p 0", ["Hi.", "--top-p", "0"], 2, "top_p 0.0 is not in 0 < top_p <= 1"),
     ("penalty 0", ["Hi.", "--repetition-penalty", "0"], 2, "repetition_penalty 0.0 is not in 0.5..5"),
     ("too few tokens", ["Hi.", "--max-new-tokens", "3"], 2, "max_new_tokens 3 is not a whole number in 7..100000"),
@@ -49,6 +50,13 @@ TABLE = [
     ("a text and a text file", ["Hi.", "--text-file", "none.txt"], 2, "give a text or --text-file, not both"),
     ("one file for two texts", ["Hi.", "Ho.", "--out", "x.wav"], 2, "names one file for 2 texts"),
     ("a stream of two texts", ["Hi.", "Ho.", "--stream", "pcm"], 2, "--stream speaks one text, 2 were given"),
+    ("a stream and a file", ["Hi.", "--stream", "wav", "--out", "x.wav"], 2, "give one of the two"),
+    ("another format", ["Hi.", "--out", "x.mp3"], 2, "only WAV is written"),
+    ("a file that is a folder", ["Hi.", "--out", "folder.wav"], 2, "folder.wav is a folder"),
+    ("a long name", ["Hi.", "--out", "x" * 300 + ".wav"], 2, "255 bytes at most, this one has 304"),
+    ("standard input twice", ["-", "-"], 2, "give one - only"),
+    ("a device that is not here", ["Hi.", "--device", "mps"], 2, "no device 'mps' here"),
+    ("no model", ["Hi.", "--model", ""], 2, "'' is not a folder"),
     ("a folder that is a file", ["Hi.", "--out", "file/out"], 2, "cannot be made"),
 ]
 
@@ -56,6 +64,7 @@ TABLE = [
 @pytest.mark.parametrize("arguments, status, message", [row[1:] for row in TABLE], ids=[row[0] for row in TABLE])
 def test_bad_input(run, arguments, status, message):  # noqa: F811
     Path("file").touch()
+    Path("folder.wav").mkdir()
     found, _, err = run(*arguments)
     assert found == status
     assert "Traceback" not in err
@@ -109,6 +118,17 @@ def test_a_text_file_that_is_not_text(run):  # noqa: F811
     Path("photo.txt").write_bytes(b"\xff\xfe\x00\xd8")
     status, _, err = run("--text-file", "photo.txt")
     assert status == 2 and "cannot be read as UTF-8 text" in err
+
+
+def test_standard_input_that_is_not_text(run):  # noqa: F811
+    status, _, err = run("-", stdin=b"caf\xe9")
+    assert status == 2 and "standard input is not UTF-8 text" in err
+
+
+def test_a_byte_order_mark_is_no_character(run):  # noqa: F811
+    Path("windows.txt").write_bytes(b"\xef\xbb\xbfHello.")
+    status, _, err = run("--text-file", "windows.txt")
+    assert status == 0 and "left out" not in err
 
 
 def test_ctrl_c(run, monkeypatch):  # noqa: F811

@@ -1,4 +1,5 @@
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -99,6 +100,13 @@ def test_encoding_a_batch_equals_one_by_one(small_codec, random):
         assert np.array_equal(codes, small_codec.encode([clip])[0])
 
 
+def test_a_group_larger_than_a_batch_is_encoded_whole(small_codec, monkeypatch, random):
+    clips = [(random.standard_normal(9_000) * 0.1).astype(np.float32) for _ in range(7)]
+    expected = small_codec.encode(clips)
+    monkeypatch.setattr("orpheus.codec.ENCODE_SECONDS", 1)  # two clips of 0.43 s
+    assert all(np.array_equal(a, b) for a, b in zip(small_codec.encode(clips), expected))
+
+
 def test_encode_agrees_with_the_snac_package(small_codec, random):
     clip = (random.standard_normal(9_000) * 0.1).astype(np.float32)
     with torch.inference_mode():
@@ -149,6 +157,34 @@ def test_other_frame_layouts_are_refused(change, named):
     check_frame_layout(REAL, "here")
     with pytest.raises(CheckpointError, match=named):
         check_frame_layout(REAL | change, "here")
+
+
+class Malicious:
+    def __reduce__(self):
+        return Path("owned").touch, ()
+
+
+def test_a_pickle_that_wants_to_run_code_is_refused(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    save_codec(tmp_path, snac_config(32), pickled=True)
+    torch.save({"weights": Malicious()}, tmp_path / "pytorch_model.bin")
+    with pytest.raises(CheckpointError, match="cannot be read"):
+        Codec.from_folder(tmp_path)
+    assert not Path("owned").exists()
+
+
+def test_keys_that_snac_does_not_know_are_left_alone(tmp_path):
+    save_codec(tmp_path, snac_config(32) | {"noise": True})
+    (tmp_path / "config.json").write_text(json.dumps(snac_config(32) | {"model_type": "snac"}))
+    assert Codec.from_folder(tmp_path).codebook_size == 32
+
+
+@pytest.mark.parametrize("config", [[], {}, {"vq_strides": 4}])
+def test_configurations_that_are_none(tmp_path, config):
+    save_codec(tmp_path, snac_config(32))
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    with pytest.raises(CheckpointError, match="no SNAC"):
+        Codec.from_folder(tmp_path)
 
 
 def test_damaged_codec_folders_are_refused(tmp_path):

@@ -74,6 +74,10 @@ def test_draw_takes_the_likeliest_at_temperature_0_and_at_a_tiny_top_p():
     assert draw(logits, torch.tensor([0.99]), 1.0, 1e-9).item() == 1
 
 
+def test_logits_that_are_no_numbers_give_a_token_of_the_vocabulary():
+    assert draw(torch.full((1, 5), float("nan")), torch.tensor([0.5]), 1.0, 0.95).item() < 5
+
+
 def test_the_extremes_of_a_draw_stay_among_the_kept_tokens():
     logits = torch.tensor([[-50.0, 2.0, -50.0, 2.0, -50.0]])
     for uniform, token in ((0.0, 1), (0.5 - 2**-24, 1), (0.5, 3), (1 - 2**-24, 3)):
@@ -116,8 +120,8 @@ def test_the_same_seed_gives_the_same_tokens_and_another_others(engine, sampling
 
 def test_static_cache_equals_growing_cache(model, engine, sampling):
     static = TransformersEngine(model, SMALL_LAYOUT, static_cache=True)
-    for prompts in (PROMPTS, PROMPTS[:1], PROMPTS):  # buffers of one shape are used again
-        seeds = list(range(len(prompts)))
+    for count, prompts in enumerate((PROMPTS, PROMPTS[::-1], PROMPTS[:1], PROMPTS[1:2])):  # buffers are used again
+        seeds = list(range(count, count + len(prompts)))
         assert rows_of(static, prompts, sampling, seeds) == rows_of(engine, prompts, sampling, seeds)
 
 

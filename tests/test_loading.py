@@ -72,7 +72,7 @@ def test_an_adapter_makes_the_prompt_plain_and_other_voices_possible(
     adapter = save_adapter(in_empty_folder / "mine", small_voice_folder, str(small_voice_folder))
     speaker = OrpheusInference(str(small_voice_folder), lora=str(adapter))
     assert speaker.default_voice is None
-    with pytest.warns(OrpheusWarning, match="voice 'elise' is none of the base model's.*ann, bob"):
+    with pytest.warns(OrpheusWarning, match="voice 'elise' is none of the known ones.*ann, bob"):
         speaker.synthesize("Hi.", "elise")
     (adapter / "voices.json").write_text('["elise"]')
     speaker = OrpheusInference(str(small_voice_folder), lora=str(adapter))
@@ -100,6 +100,17 @@ def test_which_adapter_fits_which_model(tmp_path, base, model, fits):
     with pytest.raises(CheckpointError) as error:
         loading.check_adapter_fits(tmp_path, model)
     assert base in str(error.value) and model in str(error.value)
+
+
+def test_a_3b_adapter_without_cuda_says_why_it_cannot_speak(in_empty_folder, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    (in_empty_folder / "lora_model").mkdir()
+    (in_empty_folder / "lora_model" / "adapter_config.json").write_text(
+        json.dumps({"base_model_name_or_path": ORPHEUS_3B})
+    )
+    for load in (OrpheusInference, loading.known_voices):
+        with pytest.raises(CheckpointError, match="no CUDA here, so --model auto is the demo voice.*made for unsloth"):
+            load()
 
 
 def test_an_adapter_of_another_shape_is_refused(orpheus_folder, small_voice_folder, in_empty_folder):
@@ -131,6 +142,39 @@ def test_a_folder_without_an_adapter_is_no_adapter(in_empty_folder):
     assert loading.find_adapter("auto") is None
     with pytest.raises(InputError, match="lora_model holds no adapter_config.json"):
         loading.find_adapter("lora_model")
+
+
+def test_a_local_copy_of_the_3b_knows_them_too(orpheus_folder, tmp_path):
+    voices, default, closed = loading._voices(str(orpheus_folder), None)
+    assert len(voices) == 8 and default == "tara" and closed
+    cached = "/cache/models--unsloth--orpheus-3b-0.1-ft/snapshots/0123abc"
+    assert loading._voices(cached, None)[1] == "tara"
+    with pytest.raises(InputError, match="unknown voice 'nobody'"):
+        OrpheusInference(str(orpheus_folder)).synthesize("Hi.", "nobody")
+
+
+def test_a_model_that_names_no_voices_warns_about_any(copied):
+    config = json.loads((copied / "config.json").read_text())
+    del config["voices"]
+    (copied / "config.json").write_text(json.dumps(config))
+    with pytest.warns(OrpheusWarning, match="'nobody' is none of the known ones; .* does not say which it knows"):
+        OrpheusInference(str(copied)).synthesize("Hi.", "nobody")
+
+
+@pytest.mark.parametrize("voices", [5, "ann", [1]])
+def test_voices_that_are_no_list_of_names(copied, voices):
+    config = json.loads((copied / "config.json").read_text())
+    (copied / "config.json").write_text(json.dumps(config | {"voices": voices}))
+    with pytest.raises(CheckpointError, match="are not a list of names"):
+        loading.known_voices(str(copied))
+
+
+@pytest.mark.parametrize("device", ["cuda", "mps", "tpu"])
+def test_devices_that_are_not_here(device, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+    with pytest.raises(InputError, match=f"no device '{device}' here; take cpu"):
+        loading.choose_device(device)
 
 
 def test_the_3b_knows_its_eight_voices():

@@ -37,7 +37,7 @@ def test_the_first_chunk_comes_as_soon_as_its_context_is_there():
 
     for lookahead, needed in ((3, 28), (1, 14), (0, 7)):
         read.clear()
-        first = next(stream_audio(counted(), frame_numbers, FrameAssembler(LAYOUT), lookahead))
+        first = next(stream_audio(counted(), frame_numbers, FrameAssembler(LAYOUT), lookahead, 8))
         assert len(first) == 2048 and len(read) == needed
 
 
@@ -49,7 +49,7 @@ def test_chunks_grow_to_the_limit():
 def test_reading_stops_at_the_first_token_out_of_range():
     assembler = FrameAssembler(LAYOUT)
     tokens = iter([*tokens_of(2, ending=[]), LAYOUT.slot_start(3), "never read"])
-    chunks = list(stream_audio(tokens, frame_numbers, assembler))
+    chunks = list(stream_audio(tokens, frame_numbers, assembler, 3, 8))
     assert sum(map(len, chunks)) == 2 * 2048
     assert next(tokens) == "never read"
     assert (assembler.finish_reason, assembler.ended_by) == ("out_of_range", LAYOUT.slot_start(3))

@@ -1,12 +1,16 @@
 """OrpheusInference on a small voice with random weights, and on engines that follow a script."""
 
+import sys
+import time
+
 import numpy as np
 import pytest
 import soundfile
+import torch
 from checkpoints import save_voice
 
 from orpheus.engines import ENDED
-from orpheus.errors import InputError, OrpheusWarning
+from orpheus.errors import InputError, OrpheusError, OrpheusWarning
 from orpheus.synthesis import OrpheusInference, Speech
 
 LONG_TEXT = (
@@ -18,12 +22,13 @@ class ScriptedEngine:
     """Emits given tokens whatever the prompts: one list per row, the last for all further rows."""
 
     def __init__(self, layout, *scripts):
-        self.layout, self.scripts, self.prompts = layout, scripts, []
+        self.layout, self.scripts, self.prompts, self.steps = layout, scripts, [], 0
 
     def generate(self, prompts, sampling, seeds):
         self.prompts += prompts
         rows = [self.scripts[min(index, len(self.scripts) - 1)] for index in range(len(prompts))]
         for step in range(min(max(map(len, rows)), sampling.max_new_tokens)):
+            self.steps += 1
             yield np.array([row[step] if step < len(row) else ENDED for row in rows])
 
 
@@ -182,9 +187,23 @@ def test_streamed_equals_whole(small_voice, text, max_chunk_frames):
     stream = small_voice.stream(text, seed=2, max_chunk_frames=max_chunk_frames)
     assert stream.finish_reason is None
     chunks = list(stream)
+    assert max(len(chunk) for chunk in chunks if not len(chunk) % 2048) <= 2048 * max_chunk_frames
     assert len(chunks) > 1 and all(chunk.dtype == np.float32 for chunk in chunks)
     assert np.abs(np.concatenate(chunks) - whole.audio).max() < 1e-5
     assert stream.finish_reason == whole.finish_reason
+
+
+@pytest.mark.parametrize("lookahead, tokens", [(3, 28), (2, 21), (0, 7)])
+def test_the_first_chunk_waits_for_its_lookahead_alone(scripted, layout, lookahead, tokens):
+    speaker = scripted([*frames(layout, 9), layout.end_of_speech])
+    next(speaker.stream("Hello.", lookahead=lookahead))
+    assert speaker.engine.steps == tokens
+
+
+def test_a_batch_shares_out_its_time(small_voice):
+    began = time.perf_counter()
+    speeches = list(small_voice.synthesize_all(["One.", "Two.", "Three."]))
+    assert sum(speech.seconds_taken for speech in speeches) <= time.perf_counter() - began
 
 
 def test_a_stream_checks_its_input_at_once(small_voice):
@@ -221,6 +240,24 @@ def test_the_voice_matters(small_voice):
     assert not np.array_equal(small_voice.synthesize("Hi.", "ann").audio, small_voice.synthesize("Hi.", "bob").audio)
 
 
+def test_out_of_memory_says_what_to_lower(small_voice, monkeypatch):
+    def full(*_):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(small_voice, "_collect", full)
+    with pytest.raises(OrpheusError, match="out of GPU memory with 2 pieces side by side: lower --batch-size"):
+        list(small_voice.synthesize_all(["One.", "Two."]))
+
+
+def test_numbers_of_numpy_are_numbers(small_voice):
+    plain = small_voice.synthesize("Hi.", seed=3, temperature=0.5)
+    assert np.array_equal(
+        small_voice.synthesize("Hi.", seed=np.int64(3), temperature=np.float64(0.5)).audio, plain.audio
+    )
+    with pytest.raises(InputError, match="seed True"):
+        small_voice.synthesize("Hi.", seed=True)
+
+
 def test_an_unknown_tag_warns_and_lists_the_known_ones(small_voice):
     with pytest.warns(OrpheusWarning, match="unknown tag <laughs> .*did you mean <laugh>.*<groan>"):
         small_voice.synthesize("Ha <laughs> ha.")
@@ -231,10 +268,13 @@ def test_an_unknown_option_is_refused_and_not_ignored(small_voice):
         small_voice.synthesize("Hi.", speed=1.5)
 
 
-def test_progress_goes_to_stderr(small_voice, capsys):
-    small_voice.synthesize(LONG_TEXT, progress=True)
+@pytest.mark.parametrize("terminal, shown", [(False, "speaking: 0 of 15 pieces"), (True, "piece")])
+def test_progress_goes_to_stderr(small_voice, capsys, monkeypatch, terminal, shown):
+    monkeypatch.setattr("orpheus.synthesis._LINE_SECONDS", 0)
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: terminal, raising=False)
+    small_voice.synthesize(LONG_TEXT, progress=True, piece_seconds=2)
     captured = capsys.readouterr()
-    assert captured.out == "" and "speaking" in captured.err
+    assert captured.out == "" and shown in captured.err
 
 
 def test_import_from_the_script():
