@@ -23,7 +23,6 @@ ENCODE_SECONDS = 320  # audio per batch when encoding: 1.5 GiB at the size of th
 
 _GOLDEN, _MASK = 0x9E3779B9, 0xFFFFFFFF
 
-
 # TF32, cuDNN's default for convolutions, changes 0.6 % of the codes and makes windows differ from the whole.
 _full_precision = torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False)
 
