@@ -25,6 +25,13 @@ def test_any_rate_and_channel_count_becomes_mono_24khz(tmp_path, rate, channels)
     assert np.abs(found - tone(1, 24_000))[1000:-1000].max() < 0.01
 
 
+def test_every_file_goes_by_its_own_rate(tmp_path):
+    """Public recipes read the rate off the first row and use it for all."""
+    for rate in (16_000, 48_000, 24_000):
+        soundfile.write(tmp_path / f"{rate}.wav", tone(0.5, rate), rate)
+    assert {len(audio.read_audio(path)) for path in tmp_path.glob("*.wav")} == {12_000}
+
+
 def test_channels_are_averaged(tmp_path):
     left, right = tone(0.1, 24_000), np.zeros(2_400, np.float32)
     assert np.allclose(audio.to_mono_24khz(np.stack([left, right], axis=1), 24_000), left / 2)

@@ -82,3 +82,10 @@ def test_training_row_is_the_prompt_and_the_answer(builder, random):
     assert input_ids.tolist() == prompt + audio
     assert labels.tolist() == [IGNORE] * len(prompt) + audio
     assert input_ids.dtype == labels.dtype == np.int64
+
+
+def test_a_long_row_keeps_its_end_of_speech(builder):
+    """Public recipes cut rows at max_length; a model trained on them never stops."""
+    input_ids, labels = builder.training_row("Long.", np.zeros((2_000, 7)))
+    assert len(input_ids) == len(builder.prompt("Long.")) + 14_000 + 2
+    assert input_ids[-2:].tolist() == labels[-2:].tolist() == [128_258, 128_262]
