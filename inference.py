@@ -72,7 +72,7 @@ def _parse(argv):
 
 
 def _texts(arguments):
-    """The texts to speak, and whether they are the examples."""
+    """The texts to speak: arguments, a file, standard input, or the examples."""
     if arguments.text and arguments.text_file:
         raise InputError("give a text or --text-file, not both")
     if arguments.text_file:

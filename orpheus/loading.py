@@ -70,8 +70,13 @@ def fetch(repo_id, patterns):
         ):
             reason = "the hub cannot be reached, and the files are not all in the local cache"
         else:
-            reason = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
+            reason = f"{type(error).__name__}: {_brief(error)}"
     raise CheckpointError(f"{repo_id} cannot be fetched from the Hugging Face hub: {reason.rstrip('.')}. {_CURE}")
+
+
+def _brief(error):
+    """An error's message on one line, without the pages that some libraries append."""
+    return " ".join(str(error).split())[:300]
 
 
 def _is_disk_full(error):
@@ -199,9 +204,9 @@ def resolve(model, lora, device):
         try:
             check_adapter_fits(adapter, source)
         except CheckpointError as error:
-            raise CheckpointError(
-                f"no CUDA here, so --model auto is the demo voice: {error}" if fell_back else error
-            ) from error
+            if not fell_back:
+                raise
+            raise CheckpointError(f"no CUDA here, so --model auto is the demo voice: {error}") from error
     return source, adapter, device, fell_back
 
 
@@ -220,12 +225,10 @@ def load_tokenizer(folder):
     try:
         return AutoTokenizer.from_pretrained(folder)
     except Exception as error:  # transformers, tokenizers and json each raise their own
-        raise CheckpointError(
-            f"the tokenizer in {folder} cannot be loaded: {' '.join(str(error).split())[:300]}"
-        ) from error
+        raise CheckpointError(f"the tokenizer in {folder} cannot be loaded: {_brief(error)}") from error
 
 
-def load_language_model(folder, device, dtype=None):
+def load_language_model(folder, device):
     """A causal language model from a folder, every weight of it. Raises CheckpointError."""
     import torch
     from transformers import AutoModelForCausalLM
@@ -236,7 +239,7 @@ def load_language_model(folder, device, dtype=None):
     try:
         model, info = AutoModelForCausalLM.from_pretrained(
             folder,
-            dtype=dtype or _dtype(device),
+            dtype=_dtype(device),
             device_map=device,
             output_loading_info=True,
             attn_implementation="sdpa",
@@ -246,9 +249,7 @@ def load_language_model(folder, device, dtype=None):
             f"{folder} does not fit the GPU's memory: free some, or use --device cpu or --model demo"
         ) from error
     except Exception as error:  # safetensors, transformers and json each raise their own
-        raise CheckpointError(
-            f"the model in {folder} cannot be loaded: {' '.join(str(error).split())[:300]}. Download it again"
-        ) from error
+        raise CheckpointError(f"the model in {folder} cannot be loaded: {_brief(error)}. Download it again") from error
     lacking = sorted(info["missing_keys"]) + sorted(map(str, info["mismatched_keys"]))
     if lacking:
         raise CheckpointError(
@@ -264,9 +265,7 @@ def merge_adapter(model, adapter):
     try:
         return PeftModel.from_pretrained(model, adapter).merge_and_unload()
     except Exception as error:  # peft raises RuntimeError, ValueError and safetensors' own
-        raise CheckpointError(
-            f"the adapter {adapter} cannot be loaded onto the model: {' '.join(str(error).split())[:300]}"
-        ) from error
+        raise CheckpointError(f"the adapter {adapter} cannot be loaded onto the model: {_brief(error)}") from error
 
 
 def _names(value, path):

@@ -5,7 +5,6 @@ import sys
 import time
 import warnings
 from collections import Counter
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 
@@ -13,7 +12,7 @@ import numpy as np
 
 from orpheus.audio import silence, wav_bytes, write_wav
 from orpheus.engines import ENDED
-from orpheus.errors import InputError, OrpheusError, OrpheusWarning
+from orpheus.errors import InputError, OrpheusWarning
 from orpheus.frame import FRAMES_PER_SECOND, SAMPLE_RATE, TOKENS_PER_SECOND
 from orpheus.loading import load_voice
 from orpheus.options import ORPHEUS_3B, OUTPUT_DIR, LongTextOptions, SamplingOptions, StreamOptions
@@ -104,20 +103,6 @@ def _warn(message):
     warnings.warn(message, OrpheusWarning, stacklevel=2)
 
 
-@contextmanager
-def _memory_errors(rows):
-    """Turns the GPU's out-of-memory error into one that says what to do."""
-    import torch
-
-    try:
-        yield
-    except torch.OutOfMemoryError as error:
-        raise OrpheusError(
-            f"out of GPU memory with {rows} pieces side by side: lower --batch-size or --max-new-tokens, free the GPU's memory, "
-            "or use --device cpu or --model demo"
-        ) from error
-
-
 class OrpheusInference:
     """Speaks tagged text with Orpheus-3B, a fine-tuned adapter of it, or the demo voice.
 
@@ -140,7 +125,7 @@ class OrpheusInference:
             full = f"For the full model use a GPU, or --model {ORPHEUS_3B} (slow on a CPU)."
             print(f"No CUDA here: speaking with the bundled demo voice. {full}", file=sys.stderr)
 
-    # --- the three ways to speak ---
+    # --- the ways to speak ---
 
     def generate(self, prompts, voice=None, output_dir=OUTPUT_DIR, progress=False, **options):
         """Speaks texts into `output_dir`/output_0.wav, output_1.wav ...; returns the paths.
@@ -234,21 +219,17 @@ class OrpheusInference:
     def _generate_codes(self, rows, sampling, bar):
         """Generates the rows' codes side by side."""
         began = time.perf_counter()
-        with _memory_errors(len(rows)):
-            self._collect(rows, sampling, bar)
-        bar.update(len(rows))
-        taken = time.perf_counter() - began
-        tokens = sum(row.assembler.position + 1 for row in rows)
-        for row in rows:
-            row.seconds_taken = taken * (row.assembler.position + 1) / tokens
-
-    def _collect(self, rows, sampling, bar):
         running = set(range(len(rows)))
         for tokens in self.engine.generate([row.prompt for row in rows], sampling, [row.seed for row in rows]):
             for index in list(running):
                 if tokens[index] == ENDED or not rows[index].assembler.push(tokens[index]):
                     running.discard(index)
             bar.show(rows)
+        bar.update(len(rows))
+        taken = time.perf_counter() - began
+        tokens = sum(row.assembler.position + 1 for row in rows)
+        for row in rows:
+            row.seconds_taken = taken * (row.assembler.position + 1) / tokens
 
     def _finish(self, request, sampling):
         """Decodes a request whose codes are there."""

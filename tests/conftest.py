@@ -1,3 +1,4 @@
+import io
 import os
 import sys
 from pathlib import Path
@@ -48,3 +49,24 @@ def in_empty_folder(tmp_path, monkeypatch):
     """Runs the test where no lora_model/ and no outputs are."""
     monkeypatch.chdir(tmp_path)
     return tmp_path
+
+
+@pytest.fixture
+def run(small_voice_folder, in_empty_folder, capfd, monkeypatch):
+    """Runs the command line on the small voice in an empty folder; returns (status, stdout, stderr)."""
+
+    import inference
+
+    def run(*arguments, stdin=None, model=small_voice_folder):
+        if stdin is not None:
+            monkeypatch.setattr(
+                sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin if isinstance(stdin, bytes) else stdin.encode()))
+            )
+        arguments = [*map(str, arguments), *([] if "--model" in arguments else ["--model", str(model)])]
+        try:
+            status = inference.main(arguments)
+        except SystemExit as exit:
+            status = exit.code
+        return status, *capfd.readouterr()
+
+    return run

@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 import soundfile
 from checkpoints import save_adapter
-from test_cli import run  # noqa: F401
 
 import inference
 from orpheus import audio
@@ -62,7 +61,7 @@ TABLE = [
 
 
 @pytest.mark.parametrize("arguments, status, message", [row[1:] for row in TABLE], ids=[row[0] for row in TABLE])
-def test_bad_input(run, arguments, status, message):  # noqa: F811
+def test_bad_input(run, arguments, status, message):
     Path("file").touch()
     Path("folder.wav").mkdir()
     found, _, err = run(*arguments)
@@ -73,14 +72,14 @@ def test_bad_input(run, arguments, status, message):  # noqa: F811
         assert soundfile.info("generated_audio/output_0.wav").frames >= 1000
 
 
-def test_a_hundred_thousand_characters(run):  # noqa: F811
+def test_a_hundred_thousand_characters(run):
     """Nearly 800 pieces: a short cap keeps the test short, the rest is real."""
     status, out, err = run(LONG, "--max-new-tokens", 7, "--batch-size", 400)
     assert status == 0 and "cut off after 0.1 s" in err
     assert soundfile.info("generated_audio/output_0.wav").duration > 100
 
 
-def test_truncated_weights(run, small_voice_folder, in_empty_folder):  # noqa: F811
+def test_truncated_weights(run, small_voice_folder, in_empty_folder):
     broken = shutil.copytree(small_voice_folder, in_empty_folder / "broken")
     data = (broken / "model.safetensors").read_bytes()
     (broken / "model.safetensors").write_bytes(data[: len(data) // 2])
@@ -88,14 +87,14 @@ def test_truncated_weights(run, small_voice_folder, in_empty_folder):  # noqa: F
     assert status == 2 and "cannot be loaded" in err and "Download it again" in err
 
 
-def test_the_wrong_adapter(run, small_voice_folder, in_empty_folder):  # noqa: F811
+def test_the_wrong_adapter(run, small_voice_folder, in_empty_folder):
     save_adapter(in_empty_folder / "lora_model", small_voice_folder, "unsloth/orpheus-3b-0.1-ft")
     status, _, err = run("Hi.")
     assert status == 2
     assert f"made for unsloth/orpheus-3b-0.1-ft, not for {small_voice_folder}" in err and "--lora none" in err
 
 
-def test_a_read_only_output_folder(run, monkeypatch, in_empty_folder):  # noqa: F811
+def test_a_read_only_output_folder(run, monkeypatch, in_empty_folder):
     """By permission where the tests run as a user, simulated where they run as root."""
     folder = in_empty_folder / "sealed"
     folder.mkdir(mode=0o555)
@@ -104,7 +103,7 @@ def test_a_read_only_output_folder(run, monkeypatch, in_empty_folder):  # noqa: 
     assert status == 2 and "is not writable; choose another" in err
 
 
-def test_a_full_disk(run, monkeypatch):  # noqa: F811
+def test_a_full_disk(run, monkeypatch):
     def full(*_):
         raise OSError(28, "No space left on device")
 
@@ -114,24 +113,24 @@ def test_a_full_disk(run, monkeypatch):  # noqa: F811
     assert not list(Path("generated_audio").iterdir())
 
 
-def test_a_text_file_that_is_not_text(run):  # noqa: F811
+def test_a_text_file_that_is_not_text(run):
     Path("photo.txt").write_bytes(b"\xff\xfe\x00\xd8")
     status, _, err = run("--text-file", "photo.txt")
     assert status == 2 and "cannot be read as UTF-8 text" in err
 
 
-def test_standard_input_that_is_not_text(run):  # noqa: F811
+def test_standard_input_that_is_not_text(run):
     status, _, err = run("-", stdin=b"caf\xe9")
     assert status == 2 and "standard input is not UTF-8 text" in err
 
 
-def test_a_byte_order_mark_is_no_character(run):  # noqa: F811
+def test_a_byte_order_mark_is_no_character(run):
     Path("windows.txt").write_bytes(b"\xef\xbb\xbfHello.")
     status, _, err = run("--text-file", "windows.txt")
     assert status == 0 and "left out" not in err
 
 
-def test_ctrl_c(run, monkeypatch):  # noqa: F811
+def test_ctrl_c(run, monkeypatch):
     def interrupt(*_, **__):
         raise KeyboardInterrupt
 

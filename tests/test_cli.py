@@ -1,6 +1,5 @@
 """python inference.py: what it prints, what it writes, and how it ends."""
 
-import io
 import subprocess
 import sys
 import wave
@@ -15,25 +14,6 @@ import inference
 from orpheus import options
 
 SCRIPT = ROOT / "inference.py"
-
-
-@pytest.fixture
-def run(small_voice_folder, in_empty_folder, capfd, monkeypatch):
-    """Runs the command line on the small voice in an empty folder; returns (status, stdout, stderr)."""
-
-    def run(*arguments, stdin=None, model=small_voice_folder):
-        if stdin is not None:
-            monkeypatch.setattr(
-                sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin if isinstance(stdin, bytes) else stdin.encode()))
-            )
-        arguments = [*map(str, arguments), *([] if "--model" in arguments else ["--model", str(model)])]
-        try:
-            status = inference.main(arguments)
-        except SystemExit as exit:
-            status = exit.code
-        return status, *capfd.readouterr()
-
-    return run
 
 
 def wavs(folder="generated_audio"):

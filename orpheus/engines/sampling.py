@@ -32,9 +32,8 @@ def draw(logits, uniform, temperature, top_p):
     weights = torch.where(weights >= falling.gather(1, (kept - 1).clamp(min=0)), weights, 0)
     cumulative = weights.cumsum(dim=-1)
     target = (uniform[:, None] * 2**24).long() * cumulative[:, -1:] >> 24  # below the sum of all weights
-    return (
-        (cumulative <= target).sum(dim=-1).clamp(max=logits.shape[-1] - 1)
-    )  # logits that are no numbers have no weight
+    # Logits that are not numbers have no weight at all; even then the answer is a token of the vocabulary.
+    return (cumulative <= target).sum(dim=-1).clamp(max=logits.shape[-1] - 1)
 
 
 def uniforms(seeds, count):

@@ -11,7 +11,7 @@ import torch
 from transformers import DynamicCache, StaticCache
 
 from orpheus.engines.sampling import Sampler
-from orpheus.errors import InputError
+from orpheus.errors import InputError, OrpheusError
 
 _CACHE_STEP = 256  # static caches come in multiples of this, so that a captured step serves prompts of many lengths
 
@@ -135,8 +135,9 @@ class TransformersEngine:
     @torch.inference_mode()
     def generate(self, prompts, sampling, seeds):
         self._check_length(prompts, sampling)
-        key, decoding = self._decoding(prompts, sampling, seeds)
+        key = None
         try:
+            key, decoding = self._decoding(prompts, sampling, seeds)
             decoding.prefill(prompts, seeds)
             for count in range(sampling.max_new_tokens):
                 if count:
@@ -145,6 +146,12 @@ class TransformersEngine:
                 yield emitted
                 if not running.any():
                     return
+        except torch.OutOfMemoryError as error:
+            key = None  # nothing is kept of a batch that does not fit
+            raise OrpheusError(
+                f"out of GPU memory with {len(prompts)} pieces side by side: lower --batch-size or --max-new-tokens, "
+                "free the GPU's memory, or use --device cpu or --model demo"
+            ) from error
         finally:
             if key:
                 self._idle[key] = decoding

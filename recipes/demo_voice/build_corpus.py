@@ -19,7 +19,8 @@ import numpy as np
 from labels import FIRST_TAG, SILENCE, TAG_NAMES, TRACK_HOP, constant_track
 from tag_sounds import tag_sound
 
-SAMPLE_RATE = 24_000
+from orpheus.frame import SAMPLE_RATE
+
 GAP = 2432
 """Samples of silence between two clips; a multiple of TRACK_HOP."""
 

@@ -8,7 +8,7 @@ import torch.nn as nn
 import torch.nn.functional as F
 from labels import CLASS_COUNT, IGNORE
 
-SAMPLE_RATE = 24_000
+from orpheus.frame import SAMPLE_RATE
 
 
 def mel_filters(fft_size: int, bands: int) -> torch.Tensor:

@@ -4,14 +4,9 @@ from __future__ import annotations
 
 import json
 import os
-import wave
 
 import numpy as np
 import torch
-
-SAMPLE_RATE = 24_000
-FRAME_SAMPLES = 2_048
-"""Samples of one frame of seven codes."""
 
 
 def load_corpus(folder: str, device: torch.device) -> tuple[torch.Tensor, torch.Tensor, list[dict]]:
@@ -49,12 +44,3 @@ def load_codec(folder: str, device: torch.device | str = "cpu"):
     codec = snac.SNAC(**config)
     codec.load_state_dict({name: value.float() for name, value in load_file(f"{folder}/model.safetensors").items()})
     return codec.eval().to(device), config
-
-
-def write_wav(path: str, audio: torch.Tensor) -> None:
-    pcm = (audio.detach().float().cpu().numpy().reshape(-1).clip(-1, 1) * 32767).round().astype("<i2")
-    with wave.open(path, "wb") as file:
-        file.setnchannels(1)
-        file.setsampwidth(2)
-        file.setframerate(SAMPLE_RATE)
-        file.writeframes(pcm.tobytes())

@@ -1,8 +1,10 @@
 """Random crops of the corpus for the codec's training, cut on the device."""
 
 import torch
-from corpus import FRAME_SAMPLES, load_corpus
+from corpus import load_corpus
 from labels import FRAME, TRACK_HOP
+
+from orpheus.frame import FRAME_SAMPLES
 
 
 class Crops:

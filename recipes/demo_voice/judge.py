@@ -17,7 +17,7 @@ import time
 
 import numpy as np
 
-SAMPLE_RATE = 24_000
+from orpheus.frame import SAMPLE_RATE
 
 
 def words(text: str) -> str:
@@ -175,13 +175,9 @@ def main() -> None:
             ended = "" if result.get("ended", True) else " DID NOT END"
             print(f"{seconds:5.2f} s {result['voice']}: {result['text']} | {result['heard']}{ended}", flush=True)
             if options.keep:
-                import torch
-                from corpus import write_wav
+                from orpheus.audio import write_wav
 
-                os.makedirs(options.keep, exist_ok=True)
-                write_wav(
-                    f"{options.keep}/{title.replace(' ', '_')}_{number:02d}.wav", torch.from_numpy(result["audio"])
-                )
+                write_wav(f"{options.keep}/{title.replace(' ', '_')}_{number:02d}.wav", result["audio"])
         report(results, title)
 
 

@@ -7,8 +7,9 @@ from typing import NamedTuple
 
 import torch
 from codec_model import encode, quantise
-from corpus import FRAME_SAMPLES
 from labels import FRAME, IGNORE, SILENCE, TRACK_HOP
+
+from orpheus.frame import FRAME_SAMPLES
 
 LABELS_PER_FRAME = FRAME_SAMPLES // FRAME
 CODES_PER_FRAME = 7

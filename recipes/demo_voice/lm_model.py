@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import asdict
 
 import torch
 import torch.nn.functional as F
 from make_tokenizer import demo_layout, vocabulary_size
 
+from orpheus.options import SamplingOptions
+
 VOICES = ("nora", "theo")
 PIECE_SECONDS = 6.0  # long text is spoken in pieces of this length: WER of a page is 8 % so, 19 % with pieces of 10 s
-SAMPLING = dict(do_sample=True, temperature=0.6, top_p=0.95, top_k=0, repetition_penalty=1.1, max_new_tokens=1200)
+SAMPLING = dict(do_sample=True, top_k=0, **{k: v for k, v in asdict(SamplingOptions()).items() if k != "seed"})
 """The project's defaults; top_k 0 is none (transformers would take 50)."""
 
 

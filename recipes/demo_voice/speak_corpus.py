@@ -16,7 +16,8 @@ import time
 import numpy as np
 from labels import label_track
 
-SAMPLE_RATE = 24_000
+from orpheus.frame import SAMPLE_RATE
+
 SPEEDS = (0.95, 1.0, 1.0, 1.05, 1.1)
 
 

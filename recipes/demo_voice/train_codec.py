@@ -13,8 +13,11 @@ import time
 import torch
 from codec_model import encode
 from codec_step import LISTENER_RATE, LOGGED, CodecStep
-from corpus import SAMPLE_RATE, load_codec, save_codec, write_wav
+from corpus import load_codec, save_codec
 from crops import Crops
+
+from orpheus.audio import write_wav
+from orpheus.frame import SAMPLE_RATE
 
 
 def parse_options(arguments=None):
@@ -252,7 +255,7 @@ class CodecTrainer:
             true = self.crops.audio[clip["start"] : clip["start"] + clip["samples"]].float() / 32767
             made, _ = codec(true[None, None])
             losses.append(float(self.step.mel(made[0], true[None])[1]))
-            write_wav(f"{folder}/{number:02d}.wav", made)
+            write_wav(f"{folder}/{number:02d}.wav", made.detach().float().cpu().numpy().reshape(-1))
             rows.append(dict(audio=f"{number:02d}.wav", text=clip["text"], voice=clip["voice"]))
         with open(f"{folder}/clips.jsonl", "w") as file:
             file.writelines(json.dumps(row) + "\n" for row in rows)
