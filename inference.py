@@ -16,18 +16,10 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from orpheus.errors import InputError, OrpheusError, OrpheusWarning
-from orpheus.options import OUTPUT_DIR, LongTextOptions, SamplingOptions, StreamOptions
+from orpheus.options import EXAMPLES, OUTPUT_DIR, LongTextOptions, SamplingOptions, StreamOptions
 from orpheus.text import KNOWN_TAGS
 
 __all__ = ["OrpheusInference"]  # noqa: F822  see __getattr__
-
-EXAMPLES = (
-    "Hey there my name is Elise, <giggles> and I'm a speech generation model that can sound like a person.",
-    "I missed you <laugh> so much!",
-    "That's so beautiful <sigh> it brings back memories.",
-    "<gasp> You scared me! I thought that nobody was home.",
-    "It is late already, <yawn> let's talk about it tomorrow.",
-)
 
 
 def __getattr__(name):

@@ -1,5 +1,6 @@
 """Audio in and out: any file to float32 mono at 24 kHz, WAV files written atomically, WAV as a stream."""
 
+import io
 import os
 import struct
 import tempfile
@@ -19,13 +20,22 @@ def read_audio(path):
 
     Channels are averaged, any rate is resampled (librosa, soxr). Raises InputError where it cannot be read.
     """
+    return to_mono_24khz(*_read(path, path))
+
+
+def decode_audio(data, name):
+    """The bytes of an audio file to float32 (samples, channels) and its rate in Hz. Raises InputError; `name` is for it."""
+    return _read(io.BytesIO(data), name)
+
+
+def _read(file, name):
     import soundfile
 
     try:
-        audio, rate = soundfile.read(path, dtype="float32", always_2d=True)
-    except (soundfile.LibsndfileError, OSError) as error:
-        raise InputError(f"{path} cannot be read as audio: {error}") from error
-    return to_mono_24khz(audio, rate)
+        return soundfile.read(file, dtype="float32", always_2d=True)
+    except (soundfile.SoundFileError, OSError, ValueError, MemoryError) as error:  # a broken header asks for any size
+        reason = getattr(error, "error_string", error)  # without the address of a buffer in memory
+        raise InputError(f"{name} cannot be read as audio: {reason}") from error
 
 
 def to_mono_24khz(audio, rate):
@@ -79,8 +89,8 @@ def wav_bytes(audio):
 
 
 @contextmanager
-def atomic_file(path):
-    """A binary file that appears under `path` complete or not at all. Raises OutputError where it cannot be written."""
+def atomic_file(path, cure="Choose another place with --out (or output_dir=)"):
+    """A binary file that appears under `path` complete or not at all. Raises OutputError, with the cure, where it cannot."""
     path = Path(path)
     temporary = None
     try:
@@ -95,9 +105,7 @@ def atomic_file(path):
         os.chmod(temporary, 0o666 & ~umask)  # mkstemp makes private files; this one is an ordinary output
         os.replace(temporary, path)
     except OSError as error:
-        raise OutputError(
-            f"{path} cannot be written: {error.strerror or error}. Choose another place with --out (or output_dir=)"
-        ) from error
+        raise OutputError(f"{path} cannot be written: {error.strerror or error}. {cure}") from error
     finally:
         if temporary and os.path.exists(temporary):
             os.unlink(temporary)

@@ -4,26 +4,27 @@ SNAC's decoder adds noise at four places. Here the noise is a function of (reque
 same codes and seed give the same samples whether they are decoded whole, in windows, or beside other requests.
 """
 
+import functools
+import hashlib
 import inspect
 import json
 import threading
-from collections import defaultdict
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import nn
 
-from orpheus.errors import CheckpointError, InputError
+from orpheus.encoder import BatchEncoder
+from orpheus.errors import CheckpointError
 from orpheus.frame import CODES_PER_FRAME, CONTEXT_FRAMES, FRAME_SAMPLES, SAMPLE_RATE, VQ_STRIDES
-from orpheus.tokens import deinterleave, interleave
+from orpheus.tokens import deinterleave
 
 WINDOW_FRAMES = 24  # decoded at once: beyond, a CPU spends its time mapping and unmapping large buffers
-ENCODE_SECONDS = 320  # audio per batch when encoding: 1.5 GiB at the size of the 24 kHz SNAC
 
 _GOLDEN, _MASK = 0x9E3779B9, 0xFFFFFFFF
 
-# TF32, cuDNN's default for convolutions, changes 0.6 % of the codes and makes windows differ from the whole.
+# TF32, cuDNN's default for convolutions, makes windows differ from the whole.
 _full_precision = torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False)
 
 
@@ -125,6 +126,7 @@ class Codec:
         self.model = model.eval().requires_grad_(False)
         self.codebook_size = model.codebook_size
         self.device = next(model.parameters()).device
+        self.encoder = BatchEncoder(model)
         self._noise_context, self._lock = {}, threading.Lock()  # one decode at a time
         _index_noise(model.decoder, self._noise_context)
 
@@ -147,6 +149,16 @@ class Codec:
         except (RuntimeError, AttributeError) as error:
             raise CheckpointError(f"the codec weights in {folder} do not fit its config.json: {error}") from error
         return cls(model.to(device))
+
+    @functools.cached_property
+    def fingerprint(self):
+        """SHA-256, in hex, of the weights that make codes (encoder and codebooks): the same on every device."""
+        digest = hashlib.sha256()
+        for name, weight in sorted(self.model.state_dict().items()):
+            if not name.startswith("decoder."):
+                digest.update(f"{name} {tuple(weight.shape)}".encode())
+                digest.update(weight.detach().cpu().contiguous().numpy().tobytes())
+        return digest.hexdigest()
 
     @torch.inference_mode()
     @_full_precision
@@ -184,28 +196,10 @@ class Codec:
             audio.append(window[(start - first) * FRAME_SAMPLES : (end - first) * FRAME_SAMPLES])
         return np.concatenate(audio) if audio else np.zeros(0, np.float32)
 
-    @torch.inference_mode()
-    @_full_precision
     def encode(self, clips):
         """Clips, float32 (samples,) at 24 kHz, to their codes: a list of int64 (ceil(samples / 2048), 7) in slot order.
 
-        Clips of equal frame count share a batch, padded on the right with zeros to whole frames as SNAC does for one, so
-        that the codes are those of one-by-one encoding. Raises InputError for an empty clip.
+        Clips go through the encoder together, in an order of its choosing; the codes are those of one-by-one encoding, each
+        clip padded on the right with zeros to whole frames. Raises InputError for an empty clip.
         """
-        by_frames = defaultdict(list)
-        for index, clip in enumerate(clips):
-            if not len(clip):
-                raise InputError(f"clip {index} is empty: nothing to encode")
-            by_frames[-(-len(clip) // FRAME_SAMPLES)].append(index)
-        codes = [None] * len(clips)
-        for frames, indices in by_frames.items():
-            size = max(1, int(ENCODE_SECONDS * SAMPLE_RATE / (frames * FRAME_SAMPLES)))
-            for start in range(0, len(indices), size):
-                chosen = indices[start : start + size]
-                batch = np.zeros((len(chosen), 1, frames * FRAME_SAMPLES), dtype=np.float32)
-                for row, index in enumerate(chosen):
-                    batch[row, 0, : len(clips[index])] = clips[index]
-                levels = [level.cpu().numpy() for level in self.model.encode(torch.from_numpy(batch).to(self.device))]
-                for row, index in enumerate(chosen):
-                    codes[index] = interleave([level[row] for level in levels])
-        return codes
+        return self.encoder.encode(clips).codes

@@ -1,6 +1,5 @@
 """From a name to something that speaks: finds, fetches and checks model, tokenizer, codec and adapter."""
 
-import errno
 import json
 import os
 import re
@@ -9,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from orpheus.errors import CheckpointError, InputError
+from orpheus.hub import brief, reason_of
 from orpheus.options import LORA_DIR, ORPHEUS_3B, ORPHEUS_3B_VOICES, PIECE_SECONDS, SNAC_24KHZ
 
 DEMO_VOICE = Path(__file__).resolve().parent.parent / "assets" / "demo_voice"
@@ -17,7 +17,7 @@ DEMO_VOICE = Path(__file__).resolve().parent.parent / "assets" / "demo_voice"
 _SAME_WEIGHTS = {"unsloth/orpheus-3b-0.1-ft", "canopylabs/orpheus-3b-0.1-ft"}
 _QUANTIZED_SUFFIXES = ("-unsloth-bnb-4bit", "-bnb-4bit")
 
-_MODEL_FILES = (
+MODEL_FILES = (
     "config.json",
     "generation_config.json",
     "*.safetensors",
@@ -55,36 +55,12 @@ def fetch(repo_id, patterns):
 
     try:
         return Path(snapshot_download(repo_id, allow_patterns=list(patterns)))
-    except hub.GatedRepoError:
-        reason = "it is gated: accept its terms on its page and set HF_TOKEN"
-    except hub.RepositoryNotFoundError:
-        reason = "there is no such repository, or it is private and HF_TOKEN is not set or lacks access"
     except hub.HFValidationError as error:
         raise InputError(f"{repo_id!r} is neither a folder here nor a hub id like {ORPHEUS_3B}") from error
     except Exception as error:  # the client raises errors of its own, of httpx or requests, and OSError
-        if _is_disk_full(error):
-            reason = "the disk is full: free some space (Orpheus-3B takes 6.6 GB) or set HF_HOME to a larger disk"
-        elif (
-            isinstance(error, (hub.LocalEntryNotFoundError, hub.OfflineModeIsEnabled, OSError))
-            or "Connect" in type(error).__name__
-        ):
-            reason = "the hub cannot be reached, and the files are not all in the local cache"
-        else:
-            reason = f"{type(error).__name__}: {_brief(error)}"
-    raise CheckpointError(f"{repo_id} cannot be fetched from the Hugging Face hub: {reason.rstrip('.')}. {_CURE}")
-
-
-def _brief(error):
-    """An error's message on one line, without the pages that some libraries append."""
-    return " ".join(str(error).split())[:300]
-
-
-def _is_disk_full(error):
-    while error is not None:
-        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-            return True
-        error = error.__cause__ or error.__context__
-    return False
+        raise CheckpointError(
+            f"{repo_id} cannot be fetched from the Hugging Face hub: {reason_of(error)}. {_CURE}"
+        ) from error
 
 
 def _read_json(path, kind=dict):
@@ -225,7 +201,7 @@ def load_tokenizer(folder):
     try:
         return AutoTokenizer.from_pretrained(folder)
     except Exception as error:  # transformers, tokenizers and json each raise their own
-        raise CheckpointError(f"the tokenizer in {folder} cannot be loaded: {_brief(error)}") from error
+        raise CheckpointError(f"the tokenizer in {folder} cannot be loaded: {brief(error)}") from error
 
 
 def load_language_model(folder, device):
@@ -249,7 +225,7 @@ def load_language_model(folder, device):
             f"{folder} does not fit the GPU's memory: free some, or use --device cpu or --model demo"
         ) from error
     except Exception as error:  # safetensors, transformers and json each raise their own
-        raise CheckpointError(f"the model in {folder} cannot be loaded: {_brief(error)}. Download it again") from error
+        raise CheckpointError(f"the model in {folder} cannot be loaded: {brief(error)}. Download it again") from error
     lacking = sorted(info["missing_keys"]) + sorted(map(str, info["mismatched_keys"]))
     if lacking:
         raise CheckpointError(
@@ -265,7 +241,7 @@ def merge_adapter(model, adapter):
     try:
         return PeftModel.from_pretrained(model, adapter).merge_and_unload()
     except Exception as error:  # peft raises RuntimeError, ValueError and safetensors' own
-        raise CheckpointError(f"the adapter {adapter} cannot be loaded onto the model: {_brief(error)}") from error
+        raise CheckpointError(f"the adapter {adapter} cannot be loaded onto the model: {brief(error)}") from error
 
 
 def _names(value, path):
@@ -288,6 +264,13 @@ def _voices(source, adapter):
     return (*voices, *(voice for voice in base if voice not in voices)), voices[0] if voices else None, False
 
 
+def find_codec(codec, model_folder):
+    """The codec's folder: `codec` where it is named, else the one inside the model's folder, else the hub's SNAC."""
+    if codec is None:
+        codec = model_folder / "codec" if (model_folder / "codec").is_dir() else SNAC_24KHZ
+    return locate(codec, _CODEC_FILES)
+
+
 def known_voices(model="auto", lora="auto", device="auto"):
     """(known voices, default voice) of what `load_voice` would load, without loading it."""
     source, adapter, _, _ = resolve(model, lora, device)
@@ -302,10 +285,8 @@ def load_voice(model="auto", lora="auto", codec=None, device="auto"):
     returns: (LoadedVoice, whether "auto" fell back to the demo voice)
     """
     source, adapter, device, fell_back = resolve(model, lora, device)
-    folder = locate(source, _MODEL_FILES)
-    if codec is None:
-        codec = folder / "codec" if (folder / "codec").is_dir() else SNAC_24KHZ
-    codec_folder = locate(codec, _CODEC_FILES)
+    folder = locate(source, MODEL_FILES)
+    codec_folder = find_codec(codec, folder)
 
     from orpheus.codec import Codec
     from orpheus.engines.transformers import TransformersEngine

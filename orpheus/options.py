@@ -16,17 +16,25 @@ PIECE_SECONDS = 10.0  # where neither the user nor the model says
 OUTPUT_DIR = "generated_audio"
 LORA_DIR = "lora_model"
 
+EXAMPLES = (
+    "Hey there my name is Elise, <giggles> and I'm a speech generation model that can sound like a person.",
+    "I missed you <laugh> so much!",
+    "That's so beautiful <sigh> it brings back memories.",
+    "<gasp> You scared me! I thought that nobody was home.",
+    "It is late already, <yawn> let's talk about it tomorrow.",
+)
+
 
 def check(condition, message):
     if not condition:
         raise InputError(message)
 
 
-def _is_number(value):
+def is_number(value):
     return isinstance(value, numbers.Real) and not isinstance(value, bool) and math.isfinite(value)
 
 
-def _is_whole(value):
+def is_whole(value):
     return isinstance(value, numbers.Integral) and not isinstance(value, bool)
 
 
@@ -47,23 +55,23 @@ class SamplingOptions:
 
     def __post_init__(self):
         check(
-            _is_number(self.temperature) and (self.temperature == 0 or 0.01 <= self.temperature <= 5),
+            is_number(self.temperature) and (self.temperature == 0 or 0.01 <= self.temperature <= 5),
             f"temperature {self.temperature} is neither 0 nor in 0.01..5; 0.6 is the usual value",
         )
         check(
-            _is_number(self.top_p) and 0 < self.top_p <= 1,
+            is_number(self.top_p) and 0 < self.top_p <= 1,
             f"top_p {self.top_p} is not in 0 < top_p <= 1; 0.95 is the usual value",
         )
         check(
-            _is_number(self.repetition_penalty) and 0.5 <= self.repetition_penalty <= 5,
+            is_number(self.repetition_penalty) and 0.5 <= self.repetition_penalty <= 5,
             f"repetition_penalty {self.repetition_penalty} is not in 0.5..5; 1.1 is the usual value",
         )
         check(
-            _is_whole(self.max_new_tokens) and CODES_PER_FRAME <= self.max_new_tokens <= 100_000,
+            is_whole(self.max_new_tokens) and CODES_PER_FRAME <= self.max_new_tokens <= 100_000,
             f"max_new_tokens {self.max_new_tokens} is not a whole number in {CODES_PER_FRAME}..100000; {TOKENS_PER_SECOND:.0f} tokens are one second",
         )
         check(
-            _is_whole(self.seed) and 0 <= self.seed < 2**63,
+            is_whole(self.seed) and 0 <= self.seed < 2**63,
             f"seed {self.seed} is not a whole number from 0 to 2^63 - 1",
         )
 
@@ -84,14 +92,14 @@ class LongTextOptions:
 
     def __post_init__(self):
         check(
-            self.piece_seconds is None or (_is_number(self.piece_seconds) and self.piece_seconds >= 1),
+            self.piece_seconds is None or (is_number(self.piece_seconds) and self.piece_seconds >= 1),
             f"piece_seconds {self.piece_seconds} is not a number of seconds from 1 up",
         )
         for name in ("sentence_pause", "paragraph_pause"):
             value = getattr(self, name)
-            check(_is_number(value) and 0 <= value <= 10, f"{name} {value} is not in 0..10 seconds")
+            check(is_number(value) and 0 <= value <= 10, f"{name} {value} is not in 0..10 seconds")
         check(
-            _is_whole(self.batch_size) and self.batch_size >= 1,
+            is_whole(self.batch_size) and self.batch_size >= 1,
             f"batch_size {self.batch_size} is not a whole number from 1 up",
         )
 
@@ -107,10 +115,10 @@ class StreamOptions:
 
     def __post_init__(self):
         check(
-            _is_whole(self.lookahead) and 0 <= self.lookahead <= CONTEXT_FRAMES,
+            is_whole(self.lookahead) and 0 <= self.lookahead <= CONTEXT_FRAMES,
             f"lookahead {self.lookahead} is not in 0..{CONTEXT_FRAMES} frames; {CONTEXT_FRAMES} is exact",
         )
         check(
-            _is_whole(self.max_chunk_frames) and self.max_chunk_frames >= 1,
+            is_whole(self.max_chunk_frames) and self.max_chunk_frames >= 1,
             f"max_chunk_frames {self.max_chunk_frames} is below 1",
         )

@@ -14,7 +14,7 @@ from orpheus.audio import silence, wav_bytes, write_wav
 from orpheus.engines import ENDED
 from orpheus.errors import InputError, OrpheusWarning
 from orpheus.frame import FRAMES_PER_SECOND, SAMPLE_RATE, TOKENS_PER_SECOND
-from orpheus.loading import load_voice
+from orpheus.loading import LoadedVoice, load_voice
 from orpheus.options import ORPHEUS_3B, OUTPUT_DIR, LongTextOptions, SamplingOptions, StreamOptions
 from orpheus.streaming import FrameAssembler, stream_audio
 from orpheus.text import KNOWN_TAGS, clean_text, is_speakable, split_text, unknown_tags
@@ -106,7 +106,7 @@ def _warn(message):
 class OrpheusInference:
     """Speaks tagged text with Orpheus-3B, a fine-tuned adapter of it, or the demo voice.
 
-    model: "auto" (Orpheus-3B where there is CUDA, else the demo voice), "demo", a folder, or a hub id
+    model: "auto" (Orpheus-3B where there is CUDA, else the demo voice), "demo", a folder, or a hub id; or a LoadedVoice
     lora: "auto" takes lora_model/ where it is; "none"; a folder or a hub id
     codec: a folder or hub id of a SNAC, where the model's own is not wanted
     device: "auto", "cuda", "mps" or "cpu"
@@ -117,7 +117,7 @@ class OrpheusInference:
     """
 
     def __init__(self, model="auto", lora="auto", codec=None, device="auto"):
-        loaded, fell_back = load_voice(model, lora, codec, device)
+        loaded, fell_back = (model, False) if isinstance(model, LoadedVoice) else load_voice(model, lora, codec, device)
         self.name, self.engine, self.prompts, self.codec = loaded.name, loaded.engine, loaded.prompts, loaded.codec
         self.voices, self.default_voice, self._voices_closed = loaded.voices, loaded.default_voice, loaded.voices_closed
         self._piece_seconds = loaded.piece_seconds

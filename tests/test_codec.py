@@ -1,4 +1,7 @@
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -6,6 +9,8 @@ import pytest
 import torch
 from checkpoints import save_codec, snac_config
 
+from benchmarks.encode import full_shape_codec
+from orpheus import encoder
 from orpheus.codec import Codec, check_frame_layout, position_noise
 from orpheus.errors import CheckpointError, InputError
 from orpheus.tokens import deinterleave
@@ -100,13 +105,6 @@ def test_encoding_a_batch_equals_one_by_one(small_codec, random):
         assert np.array_equal(codes, small_codec.encode([clip])[0])
 
 
-def test_a_group_larger_than_a_batch_is_encoded_whole(small_codec, monkeypatch, random):
-    clips = [(random.standard_normal(9_000) * 0.1).astype(np.float32) for _ in range(7)]
-    expected = small_codec.encode(clips)
-    monkeypatch.setattr("orpheus.codec.ENCODE_SECONDS", 1)  # two clips of 0.43 s
-    assert all(np.array_equal(a, b) for a, b in zip(small_codec.encode(clips), expected))
-
-
 def test_encode_agrees_with_the_snac_package(small_codec, random):
     clip = (random.standard_normal(9_000) * 0.1).astype(np.float32)
     with torch.inference_mode():
@@ -118,6 +116,123 @@ def test_encode_agrees_with_the_snac_package(small_codec, random):
 def test_an_empty_clip_is_refused(small_codec):
     with pytest.raises(InputError, match="clip 1 is empty"):
         small_codec.encode([np.zeros(10, np.float32), np.zeros(0, np.float32)])
+
+
+class RoundsByBatch(torch.nn.Module):
+    """An encoder that rounds otherwise for another batch size, as a GPU's libraries do, only far more coarsely."""
+
+    def __init__(self, inner, size):
+        super().__init__()
+        self.inner, self.size = inner, size
+
+    def forward(self, audio):
+        features = self.inner(audio)
+        signs = torch.randn(features.shape, generator=torch.Generator().manual_seed(len(audio))).sign()
+        return features * (1 + self.size * signs * (len(audio) > 1))
+
+
+@pytest.fixture(scope="module")
+def spread_codec():
+    """Random weights, but codes that vary."""
+    speech = np.random.default_rng(1).standard_normal(48_000).astype(np.float32) * 0.1
+    return full_shape_codec("cpu", speech, snac_config(32))
+
+
+@pytest.fixture
+def coarse(spread_codec):
+    """(a batching encoder with coarse rounding, clips, their codes one by one)"""
+    random = np.random.default_rng(2)
+    clips = [(random.standard_normal(2048 * (1 + index % 3) - 5) * 0.1).astype(np.float32) for index in range(150)]
+    inner = spread_codec.model.encoder
+    spread_codec.model.encoder = RoundsByBatch(inner, 4e-3)
+    batching = encoder.BatchEncoder(spread_codec.model, fused=False, tolerance=1e-2)
+    batching.batched = True
+    yield batching, clips, [spread_codec.encode([clip])[0] for clip in clips]
+    spread_codec.model.encoder = inner
+
+
+def differing(made, expected):
+    return [index for index, (a, b) in enumerate(zip(made, expected, strict=True)) if not np.array_equal(a, b)]
+
+
+def test_a_batch_that_rounds_otherwise_gives_the_codes_of_one_by_one(coarse):
+    batching, clips, expected = coarse
+    made = batching.encode(clips)
+    assert differing(made.codes, expected) == []
+    batching.tolerance = -1  # no check: what the check is for
+    unchecked = batching.encode(clips)
+    wrong = differing(unchecked.codes, expected)
+    assert len(wrong) >= 3 and unchecked.redone == []
+    assert set(wrong) <= set(made.redone)
+    assert len(made.redone) < 0.75 * len(clips)  # alone are those in doubt, not all
+
+
+def test_the_order_of_clips_decides_nothing(coarse):
+    batching, clips, expected = coarse
+    order = np.random.default_rng(3).permutation(len(clips))
+    made = batching.encode([clips[index] for index in order])
+    assert differing(made.codes, [expected[index] for index in order]) == []
+
+
+def test_clips_beyond_one_batch(coarse, monkeypatch):
+    batching, clips, expected = coarse
+    monkeypatch.setattr(encoder, "ENCODE_SECONDS", 1)
+    sizes = [len(batch) for batch in batching._batches([1 + index % 3 for index in range(len(clips))])]
+    assert sum(sizes) == len(clips) and max(sizes) == 11  # 11 frames last 0.94 s
+    assert differing(batching.encode(clips).codes, expected) == []
+    monkeypatch.setattr(encoder, "ENCODE_SECONDS", 0)  # every clip is longer than a batch
+    assert batching.encode(clips[:5]).redone == []
+
+
+def test_codes_in_doubt_are_those_that_a_small_shift_changes(spread_codec, random):
+    """All codes that change are within reach of the shift; the codes themselves are the package's."""
+    quantizer = spread_codec.model.quantizer
+    with torch.inference_mode():
+        features = spread_codec.model.encoder(
+            torch.from_numpy(random.standard_normal((1, 1, 2048 * 400))).float() * 0.1
+        )
+        codes, borders = encoder.quantize(quantizer, features[0])
+        for level, expected in zip(codes, quantizer(features)[1], strict=True):
+            assert torch.equal(level, expected[0])
+        moved = features[0] * (1 + 1e-2 * torch.from_numpy(random.standard_normal(features[0].shape)).float())
+        codes_after, borders_after = encoder.quantize(quantizer, moved)
+    changed = [(a != b).view(400, -1) for a, b in zip(codes, codes_after)]
+    earlier = torch.zeros(400, dtype=torch.bool)
+    for level, (before, after) in enumerate(zip(borders, borders_after)):
+        same = ~changed[level] & ~earlier[:, None]
+        shift = (before - after).view(400, -1)[same].abs().max()
+        first = changed[level] & ~earlier[:, None]  # later levels see another residual
+        assert first.any()
+        assert before.view(400, -1)[first].max() < 2 * shift
+        earlier |= changed[level].any(1)
+
+
+def test_twin_code_vectors_are_in_doubt(tmp_path, random):
+    save_codec(tmp_path, snac_config(32))
+    quantizer = Codec.from_folder(tmp_path).model.quantizer
+    quantizer.quantizers[2].codebook.weight[16:] = quantizer.quantizers[2].codebook.weight[:16]
+    borders = encoder.quantize(quantizer, torch.from_numpy(random.standard_normal((64, 40))).float())[1]
+    assert (borders[2] < 0).all()
+
+
+def test_encoding_leaves_the_callers_precision(small_codec, random):
+    clip = (random.standard_normal(5_000) * 0.1).astype(np.float32)
+    torch.set_float32_matmul_precision("high")
+    try:
+        small_codec.encode([clip])
+        assert torch.get_float32_matmul_precision() == "high"
+    finally:
+        torch.set_float32_matmul_precision("highest")
+
+
+def test_the_fused_kernels_compute_the_packages_encoder():
+    """In Triton's interpreter, where Triton is installed; `test_gpu_codec.py` shows it on a GPU."""
+    pytest.importorskip("triton")
+    script = Path(__file__).parent / "interpret_fused_encoder.py"
+    done = subprocess.run(
+        [sys.executable, script], capture_output=True, text=True, env=os.environ | {"TRITON_INTERPRET": "1"}
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
 
 
 # --- loading ---

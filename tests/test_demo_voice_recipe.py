@@ -177,6 +177,7 @@ def test_tag_sounds_are_audible(name):
 def test_spherical_quantiser_is_the_packages_own(tiny_codec):
     from codec_model import Codebooks, encode, quantise
 
+    torch.manual_seed(0)  # near ties between codes fall either way with rounding
     audio = torch.randn(2, 1, 2048 * 6) * 0.1
     latents = encode(tiny_codec, audio, half=False).detach()
     Codebooks(tiny_codec).fit(latents)

@@ -38,6 +38,24 @@ def test_every_command_parses(arguments):
             assert exit.code == 0, shown.getvalue()  # --help
 
 
+def training_commands():
+    for line in "\n".join(blocks("bash")).splitlines():
+        words = shlex.split(line, comments=True)
+        if "orpheus_sft_unsloth.py" in words:
+            yield words[words.index("orpheus_sft_unsloth.py") + 1 :]
+
+
+@pytest.mark.parametrize("arguments", list(training_commands()), ids=" ".join)
+def test_every_training_command_parses(arguments, tmp_path, monkeypatch):
+    import orpheus_sft_unsloth
+
+    if "lora_model/config.yaml" in arguments:  # the file of an earlier run
+        monkeypatch.chdir(tmp_path)
+        (tmp_path / "lora_model").mkdir()
+        (tmp_path / "lora_model" / "config.yaml").write_text("learning_rate: 0.0001")
+    orpheus_sft_unsloth.parse(arguments)
+
+
 def test_there_are_commands():
     assert len(list(commands())) >= 10
     assert blocks("bash")[0].split()[:2] == ["make", "speak"] and "make test" in blocks("bash")[0]

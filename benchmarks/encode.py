@@ -1,0 +1,335 @@
+"""Audio to SNAC codes: the notebook's loop and this project, seconds of audio per second and share of equal codes, in one run.
+
+    python benchmarks/encode.py                      demo codec, a few clips (CPU); the 24 kHz SNAC's shape (CUDA)
+    python benchmarks/encode.py --codec FOLDER       other weights, such as hubertsiuzdak/snac_24khz downloaded
+    python benchmarks/encode.py --codec demo --clips 128 --mixed 400
+
+"Equal codes" is against the plain `snac` package, one clip at a time, in float32 without TF32. Clips are cut from real
+speech at random places and gains. The full shape has random weights, spread over the codes as trained ones are. The last
+line of standard output is JSON with everything.
+"""
+
+import json
+import platform
+import statistics
+import sys
+import time
+from collections import defaultdict
+from contextlib import nullcontext
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+import numpy as np
+import torch
+
+from orpheus import encoder as encoder_module
+from orpheus.audio import read_audio
+from orpheus.codec import Codec
+from orpheus.encoder import BatchEncoder, full_precision, quantize
+from orpheus.frame import CODES_PER_FRAME, FRAME_SAMPLES, SAMPLE_RATE
+from orpheus.loading import DEMO_VOICE
+from orpheus.tokens import interleave
+
+ROOT = Path(__file__).resolve().parent.parent
+FULL_SHAPE = {  # hubertsiuzdak/snac_24khz
+    "sampling_rate": SAMPLE_RATE,
+    "encoder_dim": 48,
+    "encoder_rates": [2, 4, 8, 8],
+    "decoder_dim": 1024,
+    "decoder_rates": [8, 8, 4, 2],
+    "attn_window_size": None,
+    "codebook_size": 4096,
+    "codebook_dim": 8,
+    "vq_strides": [4, 2, 1],
+    "noise": True,
+    "depthwise": True,
+}
+PEAK_FLOPS = {"H100": 67e12, "H200": 67e12}  # float32 without tensor cores, by the data sheets of the SXM cards
+AUDIO_TOKENS_START, CODEBOOK = 128_266, 4096
+
+
+@dataclass(frozen=True)
+class Arguments:
+    codec: str = "auto"
+    """auto, demo, full (random weights) or a folder."""
+    clips: int = 0
+    """Clips of 5 s; 0 for 128 with CUDA, else 6 of 2 s."""
+    mixed: int = 0
+    """Clips of 2 to 15 s, log-normal; 0 for 400 with CUDA, else 8 of 1 to 4 s."""
+    repeats: int = 0
+    """Timed runs of the faster rows after one that warms up, the median is shown; 0 for 3 with CUDA, else 1."""
+
+
+@torch.no_grad()
+def full_shape_codec(device, speech, config=FULL_SHAPE):
+    """A SNAC with random weights whose codes vary as those of trained ones do.
+
+    As initialised, the package's model gives three codes for any speech: its biases drown the audio. So every channel is
+    scaled and shifted to mean 0 and deviation 1 on `speech`, weight norm's own initialisation (Salimans & Kingma 2016).
+    """
+    from snac import SNAC
+
+    def normalise(convolution, _, output):
+        values = output.transpose(0, 1).flatten(1)
+        mean, deviation = values.mean(1), values.std(1).clamp_min(1e-6)
+        convolution.parametrizations.weight.original0.data /= deviation[:, None, None]
+        convolution.bias.data = (convolution.bias.data - mean) / deviation
+        return (output - mean[:, None]) / deviation[:, None]
+
+    torch.manual_seed(0)
+    model = SNAC(**config).to(device).eval()
+    parts = [*model.encoder.modules(), *model.quantizer.modules()]
+    hooks = [part.register_forward_hook(normalise) for part in parts if isinstance(part, torch.nn.Conv1d)]
+    model.encode(torch.from_numpy(speech).to(device)[None, None])
+    for hook in hooks:
+        hook.remove()
+    return Codec(model)
+
+
+def read_speech():
+    """float32 (samples,): the demo speaker's recordings where they are, and the repository's example."""
+    recordings = sorted((ROOT / "assets" / "demo_speaker").glob("**/*"))
+    paths = [path for path in recordings if path.suffix in {".wav", ".flac", ".ogg", ".opus", ".mp3"}]
+    return np.concatenate([read_audio(path) for path in (ROOT / "docs" / "hello.wav", *paths[:40])])
+
+
+def cut_clips(speech, seconds, random):
+    """A clip of each length, from a random place (the speech repeats) and at a random gain."""
+    clips = []
+    for length in (np.asarray(seconds) * SAMPLE_RATE).astype(int):
+        clip = np.resize(np.roll(speech, -random.integers(len(speech))), length)
+        clips.append((clip * np.exp(random.uniform(np.log(0.2), 0))).astype(np.float32))
+    return clips
+
+
+def notebook_loop(model, clips, device):
+    """Tokens of each clip as Orpheus' training notebook makes them."""
+    rows = []
+    for clip in clips:
+        waveform = torch.from_numpy(clip).unsqueeze(0).to(dtype=torch.float32).unsqueeze(0).to(device)
+        with torch.inference_mode():
+            codes = model.encode(waveform)
+        tokens = []
+        for i in range(codes[0].shape[1]):
+            tokens.append(codes[0][0][i].item() + AUDIO_TOKENS_START)
+            tokens.append(codes[1][0][2 * i].item() + AUDIO_TOKENS_START + CODEBOOK)
+            tokens.append(codes[2][0][4 * i].item() + AUDIO_TOKENS_START + 2 * CODEBOOK)
+            tokens.append(codes[2][0][4 * i + 1].item() + AUDIO_TOKENS_START + 3 * CODEBOOK)
+            tokens.append(codes[1][0][2 * i + 1].item() + AUDIO_TOKENS_START + 4 * CODEBOOK)
+            tokens.append(codes[2][0][4 * i + 2].item() + AUDIO_TOKENS_START + 5 * CODEBOOK)
+            tokens.append(codes[2][0][4 * i + 3].item() + AUDIO_TOKENS_START + 6 * CODEBOOK)
+        rows.append(tokens)
+    return [
+        np.array(row).reshape(-1, CODES_PER_FRAME) - AUDIO_TOKENS_START - CODEBOOK * np.arange(CODES_PER_FRAME)
+        for row in rows
+    ]
+
+
+def plain_encode(model, clips, device, batch=1):
+    """Codes of each clip by the package's own `encode`, clips of equal frame count in batches; precision is the caller's."""
+    groups, made = defaultdict(list), [None] * len(clips)
+    for index, clip in enumerate(clips):
+        groups[-(-len(clip) // FRAME_SAMPLES)].append(index)
+    with torch.inference_mode():
+        for frames, group in groups.items():
+            for start in range(0, len(group), batch):
+                chosen = group[start : start + batch]
+                audio = np.zeros((len(chosen), 1, frames * FRAME_SAMPLES), np.float32)
+                for row, index in enumerate(chosen):
+                    audio[row, 0, : len(clips[index])] = clips[index]
+                levels = model.encode(torch.from_numpy(audio).to(device))
+                levels = [level.cpu().numpy() for level in levels]
+                for row, index in enumerate(chosen):
+                    made[index] = interleave([level[row] for level in levels])
+    return made
+
+
+def equal_share(made, expected):
+    pairs = [(a == b) for a, b in zip(made, expected, strict=True)]
+    return float(np.concatenate(pairs).mean()), int(sum((~pair).sum() for pair in pairs))
+
+
+@torch.inference_mode()
+def largest_shift(encoder, clips):
+    """How much a batch moves a latent towards or from the nearest border, at most; to be below the encoder's tolerance."""
+    clips = [np.resize(clip, -(-len(clip) // FRAME_SAMPLES) * FRAME_SAMPLES) for clip in clips]
+    bounds = np.cumsum([0, *(len(clip) // FRAME_SAMPLES for clip in clips)])
+    with full_precision():
+        audio = torch.from_numpy(np.concatenate(clips)).to(encoder.device)
+        together = quantize(encoder.model.quantizer, encoder.features(audio, bounds))
+        alone = []
+        for clip in clips:
+            features = encoder.model.encoder(torch.from_numpy(clip).to(encoder.device)[None, None])[0]
+            alone.append(quantize(encoder.model.quantizer, features))
+        largest = 0.0
+        for level in range(3):
+            codes, borders = (torch.cat([one[part][level] for one in alone]) for part in (0, 1))
+            shift = (together[1][level] - borders)[together[0][level] == codes].abs()
+            largest = max(largest, float(shift.max()))
+    return largest
+
+
+def encoder_flops(model, device):
+    """Floating-point operations per second of audio, multiplications and additions counted apart: products only."""
+    total = 0
+
+    def count(convolution, _, output):
+        nonlocal total
+        total += 2 * output.shape[-1] * convolution.weight.numel()
+
+    hooks = [part.register_forward_hook(count) for part in model.encoder.modules() if isinstance(part, torch.nn.Conv1d)]
+    with torch.inference_mode():
+        model.encoder(torch.zeros(1, 1, 10 * FRAME_SAMPLES, device=device))
+    for hook in hooks:
+        hook.remove()
+    return total * SAMPLE_RATE / (10 * FRAME_SAMPLES)
+
+
+class Bench:
+    def __init__(self, codec, repeats):
+        self.codec, self.model, self.device, self.repeats = codec, codec.model, codec.device, repeats
+        self.cuda = codec.device.type == "cuda"
+
+    def one_by_one(self, clips):
+        with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
+            return plain_encode(self.model, clips, self.device)
+
+    def time(self, work, clips):
+        if self.cuda:
+            torch.cuda.synchronize()
+        began = time.perf_counter()
+        made = work(clips)
+        if self.cuda:
+            torch.cuda.synchronize()
+        return time.perf_counter() - began, made
+
+    def rows(self, name, clips, variants):
+        """Prints and returns a row per variant: (name, what encodes clips, timed runs at most); the last is ratio 1."""
+        audio_seconds = sum(map(len, clips)) / SAMPLE_RATE
+        print(f"{name}: {len(clips)} clips, {audio_seconds:.0f} s of audio")
+        print(
+            f"  {'':58} {'audio s/s':>9} {'ratio':>6} {'first run':>9} {'equal codes':>12} {'differ':>7} {'alone':>6}"
+        )
+        self.one_by_one(clips[:3])  # TorchScript compiles Snake in the first calls
+        # What comes first also meets every shape first: this project, so that its first run says what a new data set costs.
+        measured = {}
+        yardstick = ("plain snac, one by one, float32 (the yardstick)", self.one_by_one, 1)
+        for title, work, repeats in (*variants, yardstick):
+            first, expected = self.time(work, clips)
+            runs = [self.time(work, clips) for _ in range(min(repeats, self.repeats))]
+            measured[title] = (first, statistics.median(seconds for seconds, _ in runs), runs[-1][1])
+        slow = measured[variants[-1][0]][1]
+        rows = []
+        for title, (first, seconds, result) in reversed(measured.items()):
+            codes, redone = (result.codes, len(result.redone)) if hasattr(result, "redone") else (result, None)
+            share, differ = equal_share(codes, expected)
+            row = {
+                "way": title,
+                "audio_seconds_per_second": round(audio_seconds / seconds, 1),
+                "ratio": round(slow / seconds, 2),
+                "first_run": round(audio_seconds / first, 1),
+                "equal_codes": share,
+                "codes_that_differ": differ,
+                "clips_encoded_again_alone": redone,
+            }
+            rows.append(row)
+            alone = "" if redone is None else f"{redone / len(clips):.0%}"
+            print(
+                f"  {title:58} {row['audio_seconds_per_second']:9.1f} {row['ratio']:6.2f} {row['first_run']:9.1f} {share:12.5%} {differ:7} {alone:>6}",
+                flush=True,
+            )
+        return {"clips": name, "audio_seconds": round(audio_seconds, 1), "rows": rows}
+
+
+def in_precision(model, clips, device, tf32=False, bf16=False):
+    """The package's layers in batches of 64 without a check."""
+    autocast = torch.autocast(device.type, torch.bfloat16) if bf16 else nullcontext()
+    with torch.backends.cudnn.flags(enabled=True, allow_tf32=tf32), autocast:
+        return plain_encode(model, clips, device, 64)
+
+
+def in_batches_of(seconds, encode, clips):
+    before, encoder_module.ENCODE_SECONDS = encoder_module.ENCODE_SECONDS, seconds
+    try:
+        return encode(clips)
+    finally:
+        encoder_module.ENCODE_SECONDS = before
+
+
+def main(arguments):
+    cuda = torch.cuda.is_available()
+    device = torch.device("cuda" if cuda else "cpu")
+    random, speech = np.random.default_rng(0), read_speech()
+    kind = {"auto": "full" if cuda else "demo"}.get(arguments.codec, arguments.codec)
+    if kind == "full":
+        codec = full_shape_codec(device, speech[: 10 * SAMPLE_RATE])
+    else:
+        codec = Codec.from_folder(DEMO_VOICE / "codec" if kind == "demo" else kind, device)
+    model, bench = codec.model, Bench(codec, arguments.repeats or (3 if cuda else 1))
+    counts = (arguments.clips or (128 if cuda else 6), arguments.mixed or (400 if cuda else 8))
+    equal = cut_clips(speech, [5 if cuda else 2] * counts[0], random)
+    lengths = np.exp(random.normal(np.log(5.5), 0.5, counts[1])).clip(2, 15)
+    mixed = cut_clips(speech, lengths if cuda else lengths.clip(2, 8) / 2, random)
+
+    codec.encode(equal[:2])  # builds the kernels
+    fused = codec.encoder._fused is not None
+    plain, unchecked = BatchEncoder(model, fused=False), BatchEncoder(model, fused=fused, tolerance=-1)
+    report = {
+        "benchmark": "encode",
+        "codec": kind if kind in ("full", "demo") else Path(kind).name,
+        "hardware": torch.cuda.get_device_name() if cuda else f"CPU, {torch.get_num_threads()} threads",
+        "versions": {"torch": torch.__version__, "python": platform.python_version()},
+        "fused_snake": fused,
+        "tolerance": codec.encoder.tolerance,
+        "encoder_gflop_per_audio_second": round(encoder_flops(model, device) / 1e9, 2),
+    }
+    print(f"codec {report['codec']} on {report['hardware']}, {'with' if fused else 'without'} the fused kernels")
+    # (name, what encodes clips, timed runs at most)
+    notebook = ("the notebook's loop, cuDNN's defaults (TF32)", partial(notebook_loop, model, device=device), 1)
+    ours = [("this project, fused Snake" if fused else "this project", codec.encoder.encode, 9)]
+    extra = []
+    if fused:
+        ours.append(("this project, the package's layers", plain.encode, 9))
+        extra.append(("fused Snake, not checked", unchecked.encode, 9))
+        for seconds in (20, 80, 320):
+            title = f"fused Snake, not checked, {seconds} s per batch"
+            extra.append((title, partial(in_batches_of, seconds, unchecked.encode), 9))
+    for title, options in (("float32", {}), ("TF32", {"tf32": True}), ("bfloat16", {"bf16": True})):
+        if cuda or title != "TF32":
+            work = partial(in_precision, model, device=device, **options)
+            extra.append((f"package's layers, batches of 64, {title}, not checked", work, 9))
+
+    if cuda:
+        torch.cuda.reset_peak_memory_stats()
+    report["sets"] = [
+        bench.rows("equal lengths", equal, [*ours, *extra, notebook]),
+        bench.rows("mixed lengths", mixed, [*ours, notebook]),
+    ]
+    report["largest_shift"] = largest_shift(codec.encoder, equal[:64])
+    report["distinct_codes"] = [
+        len(np.unique(np.concatenate([codes[:, slots] for codes in codec.encode(equal)])))
+        for slots in ([0], [1, 4], [2, 3, 5, 6])
+    ]
+    print(
+        f"largest shift of a latent's distance to a border: {report['largest_shift']:.1e} (tolerance {codec.encoder.tolerance:.0e})"
+    )
+    print(f"distinct codes by level: {report['distinct_codes']}")
+    if cuda:
+        report["peak_gib"] = round(torch.cuda.max_memory_allocated() / 2**30, 2)
+        print(f"peak memory {report['peak_gib']} GiB")
+        peak = next((value for name, value in PEAK_FLOPS.items() if name in report["hardware"]), None)
+        for row in report["sets"][0]["rows"] if peak else ():
+            row["share_of_fp32_peak"] = round(
+                row["audio_seconds_per_second"] * report["encoder_gflop_per_audio_second"] * 1e9 / peak, 3
+            )
+            print(f"{row['share_of_fp32_peak']:7.1%} of {peak / 1e12:.0f} TFLOP/s in float32: {row['way']}")
+    print(json.dumps(report))
+
+
+if __name__ == "__main__":
+    import tyro
+
+    main(tyro.cli(Arguments, description=__doc__))

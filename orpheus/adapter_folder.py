@@ -1,0 +1,142 @@
+"""What a fine-tune leaves behind: the adapter's folder with its card, the loss plot, a merged model."""
+
+import json
+import shutil
+from pathlib import Path
+
+from orpheus.audio import atomic_file
+from orpheus.errors import InputError
+from orpheus.loading import load_language_model, load_tokenizer, merge_adapter
+from orpheus.run_folder import whole_folder
+
+_CARD = """---
+base_model: {base}
+library_name: peft
+license: {license}
+tags: [text-to-speech, orpheus, lora]
+---
+
+# {title}
+
+A LoRA adapter for [{base}]({link}), an Orpheus text-to-speech model.
+
+```bash
+python inference.py "Hello there." --lora {folder}
+```
+
+| data | |
+| --- | --- |
+{data}
+
+| training | |
+| --- | --- |
+{training}
+
+Prompt: {prompt}. Options of the run: `config.yaml`. What the data was and what was left out: `data_report.md`.{plot}
+"""
+
+
+def _rows(facts):
+    return "\n".join(f"| {name.replace('_', ' ')} | {value} |" for name, value in facts.items())
+
+
+def _card(folder, base, settings, facts, data, voices, plot):
+    shown = ("rows", "hours", "tags", "train_rows", "held_out_rows", "rejected")
+    figures = {name: data[name] for name in shown if name in data}
+    figures = {
+        name: ", ".join(f"{k} {v}" for k, v in x.items()) or "none" if isinstance(x, dict) else x
+        for name, x in figures.items()
+    }
+    is_hub = base.count("/") == 1 and not Path(base).exists()
+    return _CARD.format(
+        base=base,
+        link=f"https://huggingface.co/{base}" if is_hub else base,
+        license=settings["license"],
+        title=folder.name,
+        folder=folder.name,
+        data=_rows({"dataset": data["dataset"], "speakers": ", ".join(data["speakers"]), **figures}),
+        training=_rows(facts),
+        prompt='`"name: text"` with ' + ", ".join(f"`{voice}`" for voice in voices) if voices else "plain text",
+        plot="\n\n![Loss](loss.png)\n" if plot else "",
+    )
+
+
+def write_plot(path, log):
+    """Draws the losses of log.jsonl as PNG; returns whether matplotlib is there to do it."""
+    try:
+        from matplotlib.figure import Figure
+    except ImportError:
+        return False
+    training, held_out = {}, {}  # a resumed run writes some steps twice: the last counts
+    for line in Path(log).read_text(encoding="utf-8").splitlines():
+        try:
+            entry = json.loads(line)
+        except ValueError:  # a kill in the middle of a line
+            continue
+        if "loss" in entry:
+            training[entry["step"]] = entry["loss"]
+        if "held_out_loss" in entry:
+            held_out[entry["step"]] = entry["held_out_loss"]
+    axes = Figure(figsize=(8, 4.5), layout="constrained").subplots()
+    for name, points in (("training", training), ("held out", held_out)):
+        axes.plot(
+            *zip(*sorted(points.items())), label=name, marker="o" if name == "held out" else None
+        ) if points else None
+    axes.set(xlabel="optimizer step", ylabel="cross-entropy per audio token (nats)")
+    axes.grid(alpha=0.3)
+    axes.legend()
+    with atomic_file(path) as file:
+        axes.figure.savefig(file, format="png", dpi=110)
+    return True
+
+
+def write_adapter(folder, peft_model, tokenizer, base, voices, settings, facts, report, log):
+    """Writes the adapter's folder, whole or not at all.
+
+    base: what the adapter fits, a hub id or a folder; settings: all options as a flat dictionary; facts: of the run, for the
+    card; report: DataReport; log: log.jsonl
+    """
+    import yaml
+    from peft import get_peft_model_state_dict
+    from safetensors.torch import save_file
+
+    folder = Path(folder)
+    with whole_folder(folder) as new:
+        state = get_peft_model_state_dict(peft_model, save_embedding_layers=False)
+        save_file(
+            {name: value.detach().cpu().contiguous().clone() for name, value in state.items()},
+            new / "adapter_model.safetensors",
+        )
+        config = peft_model.peft_config["default"]
+        config.base_model_name_or_path, config.inference_mode = base, True
+        config.save_pretrained(new)
+        tokenizer.save_pretrained(new)
+        if voices:
+            (new / "voices.json").write_text(json.dumps(list(voices)), encoding="utf-8")
+        (new / "config.yaml").write_text(
+            yaml.safe_dump(settings, sort_keys=False, allow_unicode=True), encoding="utf-8"
+        )
+        (new / "data_report.md").write_text(report.markdown(), encoding="utf-8")
+        plot = write_plot(new / "loss.png", log)
+        card = _card(folder, base, settings, facts, report.summary(), voices, plot)
+        (new / "README.md").write_text(card, encoding="utf-8")
+
+
+def merge(folder, base_folder, adapter, voices, device="cpu"):
+    """Writes base and adapter as one model in 16 bits, with tokenizer and, where the base brings one, its codec."""
+    import torch
+
+    folder, base_folder = Path(folder), Path(base_folder)
+    if folder.exists() and any(folder.iterdir()) and not (folder / "config.json").exists():
+        raise InputError(f"--merge {folder} is a folder with other things in it; name a new one")
+    model = load_language_model(base_folder, device)
+    stored = json.loads((base_folder / "config.json").read_text()).get("dtype", "bfloat16")
+    model = merge_adapter(model, adapter).to(torch.float16 if stored == "float16" else torch.bfloat16)
+    if voices:
+        known = getattr(model.config, "voices", [])
+        model.config.voices = [*voices, *(voice for voice in known if voice not in voices)]
+    with whole_folder(folder) as new:
+        model.save_pretrained(new)
+        load_tokenizer(base_folder).save_pretrained(new)
+        if (base_folder / "codec").is_dir():
+            shutil.copytree(base_folder / "codec", new / "codec")

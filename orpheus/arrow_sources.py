@@ -1,0 +1,142 @@
+"""Rows of data sets in Arrow's format: from the Hugging Face hub, saved by `datasets`, or parquet files."""
+
+import struct
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from orpheus.errors import InputError
+from orpheus.hub import brief, reason_of
+from orpheus.source_rows import FileAudio, Source, SourceRow, as_text, resolve_columns
+
+_OWN_RECORDINGS = (
+    "To train on recordings of your own, put them into a folder with a metadata.csv whose first line is file_name,text: "
+    "python orpheus_sft_unsloth.py --dataset FOLDER"
+)
+
+_arrow = threading.Lock()  # `datasets` makes no promise about threads
+
+
+@dataclass(frozen=True)
+class ArrowAudio:
+    """A cell of an Arrow table: bytes, a path, {"bytes", "path"} or {"array", "sampling_rate"}."""
+
+    table: object  # datasets.Dataset of the audio column alone, in Arrow format: it decodes nothing
+    index: int
+    folder: Path  # paths are relative to it
+
+    def load(self):
+        """The bytes of an audio file; an array becomes the bytes of an AU file. Raises InputError."""
+        with _arrow:
+            cell = self.table[self.index].column(0)[0]
+        if cell.is_valid and _has_array(cell.type):
+            return _array_bytes(cell)
+        value = cell.as_py()
+        if isinstance(value, dict):
+            value = value.get("bytes") or value.get("path")
+        if isinstance(value, str) and value:
+            return FileAudio(self.folder / value).load()
+        if not isinstance(value, bytes):
+            raise InputError("missing file: the row has no audio")
+        return value
+
+
+def _has_array(arrow_type):
+    import pyarrow
+
+    return pyarrow.types.is_struct(arrow_type) and arrow_type.get_field_index("array") >= 0
+
+
+def _array_bytes(cell):
+    """An Arrow struct {"array", "sampling_rate"} as the bytes of an AU file, 32-bit float."""
+    rate, array = cell["sampling_rate"].as_py(), cell["array"]
+    if not rate or not array.is_valid:
+        raise InputError("unreadable: an array without samples or sampling_rate")
+    values = array.values
+    flat = not hasattr(values.type, "value_type")
+    samples = values.to_numpy(zero_copy_only=False) if flat else np.array(array.as_py())
+    if samples.ndim == 2 and samples.shape[0] < samples.shape[1]:
+        samples = samples.T  # `datasets` has channels first
+    if np.issubdtype(samples.dtype, np.integer):
+        samples = samples / (2.0**15 if np.abs(samples).max(initial=0) <= 2**15 else 2.0**31)  # 16 or 32 bit
+    return au_bytes(samples, rate)
+
+
+def au_bytes(samples, rate):
+    """float (samples,) or (samples, channels) as an AU file; unlike libsndfile's float WAV it carries no time of writing."""
+    channels = samples.shape[1] if samples.ndim == 2 else 1
+    data = samples.astype(">f4").tobytes()
+    return struct.pack(">4sIIIII", b".snd", 24, len(data), 6, int(rate), channels) + data
+
+
+def _from_dataset(dataset, kind, folder, options):
+    """Rows of a datasets.Dataset. Cells are taken out as Arrow, so that `datasets` decodes no audio."""
+    try:
+        columns = resolve_columns(dataset.column_names, options)
+    except InputError as error:
+        raise InputError(f"{options.dataset}: {error}") from error
+    audio = dataset.select_columns([columns["audio"]]).with_format("arrow")
+    values = {}
+    for role in ("text", "source"):
+        name = columns[role]
+        cells = [None] * len(dataset) if name is None else dataset.select_columns([name]).with_format("arrow")[:][name]
+        values[role] = cells if name is None else cells.to_pylist()
+    names = getattr(dataset.features.get(columns["source"]), "names", None)  # of a ClassLabel
+    rows = []
+    for index, (text, source) in enumerate(zip(values["text"], values["source"], strict=True)):
+        if names and source is not None:
+            source = names[source]
+        problem = f"bad row: the text is a {type(text).__name__}" if isinstance(text, (dict, list)) else None
+        rows.append(
+            SourceRow(f"row {index}", ArrowAudio(audio, index, folder), as_text(text), as_text(source), problem)
+        )
+    return Source(rows, kind, columns)
+
+
+def _quiet_datasets():
+    import sys
+
+    import datasets
+
+    if not sys.stderr.isatty():
+        datasets.disable_progress_bars()
+    return datasets
+
+
+def from_saved(folder, options):
+    datasets = _quiet_datasets()
+    try:
+        dataset = datasets.load_from_disk(str(folder))
+    except Exception as error:  # pyarrow, json and datasets each raise their own
+        raise InputError(f"{folder} cannot be read as a saved data set: {brief(error)}") from error
+    if isinstance(dataset, dict):  # a DatasetDict
+        if options.split not in dataset:
+            raise InputError(f"{folder} has no split {options.split!r}; choose with --split: {', '.join(dataset)}")
+        dataset = dataset[options.split]
+    return _from_dataset(dataset, "saved by datasets", folder, options)
+
+
+def from_parquet(paths, options, folder):
+    datasets = _quiet_datasets()
+    try:
+        dataset = datasets.Dataset.from_parquet([str(path) for path in paths])
+    except Exception as error:  # as above
+        raise InputError(f"{paths[0]} cannot be read as parquet: {brief(error.__cause__ or error)}") from error
+    return _from_dataset(dataset, f"{len(paths)} parquet file{'s' * (len(paths) > 1)}", folder, options)
+
+
+def from_hub(options):
+    datasets = _quiet_datasets()
+    name = options.dataset
+    try:
+        dataset = datasets.load_dataset(name, split=options.split)
+    except Exception as error:  # of the hub's client, of datasets, of httpx or requests
+        if "split" in str(error) and isinstance(error, ValueError):
+            raise InputError(f"{name} has no split {options.split!r}; choose with --split: {brief(error)}") from error
+        raise InputError(
+            f"the data set {name} cannot be fetched from the Hugging Face hub: {reason_of(error)}; nor is there a folder or file "
+            f"of that name here. {_OWN_RECORDINGS}"
+        ) from error
+    return _from_dataset(dataset, f"hub data set, split {options.split}", Path(), options)

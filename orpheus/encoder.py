@@ -1,0 +1,209 @@
+"""Clips to codes in large batches, with the codes that SNAC gives for each clip alone.
+
+A GPU's libraries sum in another order for another batch size. That moves what the quantizer compares, and where it lies
+close to the border between two code vectors, the other one can win. So every batch is checked: `quantize` says how far
+each latent is from the nearest border, and a clip with any latent closer than TOLERANCE is encoded again, alone, by the
+very call that defines its codes. All three levels are checked: a code also decides what the next level sees. A CPU
+encodes one by one anyway.
+"""
+
+from collections import defaultdict
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch.nn.utils import parametrize
+
+from orpheus.errors import InputError
+from orpheus.frame import CODES_PER_FRAME, FRAME_SAMPLES, LEVEL_CODES, SAMPLE_RATE
+from orpheus.tokens import interleave
+
+ENCODE_SECONDS = 160  # audio per batch: an activation of the 24 kHz SNAC then takes 0.7 GiB, and up to five are alive
+
+# Latents are compared as points on a sphere of radius 1. Between two ways to sum in float32 they moved by 9e-7 in the
+# median and 6e-5 at most (in near silence, where the encoder cancels most), and their distance to the nearest border by
+# 3e-7 and 2.6e-5 at most: demo codec, 24 clips, 9,912 codes. A code can only change where that distance is smaller than
+# its shift. `benchmarks/encode.py` prints the largest shift it sees. Half the tolerance halves the clips encoded twice.
+TOLERANCE = 5e-5
+DISTANCE_ROUNDING = 1e-6
+RUNNERS_UP = 7
+
+
+@contextmanager
+def full_precision():
+    """float32 without TF32, which is cuDNN's default for convolutions and changes one code in a hundred."""
+    matmul = torch.backends.cuda.matmul
+    name, value = ("fp32_precision", "ieee") if hasattr(matmul, "fp32_precision") else ("allow_tf32", False)
+    before = getattr(matmul, name)
+    setattr(matmul, name, value)
+    try:
+        with torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False):
+            yield
+    finally:
+        setattr(matmul, name, before)
+
+
+def quantize(quantizer, features):
+    """SNAC's residual quantizer, and how far each latent is from giving another code.
+
+    features: float32 (channels, 4 * frames)
+    returns: codes per level (frames,), (2 * frames,), (4 * frames,); in the same shapes a lower bound of the distance on
+    the unit sphere to the nearest border, below zero where the distances' own rounding may decide
+    """
+    residual, codes, borders = features, [], []
+    for level in quantizer.quantizers:
+        pooled = residual.unflatten(1, (-1, level.stride)).mean(2)
+        latents = F.normalize(torch.addmm(level.in_proj.bias[:, None], level.in_proj.weight[..., 0], pooled).t())
+        book = F.normalize(level.codebook.weight)
+        distance = latents.pow(2).sum(1, keepdim=True) - 2 * latents @ book.t() + book.pow(2).sum(1)
+        nearest, index = distance.topk(min(RUNNERS_UP + 1, len(book)), largest=False)
+        # All are unit vectors, so the border with a runner-up is (gap / 2 apart) away. Whatever comes after the last one
+        # has at least its gap and is at most 2 apart.
+        gap = nearest[:, 1:] - nearest[:, :1]
+        apart = (book[index[:, 1:]] - book[index[:, :1]]).norm(dim=2)
+        apart[:, -1] = 2
+        borders.append(((gap - DISTANCE_ROUNDING) / (2 * apart)).amin(1))
+        codes.append(index[:, 0])
+        vectors = level.codebook.weight[codes[-1]].t()
+        found = torch.addmm(level.out_proj.bias[:, None], level.out_proj.weight[..., 0], vectors)
+        residual = residual - found.repeat_interleave(level.stride, dim=1)
+    return codes, borders
+
+
+def _rows(levels):
+    """Codes per level of whole frames to (frames, 7), level after level."""
+    return torch.cat([level.reshape(-1, count) for level, count in zip(levels, LEVEL_CODES, strict=True)], 1)
+
+
+def _in_slot_order(rows):
+    levels = np.split(rows[:, :CODES_PER_FRAME], np.cumsum(LEVEL_CODES)[:-1], axis=1)
+    return interleave([level.reshape(-1) for level in levels])
+
+
+def _to_host(tensor):
+    """Starts the copy to the host; what it returns waits for that copy alone and gives the array."""
+    if not tensor.is_cuda:
+        return tensor.cpu().numpy
+    host = torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True).copy_(tensor, non_blocking=True)
+    copied = torch.cuda.Event()
+    copied.record()
+
+    def wait():
+        copied.synchronize()
+        return host.numpy()
+
+    return wait
+
+
+def _fused_encoder_runs(model):
+    try:
+        from orpheus import fused_encoder
+    except (ImportError, TypeError):  # no Triton, or one too old
+        return False
+    return fused_encoder.runs(model)
+
+
+@dataclass(frozen=True)
+class Encoded:
+    codes: list
+    """Per clip int64 (frames, 7) in slot order."""
+    redone: list
+    """Indices of the clips that were encoded again, alone."""
+
+
+class BatchEncoder:
+    """Encodes many clips with one SNAC.
+
+    fused: whether clips of any length are laid end to end and run by the kernels of `fused_encoder` (CUDA and Triton);
+    None for where that works. Else clips of equal frame count share a batch of the model's own layers.
+    """
+
+    def __init__(self, model, fused=None, tolerance=TOLERANCE):
+        self.model, self.tolerance = model, tolerance
+        self.device = next(model.parameters()).device
+        self.batched = self.device.type != "cpu"  # a CPU is slower in batches: it maps and unmaps their large buffers
+        self._wants_fused, self._fused = fused, None
+
+    def _load_fused(self):
+        """At the first call with several clips: building the kernels takes seconds."""
+        if self._wants_fused is None:
+            self._wants_fused = self.device.type == "cuda" and _fused_encoder_runs(self.model)
+        if self._wants_fused and self._fused is None:
+            from orpheus.fused_encoder import FusedEncoder
+
+            self._fused = FusedEncoder(self.model)
+
+    def _batches(self, frames):
+        """Lists of clip indices; `frames` holds each clip's frame count."""
+        groups, limit = defaultdict(list), ENCODE_SECONDS * SAMPLE_RATE / FRAME_SAMPLES if self.batched else 0
+        for index, count in enumerate(frames):
+            groups[None if self._fused else count].append(index)
+        for group in groups.values():
+            batch, total = [], 0
+            for index in group:
+                if batch and total + frames[index] > limit:
+                    yield batch
+                    batch, total = [], 0
+                batch.append(index)
+                total += frames[index]
+            yield batch
+
+    def features(self, audio, bounds):
+        """What the quantizer gets, (channels, 4 * frames), for clips end to end; clip i has frames bounds[i]:bounds[i+1]."""
+        if self._fused:
+            return self._fused(audio, bounds)
+        return self.model.encoder(audio.view(len(bounds) - 1, 1, -1)).transpose(0, 1).flatten(1)
+
+    def _alone(self, audio):
+        return _rows(self.model.encode(audio[None, None]))
+
+    def _start(self, clips, frames, indices):
+        """Queues one batch. Returns what `collect` in `encode` needs."""
+        bounds = np.cumsum([0, *(frames[index] for index in indices)])
+        audio = torch.zeros(int(bounds[-1]) * FRAME_SAMPLES, pin_memory=self.device.type == "cuda")
+        for index, first in zip(indices, bounds):
+            audio.numpy()[first * FRAME_SAMPLES :][: len(clips[index])] = clips[index]
+        audio = audio.to(self.device, non_blocking=True)
+        if len(indices) == 1:
+            rows = self._alone(audio)
+        else:
+            codes, borders = quantize(self.model.quantizer, self.features(audio, bounds))
+            rows = torch.cat([_rows(codes), _rows(borders).amin(1, keepdim=True) < self.tolerance], 1)
+        return indices, bounds, audio, _to_host(rows)
+
+    @torch.inference_mode()
+    def encode(self, clips):
+        """Clips, float32 (samples,) at 24 kHz, to `Encoded`. Raises InputError for an empty clip."""
+        for index, clip in enumerate(clips):
+            if not len(clip):
+                raise InputError(f"clip {index} is empty: nothing to encode")
+        frames = [-(-len(clip) // FRAME_SAMPLES) for clip in clips]
+        codes, again = [None] * len(clips), {}
+
+        def collect(indices, bounds, audio, rows):
+            rows = rows()
+            for index, first, end in zip(indices, bounds, bounds[1:]):
+                if rows[first:end, CODES_PER_FRAME:].any():
+                    again[index] = self._alone(audio[first * FRAME_SAMPLES : end * FRAME_SAMPLES])
+                else:
+                    codes[index] = _in_slot_order(rows[first:end])
+
+        on_device = torch.cuda.device(self.device if self.device.type == "cuda" else -1)
+        with on_device, full_precision(), parametrize.cached():  # cached: weight norm once, not at every call
+            if self.batched and len(clips) > 1:
+                self._load_fused()
+            running = None
+            for indices in self._batches(frames):
+                batch = self._start(clips, frames, indices)
+                if running:  # its results come while the next batch computes
+                    collect(*running)
+                running = batch
+            if running:
+                collect(*running)
+            if again:  # one copy, so that the device never waits between them
+                rows = torch.cat(list(again.values())).cpu().numpy()
+                for index, part in zip(again, np.split(rows, np.cumsum([frames[index] for index in again])[:-1])):
+                    codes[index] = _in_slot_order(part)
+        return Encoded(codes, sorted(again))

@@ -1,0 +1,228 @@
+"""Orpheus' Llama over packed rows: training's forward pass, on the weights of a model that peft (or Unsloth) has prepared.
+
+Rows lie end to end without padding; attention never crosses from one to the next, and the head is computed only where the
+loss is. It is the arithmetic of transformers' LlamaForCausalLM, whatever has patched that, and is tested against it.
+"""
+
+import inspect
+from dataclasses import dataclass
+from functools import cache
+from types import SimpleNamespace
+
+import torch
+import torch.nn.functional as F
+from torch.utils.checkpoint import checkpoint
+
+from orpheus.lora import FlatAdapter, LoraGroup, LoraLinear
+
+HEAD_ROWS = 2048  # positions whose logits exist at once: 0.24 GB in float32 over the audio tokens
+
+
+@dataclass(frozen=True)
+class Pack:
+    """Rows end to end, as tensors on the model's device.
+
+    ids, positions: int64 (T,); bounds: int32 (rows + 1,) or more, the last repeated; longest: of the rows, or a bound of it;
+    where: int64 (N,) positions whose next token counts; targets: int64 (N,) that token; weights: float32 (N,), 0 for filling
+    """
+
+    ids: torch.Tensor
+    positions: torch.Tensor
+    bounds: torch.Tensor
+    longest: int
+    where: torch.Tensor
+    targets: torch.Tensor
+    weights: torch.Tensor
+
+
+@cache
+def _varlen():
+    """torch's attention over packed rows with what it needs to be told, or None where this version has none."""
+    try:
+        from torch.nn.attention.varlen import varlen_attn
+    except ImportError:
+        return None, {}
+    known = inspect.signature(varlen_attn).parameters
+    causal = {"window_size": (-1, 0)} if "window_size" in known else {"is_causal": True}
+    return varlen_attn, causal | ({"enable_gqa": True} if "enable_gqa" in known else {})
+
+
+def attention(q, k, v, bounds, longest):
+    """Causal attention inside each row: q (T, heads, d), k, v (T, kv_heads, d) -> (T, heads, d)."""
+    varlen, arguments = _varlen()
+    if varlen and q.is_cuda and q.dtype != torch.float32:
+        return varlen(q, k, v, bounds, bounds, longest, longest, **arguments)
+    outputs = []
+    for start, end in zip(bounds[:-1].tolist(), bounds[1:].tolist()):
+        if end > start:
+            row = (t[start:end].transpose(0, 1)[None] for t in (q, k, v))
+            outputs.append(F.scaled_dot_product_attention(*row, is_causal=True, enable_gqa=True)[0].transpose(0, 1))
+    return torch.cat(outputs)
+
+
+def rms_norm(x, weight, eps):
+    wide = x.float()
+    return weight * (wide * torch.rsqrt(wide.pow(2).mean(-1, keepdim=True) + eps)).to(x.dtype)
+
+
+def rotate(x, cos, sin):
+    """Rotary position embedding: x (..., T, heads, d), cos, sin (..., T, d)."""
+    half = x.shape[-1] // 2
+    turned = torch.cat([-x[..., half:], x[..., :half]], dim=-1)
+    return x * cos[..., None, :] + turned * sin[..., None, :]
+
+
+def inverse_frequencies(config, device):
+    """Rotary frequencies (head_dim / 2,) and the scale of cos and sin."""
+    from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
+
+    rope = config.rope_parameters
+    if rope["rope_type"] != "default":
+        return ROPE_INIT_FUNCTIONS[rope["rope_type"]](config, device)
+    dim = config.head_dim
+    return 1.0 / rope["rope_theta"] ** (torch.arange(0, dim, 2, device=device).float() / dim), 1.0
+
+
+def _before_attention(x, norm, qkv, shape):
+    """x (..., hidden) -> q (..., heads, d), k and v (..., kv_heads, d), not yet rotated."""
+    heads, kv_heads, dim, eps = shape
+    hidden = rms_norm(x, norm, eps)
+    y = LoraLinear.apply(hidden.flatten(0, -2), *qkv).view(*x.shape[:-1], heads + 2 * kv_heads, dim)
+    return y.split([heads, kv_heads, kv_heads], dim=-2)
+
+
+def _after_attention(x, attended, norm, o, gate_up, down, eps):
+    """x (..., hidden), attended (..., heads * d) -> the layer's output."""
+    x = x + LoraLinear.apply(attended.flatten(0, -2), *o).view_as(x)
+    hidden = LoraLinear.apply(rms_norm(x, norm, eps).flatten(0, -2), *gate_up)
+    gate, up = hidden.chunk(2, dim=-1)
+    return x + LoraLinear.apply(F.silu(gate) * up, *down).view_as(x)
+
+
+def packed_layer(x, cos, sin, bounds, longest, shape, norms, qkv, o, gate_up, down):
+    """One decoder layer over packed rows: x (T, hidden) -> (T, hidden)."""
+    q, k, v = _before_attention(x, norms[0], qkv, shape)
+    attended = attention(rotate(q, cos, sin), rotate(k, cos, sin), v, bounds, longest)
+    return _after_attention(x, attended.flatten(-2), norms[1], o, gate_up, down, shape[-1])
+
+
+def _loss_rows(hidden, head, targets, weights):
+    """Sum of weighted cross-entropies of some positions, and its gradient on `hidden` (n, hidden)."""
+    logits = (hidden @ head.T).float()  # (n, head rows)
+    normalizer = torch.logsumexp(logits, dim=-1, keepdim=True)
+    loss = ((normalizer - logits.gather(1, targets[:, None]))[:, 0] * weights).sum()
+    slope = torch.exp(logits - normalizer)
+    here = torch.arange(logits.shape[1], device=logits.device) == targets[:, None]
+    slope = (slope - here.float()) * weights[:, None]
+    return loss, slope.to(hidden.dtype) @ head
+
+
+class _HeadLoss(torch.autograd.Function):
+    """Cross-entropy over the rows of a frozen head, a slice of positions at a time: the logits are never kept."""
+
+    @staticmethod
+    def forward(ctx, hidden, head, targets, weights, loss_rows):
+        parts = [loss_rows(h, head, t, w) for h, t, w in zip(*(x.split(HEAD_ROWS) for x in (hidden, targets, weights)))]
+        ctx.save_for_backward(torch.cat([gradient for _, gradient in parts]))
+        return torch.stack([loss for loss, _ in parts]).sum()
+
+    @staticmethod
+    def backward(ctx, slope):
+        (gradient,) = ctx.saved_tensors
+        return gradient * slope.to(gradient.dtype), None, None, None, None
+
+
+class LoraLlama:
+    """A causal Llama with LoRA on all its linear layers. Takes over the weights of `peft_model`, which stays usable."""
+
+    def __init__(self, peft_model, compiled=False, checkpointing=False):
+        base = peft_model.get_base_model()
+        self.config, self.decoder = base.config, base.model
+        self.embeddings = base.get_input_embeddings().weight
+        self.head = base.get_output_embeddings().weight
+        self.dtype, self.device = self.embeddings.dtype, self.embeddings.device
+        self.eps = self.config.rms_norm_eps
+        self.shape = (
+            self.config.num_attention_heads,
+            self.config.num_key_value_heads,
+            self.config.head_dim,
+            self.eps,
+        )
+        self.groups = [self._group(layer) for layer in self.decoder.layers]
+        self.adapter = FlatAdapter([group for layer in self.groups for group in layer], self.dtype)
+        self.frequencies, self.rope_scale = inverse_frequencies(self.config, self.device)
+        self.checkpointing = checkpointing
+        self.layer = torch.compile(packed_layer, dynamic=False) if compiled else packed_layer
+        self.loss_rows = torch.compile(_loss_rows, dynamic=False) if compiled else _loss_rows
+
+    def _group(self, layer):
+        attention, mlp = layer.self_attn, layer.mlp
+        together = (
+            [attention.q_proj, attention.k_proj, attention.v_proj],
+            [attention.o_proj],
+            [mlp.gate_proj, mlp.up_proj],
+            [mlp.down_proj],
+        )
+        return [LoraGroup(modules, self.dtype) for modules in together]
+
+    def _norms(self, index):
+        layer = self.decoder.layers[index]
+        return layer.input_layernorm.weight, layer.post_attention_layernorm.weight
+
+    def _rope(self, positions):
+        angles = positions[..., None].float() * self.frequencies
+        angles = torch.cat([angles, angles], dim=-1)
+        return (angles.cos() * self.rope_scale).to(self.dtype), (angles.sin() * self.rope_scale).to(self.dtype)
+
+    def hidden(self, pack):
+        """The last layer's output for a Pack, before the final norm: (T, hidden)."""
+        x = F.embedding(pack.ids, self.embeddings)
+        cos, sin = self._rope(pack.positions)
+        for index in range(len(self.groups)):
+            inputs = (index, x, cos, sin, pack)
+            if self.checkpointing and torch.is_grad_enabled():
+                x = checkpoint(self._layer, *inputs, use_reentrant=False, preserve_rng_state=False)
+            else:
+                x = self._layer(*inputs)
+        return x
+
+    def _layer(self, index, x, cos, sin, pack):
+        # Compiled code gets weights as tensors: a function that makes them would be compiled anew for every layer. Where all
+        # layers' are kept for the backward pass, that would lose what 4 bits save.
+        kept = torch.is_grad_enabled() and not self.checkpointing
+        weights = [group.weights if kept else group.whole_weights for group in self.groups[index]]
+        return self.layer(x, cos, sin, pack.bounds, pack.longest, self.shape, self._norms(index), *weights)
+
+    def loss(self, pack, first=0):
+        """Weighted sum of the cross-entropies of a pack's targets, a float32 scalar.
+
+        first: the head's first row that takes part: 0 is the whole vocabulary, the first control token's id the audio tokens
+        and the control tokens alone. Targets below it are not allowed.
+        """
+        hidden = rms_norm(self.hidden(pack)[pack.where], self.decoder.norm.weight, self.eps)
+        return _HeadLoss.apply(hidden, self.head[first:], pack.targets - first, pack.weights, self.loss_rows)
+
+    # --- speaking: what TransformersEngine needs of a model ---------------------------------------------------------------
+
+    def eval(self):
+        return self
+
+    def get_output_embeddings(self):
+        return SimpleNamespace(weight=self.head)
+
+    def __call__(self, input_ids, position_ids, attention_mask, past_key_values, **_):
+        """Logits (B, 1, vocabulary) of the last of `input_ids` (B, n), over a transformers cache.
+
+        attention_mask: bool (B, 1, n, keys), or None for one token that sees all there is
+        """
+        x = F.embedding(input_ids, self.embeddings)
+        cos, sin = self._rope(position_ids)
+        for index, (qkv, o, gate_up, down) in enumerate(self.groups):
+            norms = self._norms(index)
+            q, k, v = _before_attention(x, norms[0], qkv.weights, self.shape)
+            q, k, v = (t.transpose(1, 2) for t in (rotate(q, cos, sin), rotate(k, cos, sin), v))
+            k, v = past_key_values.update(k, v, index)
+            attended = F.scaled_dot_product_attention(q, k, v, attn_mask=attention_mask, enable_gqa=True)
+            attended = attended.transpose(1, 2).flatten(-2)
+            x = _after_attention(x, attended, norms[1], o.weights, gate_up.weights, down.weights, self.eps)
+        return SimpleNamespace(logits=rms_norm(x[:, -1:], self.decoder.norm.weight, self.eps) @ self.head.T)

@@ -1,0 +1,84 @@
+"""Which rows make an optimizer step, and how a step's rows are laid end to end: plain numbers, no tensors.
+
+The plan depends on the rows' lengths, the tokens per step and the seed alone: not on the number of GPUs nor on how a step is
+cut into micro-batches, so that those change the speed and nothing else.
+"""
+
+import math
+from bisect import bisect_right
+
+import numpy as np
+
+_WINDOW = 64  # rows among which the best fitting one is looked for; more would bend the shuffled order
+
+
+def _stream(count, epochs, seed):
+    """Row numbers, epoch after epoch, each shuffled in its own way; a fraction of an epoch at the end."""
+    for epoch in range(math.ceil(epochs)):
+        order = np.random.default_rng([seed, epoch]).permutation(count)
+        yield from order[: round(count * min(1.0, epochs - epoch))].tolist()
+
+
+def plan_steps(lengths, tokens_per_step, epochs, seed):
+    """Lists of row numbers, one per optimizer step, of at most `tokens_per_step` tokens each (a longer row stands alone).
+
+    Every row comes once per epoch; rows left at an epoch's end share a step with the next epoch's first ones.
+    """
+    stream = _stream(len(lengths), epochs, seed)
+    waiting = []  # (length, -arrival, row), shortest first
+    steps, arrival = [], 0
+    done = False
+    while True:
+        while not done and len(waiting) < _WINDOW:
+            row = next(stream, None)
+            if row is None:
+                done = True
+                break
+            arrival += 1
+            waiting.insert(bisect_right(waiting, (lengths[row], -arrival)), (lengths[row], -arrival, row))
+        if not waiting:
+            return steps
+        # The row that has waited longest begins the step, so that none waits for long.
+        step = [waiting.pop(max(range(len(waiting)), key=lambda i: waiting[i][1]))]
+        room = tokens_per_step - step[0][0]
+        while waiting:
+            fits = bisect_right(waiting, (room, math.inf))
+            if not fits:
+                break
+            step.append(waiting.pop(fits - 1))
+            room -= step[-1][0]
+            row = next(stream, None) if not done else None
+            if row is not None:
+                arrival += 1
+                waiting.insert(bisect_right(waiting, (lengths[row], -arrival)), (lengths[row], -arrival, row))
+        steps.append([row for _, _, row in step])
+
+
+def split_step(rows, lengths, ranks, capacity):
+    """A step's rows as [rank][micro-batch] -> rows: evenly over the ranks, then into micro-batches of at most `capacity`.
+
+    A row longer than the capacity is a micro-batch of its own.
+    """
+    shares = [[] for _ in range(ranks)]
+    totals = [0] * ranks
+    for row in sorted(rows, key=lambda row: -lengths[row]):
+        lightest = totals.index(min(totals))
+        shares[lightest].append(row)
+        totals[lightest] += lengths[row]
+    return [_bins(share, lengths, capacity) for share in shares]
+
+
+def _bins(rows, lengths, capacity):
+    """Best fit, longest first: `rows` come sorted by falling length."""
+    bins, rooms = [], []
+    for row in rows:
+        fitting = [i for i, room in enumerate(rooms) if room >= lengths[row]]
+        if fitting:
+            best = min(fitting, key=rooms.__getitem__)
+        else:
+            best = len(bins)
+            bins.append([])
+            rooms.append(capacity)
+        bins[best].append(row)
+        rooms[best] -= lengths[row]
+    return bins

@@ -1,0 +1,237 @@
+"""From a source to rows that are fit to learn from. All on the CPU, before any model is loaded."""
+
+import os
+import sys
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+
+from orpheus import checks
+from orpheus.clips import MEASURE_VERSION, Measure, content_hash, measure_bytes, span_of
+from orpheus.code_cache import Cache, key_of
+from orpheus.data_report import DataReport
+from orpheus.errors import InputError
+from orpheus.frame import FRAME_SAMPLES, SAMPLE_RATE
+from orpheus.sources import Source, open_source
+from orpheus.splitting import split_recording
+from orpheus.transcription import Transcriber
+
+_PART_DIGITS = 8  # of a key: a part of a split row differs from its row, and from the other parts, in these alone
+
+
+@dataclass(frozen=True)
+class Row:
+    """A recording, or a part of one, with its text."""
+
+    where: str
+    audio: object  # its `load()` gives the bytes
+    text: str  # cleaned, on one line
+    source: str | None
+    key: str  # hex hash of audio, text and source
+    content: str  # hex hash of the audio's bytes
+    measure: Measure
+    start: int  # of what is used, in samples at 24 kHz
+    end: int
+    transcribed: bool = False
+    part: bool = False
+
+    @property
+    def samples(self):
+        return self.end - self.start
+
+    @property
+    def seconds(self):
+        return self.samples / SAMPLE_RATE
+
+    @property
+    def frames(self):
+        return -(-self.samples // FRAME_SAMPLES)
+
+
+@dataclass
+class Rows:
+    """What read_rows found."""
+
+    kept: list  # of Row
+    rejected: list  # (where, reason)
+    read: int  # rows of the source
+    source: Source
+    dataset: str
+    removed: Counter = field(default_factory=Counter)  # characters that are never spoken
+
+    @property
+    def voices(self):
+        """Names of the speakers, most rows first."""
+        counts = Counter(row.source for row in self.kept if row.source)
+        return tuple(sorted(counts, key=lambda name: (-counts[name], name)))
+
+    def report(self):
+        nameless = sum(row.source is None for row in self.kept)
+        notes = list(self.source.notes)
+        if self.voices and nameless:
+            notes.append(f"{nameless:,} rows name no speaker and are trained without a name.")
+        kind, columns = self.source.kind, self.source.columns
+        return DataReport(self.dataset, kind, columns, self.read, self.kept, self.rejected, self.removed, notes)
+
+
+def progress_bar(shown, total, what, unit):
+    """A bar on stderr; away from a terminal a line now and then."""
+    from tqdm import tqdm
+
+    often, delay = (0.1, 0) if sys.stderr.isatty() else (30, 30)
+    return tqdm(total=total, desc=what, unit=unit, leave=False, mininterval=often, delay=delay, disable=not shown)
+
+
+def threads():
+    return min(16, 2 * (os.cpu_count() or 1))
+
+
+def stop_if_unfit(report, options, report_path=None):
+    """Writes the report where a path is given, and raises InputError with `.report` where too much was left out."""
+    if report_path is not None:
+        report.write(report_path)
+    complaint = report.complaint(options.max_rejected)
+    if complaint:
+        error = InputError(complaint + (f"\nAll reasons: {report_path}" if report_path is not None else ""))
+        error.report = report
+        raise error
+
+
+# --- measuring -------------------------------------------------------------------------------------------------------
+
+
+def _measured(source_row, cache, decoder):
+    """(content hash, Measure) of a source row; only what is not in the cache is decoded."""
+    if source_row.problem:
+        return "", Measure(problem=source_row.problem)
+    try:
+        data = source_row.audio.load()
+    except InputError as error:
+        return "", Measure(problem=str(error))
+    content = content_hash(data)
+    key = key_of("measure", MEASURE_VERSION, decoder, content)
+    measure = cache.get_json(key)
+    if measure is not None:
+        return content, Measure.from_dict(measure)
+    measure = measure_bytes(data)
+    cache.put_json(key, measure.as_dict())
+    return content, measure
+
+
+def _measure_all(source_rows, options, progress):
+    import soundfile
+
+    cache, decoder = Cache(options.code_cache, "measures"), soundfile.__libsndfile_version__
+    with (
+        ThreadPoolExecutor(threads()) as pool,
+        progress_bar(progress, len(source_rows), "checking recordings", "clip") as bar,
+    ):
+        found = []
+        for result in pool.map(lambda row: _measured(row, cache, decoder), source_rows):
+            found.append(result)
+            bar.update()
+    return found
+
+
+# --- judging ---------------------------------------------------------------------------------------------------------
+
+
+class _Judge:
+    """Turns source rows into rows, one after the other, and remembers what it has seen."""
+
+    def __init__(self, options):
+        self.options, self.seen, self.removed = options, {}, Counter()
+        self.transcriber = Transcriber(options.transcribe_model, options.code_cache) if options.transcribe else None
+
+    def row(self, source_row, content, measure):
+        """A Row, or the reason why there is none."""
+        options = self.options
+        problem = checks.audio_problem(measure)
+        if problem:
+            return problem
+        start, end = span_of(measure, options.trim_silence)
+        seconds = (end - start) / SAMPLE_RATE
+        problem = checks.length_problem(seconds, options)
+        if problem:
+            return problem
+        text, transcribed = source_row.text, False
+        if not (text or "").strip():
+            if not self.transcriber:
+                return f"{'no transcript' if text is None else 'empty text'} (add --transcribe)"
+            text, transcribed = self.transcriber.transcribe(source_row.audio.load(), content), True
+            if not text:
+                return "no transcript: faster-whisper hears no speech in it"
+        text, removed = checks.one_line(text)
+        problem = checks.text_problem(text, seconds)
+        if problem:
+            return problem
+        source = checks.one_line(source_row.source or "")[0] or options.speaker
+        key = key_of("row", content, text, source)
+        row = Row(
+            source_row.where, source_row.audio, text, source, key, content, measure, start, end, transcribed=transcribed
+        )
+        return self._last_checks(row, removed)
+
+    def _last_checks(self, row, removed):
+        first = self.seen.get(row.measure.digest)
+        if first:
+            return f"duplicate: the same recording as {first}"
+        options = self.options
+        if row.seconds > options.max_seconds and not split_row(row, lambda _, s: within_seconds(s, options)):
+            return no_place_to_split(row, f"max_seconds {options.max_seconds:g}")
+        self.seen[row.measure.digest] = row.where
+        self.removed.update(removed)
+        return row
+
+
+def within_seconds(seconds, options):
+    return options.min_seconds <= seconds <= options.max_seconds
+
+
+def no_place_to_split(row, limit):
+    return f"too long: {row.seconds:.1f} s, over {limit}, and no pauses agree with sentence ends so that the parts would fit"
+
+
+def split_row(row, fits):
+    """The row in parts that fit, or [] where that cannot be. fits: (text, seconds) -> bool"""
+    parts = split_recording(row.text, row.measure, row.start / SAMPLE_RATE, row.end / SAMPLE_RATE, fits) or []
+    return [
+        replace(
+            row,
+            where=f"{row.where}, part {number} of {len(parts)}",
+            text=text,
+            key=row.key[:-_PART_DIGITS] + f"{number:0{_PART_DIGITS}x}",
+            start=round(start * SAMPLE_RATE),
+            end=round(end * SAMPLE_RATE),
+            part=True,
+        )
+        for number, (text, start, end) in enumerate(parts, 1)
+    ]
+
+
+def read_rows(options, progress=True, report_path=None):
+    """Opens the source, measures every recording and applies all checks that need neither codec nor tokenizer.
+
+    options: DataOptions; report_path: where data_report.md is written, also where the data is then refused
+    returns: Rows. Raises InputError: a source that cannot be read, too many rows left out (`error.report` says more)
+    """
+    source = open_source(options)
+    judge = _Judge(options)  # before the recordings are read: it may find that faster-whisper is not there
+    if options.speaker and any((row.source or "").strip() for row in source.rows):
+        raise InputError(
+            f"the data names its speakers in the column {source.columns.get('source')!r}: leave --speaker out, or add "
+            "--source-column none"
+        )
+    measured = _measure_all(source.rows, options, progress)
+    kept, rejected = [], []
+    with progress_bar(progress and options.transcribe, len(measured), "transcribing", "clip") as bar:
+        for source_row, (content, measure) in zip(source.rows, measured, strict=True):
+            row = judge.row(source_row, content, measure)
+            if isinstance(row, Row):
+                kept.append(row)
+            else:
+                rejected.append((source_row.where, row))
+            bar.update()
+    rows = Rows(kept, rejected, len(source.rows), source, options.dataset, judge.removed)
+    stop_if_unfit(rows.report(), options, report_path)
+    return rows

@@ -1,0 +1,347 @@
+"""The training loop: packed steps, held-out loss, states to resume from.
+
+Same data, options and seed give the same adapter; on a CPU a run that was killed and resumed gives it bit for bit.
+"""
+
+import hashlib
+import math
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.distributed as dist
+
+from orpheus.errors import CheckpointError, OrpheusError
+from orpheus.llama import HEAD_ROWS, Pack
+from orpheus.packing import plan_steps, split_step
+from orpheus.run_folder import restore, whole_folder
+
+_PROBE = 8192  # size of the product that the card's rate is measured with
+# What may differ between a run and its resumption.
+_FREE = (
+    "micro_batch_tokens",
+    "report_to",
+    "eval_steps",
+    "sample_steps",
+    "save_steps",
+    "compile",
+    "gradient_checkpointing",
+)
+
+
+class StoppedError(OrpheusError):
+    """Ctrl-C: the state was saved."""
+
+
+def learning_rate(step, total, options):
+    """For optimizer step `step` (from 0) of `total`: a linear rise over the warm-up, then a linear fall to 0."""
+    warmup = min(options.warmup_steps, max(1, total // 2))
+    if step < warmup:
+        return options.learning_rate * (step + 1) / warmup
+    return options.learning_rate * (total - step) / max(1, total - warmup)
+
+
+def fingerprint(examples, options):
+    """Hash of what decides a run's result: the rows in their order and the options."""
+    facts = {name: value for name, value in asdict(options).items() if name not in _FREE}
+    digest = hashlib.sha256(repr(sorted(facts.items())).encode())
+    for example in examples:
+        digest.update(example.input_ids.tobytes())
+    return digest.hexdigest()
+
+
+def make_optimizer(name, parameter, options):
+    """(optimizer, its name) for one float32 parameter."""
+    if name == "auto":
+        from importlib.util import find_spec
+
+        name = "adamw_8bit" if parameter.is_cuda and find_spec("bitsandbytes") else "adamw"
+    if name == "adamw_8bit":
+        try:
+            import bitsandbytes
+        except ImportError as error:
+            raise OrpheusError(
+                f"--optimizer adamw_8bit needs bitsandbytes ({error}): pip install bitsandbytes, or --optimizer adamw"
+            ) from error
+        return bitsandbytes.optim.AdamW8bit([parameter], lr=0.0, weight_decay=options.weight_decay), name
+    return torch.optim.AdamW([parameter], lr=0.0, weight_decay=options.weight_decay, fused=parameter.is_cuda), name
+
+
+def make_pack(examples, layout, device, text_loss_weight=0.0, tokens=None, longest=None):
+    """Examples end to end as a Pack; the weight of an audio target is 1.
+
+    tokens: fills up to this many, one more row without targets, so that shapes do not change (for compiled layers)
+    """
+    lengths = [len(example.input_ids) for example in examples]
+    ids = np.concatenate([example.input_ids for example in examples]).astype(np.int64)
+    positions = np.concatenate([np.arange(length) for length in lengths])
+    ends = np.cumsum(lengths)
+    weights = np.ones(len(ids), np.float32)
+    for end, length, example in zip(ends, lengths, examples, strict=True):
+        weights[end - length : end - length + example.prompt_tokens] = text_loss_weight
+        weights[end - length] = 0  # nothing comes before a row's first token
+    where = np.flatnonzero(weights) - 1
+    targets, weights = ids[where + 1], weights[where + 1]
+    bounds = [0, *ends.tolist()]
+    if tokens is not None:
+        filling = tokens - len(ids)
+        ids = np.concatenate([ids, np.full(filling, layout.pad)])
+        positions = np.concatenate([positions, np.arange(filling) % longest])
+        bounds += [min(bounds[-1] + step, tokens) for step in range(longest, filling + longest, longest)]
+        bounds += [tokens] * (tokens // 64 + 2 - len(bounds))  # as many as the shortest rows could need
+        lacking = -len(where) % HEAD_ROWS
+        where, targets, weights = (np.pad(x, (0, lacking)) for x in (where, targets, weights))
+        targets[len(targets) - lacking :] = layout.pad
+    tensors = (ids, positions, np.array(bounds, np.int32), where, targets, weights)
+    ids, positions, bounds, where, targets, weights = (
+        torch.from_numpy(x).to(device, non_blocking=True) for x in tensors
+    )
+    return Pack(ids, positions, bounds, longest or max(lengths), where, targets, weights)
+
+
+def targets_of(example, text_loss_weight):
+    """Total weight of an example's targets."""
+    return len(example.input_ids) - example.prompt_tokens + text_loss_weight * (example.prompt_tokens - 1)
+
+
+def matrix_rate(device):
+    """The card's measured bf16 product rate in FLOP/s; None on a CPU."""
+    if device.type != "cuda":
+        return None
+    a = torch.randn(_PROBE, _PROBE, device=device, dtype=torch.bfloat16)
+    for _ in range(3):
+        a @ a
+    torch.cuda.synchronize()
+    began = time.perf_counter()
+    for _ in range(5):
+        a @ a
+    torch.cuda.synchronize()
+    return 5 * 2 * _PROBE**3 / (time.perf_counter() - began)
+
+
+@dataclass
+class Progress:
+    """What a state keeps besides weights and optimizer."""
+
+    step: int = 0
+    tokens: int = 0
+    seconds: float = 0.0
+    best: float = math.inf  # lowest held-out loss
+    best_step: int = 0
+    first: float | None = None  # held-out loss before training
+    last: float | None = None  # held-out loss after the last step
+
+
+class Trainer:
+    """Trains a LoraLlama's adapter on examples.
+
+    llama: orpheus.llama.LoraLlama; train, held_out: orpheus.data.Example; folder: where states go; log: TrainingLog
+    on_best(step), on_sample(step): called on every rank when a better adapter is there, or sentences are due
+    """
+
+    def __init__(
+        self, llama, train, held_out, layout, options, folder, log, compiled=False, on_best=None, on_sample=None
+    ):
+        self.llama, self.train, self.held_out, self.layout, self.options, self.log = (
+            llama,
+            train,
+            held_out,
+            layout,
+            options,
+            log,
+        )
+        self.rank, self.world = (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
+        self.lengths = [len(example.input_ids) for example in train]
+        self.longest = max(len(example.input_ids) for example in [*train, *held_out])
+        self.steps = plan_steps(self.lengths, options.tokens_per_step, options.epochs, options.seed)[
+            : options.max_steps
+        ]
+        self.fingerprint = fingerprint(train, options)
+        self.optimizer, self.optimizer_name = make_optimizer(options.optimizer, llama.adapter.master, options)
+        self.compiled, self.progress, self.stop = compiled, Progress(), False
+        self.states = Path(folder) / "states"
+        self.on_best, self.on_sample = on_best or (lambda step: None), on_sample or (lambda step: None)
+        share = math.ceil(options.tokens_per_step / self.world * (1 if self.world == 1 else 1.05))
+        self.capacity = max(self.longest, min(options.micro_batch_tokens or share, share))
+        self.first_row = 0 if options.full_vocabulary or options.text_loss_weight else layout.base
+        self.rate = matrix_rate(llama.device)
+
+    # --- one step ---
+
+    def _pack(self, examples):
+        fixed = {"tokens": -(-self.capacity // 128) * 128, "longest": self.longest} if self.compiled else {}
+        return make_pack(examples, self.layout, self.llama.device, self.options.text_loss_weight, **fixed)
+
+    def _gradients(self, rows):
+        """Adds up the step's gradients of this rank in micro-batches; returns the loss of its share, a tensor."""
+        share = split_step(rows, self.lengths, self.world, self.capacity)[self.rank]
+        total = sum(targets_of(self.train[row], self.options.text_loss_weight) for row in rows)
+        loss = torch.zeros((), device=self.llama.device)
+        for micro_batch in share:
+            part = self.llama.loss(self._pack([self.train[row] for row in micro_batch]), self.first_row) / total
+            part.backward()
+            self.llama.adapter.collect()
+            loss += part.detach()
+        return loss
+
+    def _gradients_that_fit(self, rows):
+        while True:
+            try:
+                return self._gradients(rows)
+            except torch.OutOfMemoryError as error:
+                smaller = max(self.longest, self.capacity // 2)
+                if smaller == self.capacity:
+                    raise OrpheusError(
+                        f"out of GPU memory with {self.capacity} tokens at once, the longest row: add --gradient-checkpointing "
+                        "--load-in-4bit, or lower --max-tokens"
+                    ) from error
+            self.log.say(
+                f"out of memory with micro-batches of {self.capacity} tokens: {smaller} from now on, the same steps"
+            )
+            self.capacity = smaller
+            self.llama.adapter.zero_grad()
+            torch.cuda.empty_cache()
+
+    def _step(self, number):
+        rows = self.steps[number]
+        adapter = self.llama.adapter
+        adapter.zero_grad()
+        loss = self._gradients_that_fit(rows)
+        if self.world > 1:
+            dist.all_reduce(adapter.master.grad)
+            dist.all_reduce(loss)
+        norm = torch.nn.utils.clip_grad_norm_([adapter.master], self.options.max_grad_norm)
+        loss, norm = torch.stack([loss, norm]).tolist()
+        if not math.isfinite(loss) or not math.isfinite(norm):
+            names = ", ".join(self.train[row].where for row in rows[:20])
+            raise OrpheusError(
+                f"the loss is {loss} and the gradient's norm {norm} in step {number + 1}; the adapter is left as it was before. "
+                f"Rows of this step: {names}. Lower --learning-rate, or look at these rows"
+            )
+        for group in self.optimizer.param_groups:
+            group["lr"] = learning_rate(number, len(self.steps), self.options)
+        self.optimizer.step()
+        adapter.refresh()
+        return loss, norm, sum(self.lengths[row] for row in rows)
+
+    # --- the run ---
+
+    def run(self):
+        """Trains to the end; returns Progress. Raises StoppedError after `stop` was set, the state saved."""
+        progress = self.progress
+        if progress.first is None and self.held_out:
+            progress.first = self._evaluate(0)
+        while progress.step < len(self.steps):
+            began = time.perf_counter()
+            loss, norm, tokens = self._step(progress.step)
+            taken = time.perf_counter() - began
+            progress.step, progress.tokens, progress.seconds = (
+                progress.step + 1,
+                progress.tokens + tokens,
+                progress.seconds + taken,
+            )
+            values = {"loss": loss, "tokens_per_second": tokens / taken, "gradient_norm": norm}
+            if self.rate:
+                values["card_share"] = self.flop_per_token() * tokens / taken / self.rate / self.world
+            self.log.step(progress.step, **values, learning_rate=self.optimizer.param_groups[0]["lr"])
+            self._now_and_then()
+            if self._stopped():
+                self.save()
+                raise StoppedError(f"stopped after step {progress.step} of {len(self.steps)}; go on with --resume")
+        return progress
+
+    def _stopped(self):
+        """Whether any rank was asked to stop: they have to agree."""
+        if self.world == 1:
+            return self.stop
+        flag = torch.tensor(float(self.stop), device=self.llama.device)
+        dist.all_reduce(flag)
+        return bool(flag.item())
+
+    def _now_and_then(self):
+        step, options, last = self.progress.step, self.options, self.progress.step == len(self.steps)
+
+        def due(every):
+            return every and (last or step % every == 0)
+
+        if self.held_out and due(options.eval_steps):
+            self.progress.last = self._evaluate(step)
+            if self.progress.last < self.progress.best:
+                self.progress.best, self.progress.best_step = self.progress.last, step
+                self.on_best(step)
+        if options.sample_steps and step % options.sample_steps == 0 and not last:
+            self.on_sample(step)
+        if last or (options.save_steps and step % options.save_steps == 0):
+            self.save()
+
+    @torch.no_grad()
+    def _evaluate(self, step):
+        """Mean cross-entropy over the whole vocabulary of the held-out rows' audio; every rank does all of them."""
+        lengths = [len(example.input_ids) for example in self.held_out]
+        order = sorted(range(len(lengths)), key=lambda row: -lengths[row])
+        loss = sum(
+            self.llama.loss(
+                make_pack([self.held_out[row] for row in rows], self.layout, self.llama.device, **self._fixed())
+            ).item()
+            for rows in split_step(order, lengths, 1, self.capacity)[0]
+        )
+        loss /= sum(targets_of(example, 0) for example in self.held_out)
+        self.log.event(step, f"held-out loss {loss:.4f}", held_out_loss=loss)
+        return loss
+
+    def _fixed(self):
+        return {"tokens": -(-self.capacity // 128) * 128, "longest": self.longest} if self.compiled else {}
+
+    def flop_per_token(self):
+        """Arithmetic of a training token: 4 x the base weights that it passes, 6 x the adapter; no recomputation, no attention."""
+        config, adapter = self.llama.config, len(self.llama.adapter.master)
+        layers = sum(sum(group.rows) * group.width for group in self.llama.adapter.groups)
+        head = (self.llama.head.shape[0] - self.first_row) * config.hidden_size
+        return 4 * (layers + head) + 6 * adapter
+
+    # --- states ---
+
+    def save(self):
+        """Saves the state after the present step, on rank 0; the one before goes once the new one is there."""
+        if self.rank:
+            return
+        folder = self.states / f"step_{self.progress.step:06d}"
+        state = {
+            "master": self.llama.adapter.master.data,
+            "optimizer": self.optimizer.state_dict(),
+            "progress": asdict(self.progress),
+            "fingerprint": self.fingerprint,
+        }
+        with whole_folder(folder) as new:
+            torch.save(state, new / "state.pt")
+        import shutil
+
+        for former in saved_states(self.states):
+            if former != folder:
+                shutil.rmtree(former)
+
+    def resume(self):
+        """Goes back to the last state. Raises CheckpointError where there is none, or it is of another run."""
+        found = saved_states(self.states)
+        if not found:
+            raise CheckpointError(f"--resume: there is no state in {self.states}; start without --resume")
+        path = found[-1] / "state.pt"
+        state = torch.load(path, map_location=self.llama.device, weights_only=True)
+        if state["fingerprint"] != self.fingerprint:
+            raise CheckpointError(
+                f"--resume: {found[-1]} is of a run with other rows or options. Give the same ones, or start without --resume"
+            )
+        self.llama.adapter.master.data.copy_(state["master"])
+        self.llama.adapter.refresh()
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.progress = Progress(**state["progress"])
+        self.log.say(f"resumed after step {self.progress.step} of {len(self.steps)}")
+
+
+def saved_states(folder):
+    """Complete states, oldest first."""
+    for left in Path(folder).glob(".step_*"):
+        restore(left.with_name(left.name.removeprefix(".").rsplit(".", 1)[0]))
+    return sorted(Path(folder).glob("step_*"))

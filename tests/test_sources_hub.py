@@ -1,0 +1,80 @@
+"""A data set of the hub, and every way in which the hub may refuse it."""
+
+import pytest
+
+from orpheus.errors import InputError
+from orpheus.sources import open_source
+from orpheus.training_options import DataOptions
+
+
+def source(dataset, **options):
+    return open_source(DataOptions(dataset=dataset, **options))
+
+
+def hub_error(status, kind="HfHubHTTPError"):
+    import httpx
+    from huggingface_hub import errors
+
+    response = httpx.Response(status, request=httpx.Request("GET", "https://huggingface.co/api/datasets/x/y"))
+    return getattr(errors, kind)(f"{status} Client Error", response=response)
+
+
+def hub_errors():
+    import requests
+    from datasets.exceptions import DatasetNotFoundError
+    from huggingface_hub import errors
+
+    refused = DatasetNotFoundError(
+        "Dataset 'x/y' is a gated dataset on the Hub. You must be authenticated to access it."
+    )
+    ask = DatasetNotFoundError("Dataset 'x/y' is a gated dataset on the Hub. Visit the dataset page to ask for access.")
+    missing = DatasetNotFoundError("Dataset 'x/y' doesn't exist on the Hub or cannot be accessed.")
+    gated, absent = "it is gated: accept its terms", "there is no such repository, or it is private"
+    offline = "the hub cannot be reached"
+    return [
+        (refused, gated),
+        (ask, gated),
+        (missing, absent),
+        (hub_error(403, "GatedRepoError"), gated),
+        (hub_error(404, "RepositoryNotFoundError"), absent),
+        (hub_error(401), r"access is refused \(401\): set HF_TOKEN"),
+        (hub_error(403), r"access is refused \(403\): set HF_TOKEN"),
+        (hub_error(404), absent),
+        (ConnectionError("Couldn't reach 'x/y' on the Hub (LocalEntryNotFoundError)"), offline),
+        (errors.OfflineModeIsEnabled("HF_HUB_OFFLINE=1"), offline),
+        (requests.exceptions.ConnectTimeout("slow"), offline),
+        (RuntimeError("odd"), "RuntimeError: odd"),
+    ]
+
+
+@pytest.mark.parametrize("error, reason", hub_errors())
+def test_a_refusal_of_the_hub_says_which_and_how_to_go_on(monkeypatch, error, reason):
+    import datasets
+
+    def fail(*_, **__):
+        raise error
+
+    monkeypatch.setattr(datasets, "load_dataset", fail)
+    with pytest.raises(InputError, match=reason) as caught:
+        source("MrDragonFox/Elise")
+    message = str(caught.value)
+    assert "MrDragonFox/Elise" in message and "python orpheus_sft_unsloth.py --dataset FOLDER" in message
+    assert "metadata.csv" in message and "\n" not in message
+
+
+def test_the_hub_is_asked_for_the_split(monkeypatch, tmp_path):
+    import datasets
+
+    asked = []
+    made = datasets.Dataset.from_dict({"audio": [b""], "text": ["First."]})
+    monkeypatch.setattr(datasets, "load_dataset", lambda name, split: asked.append((name, split)) or made)
+    found = source("MrDragonFox/Elise")
+    assert [row.text for row in found.rows] == ["First."] and found.kind == "hub data set, split train"
+    assert asked == [("MrDragonFox/Elise", "train")]
+
+    def no_split(name, split):
+        raise ValueError(f"Unknown split \"{split}\". Should be one of ['train'].")
+
+    monkeypatch.setattr(datasets, "load_dataset", no_split)
+    with pytest.raises(InputError, match=r"no split 'dev'; choose with --split: .*one of \['train'\]"):
+        source("MrDragonFox/Elise", split="dev")
