@@ -163,6 +163,7 @@ def train(arguments):
         Speaker,
         barrier,
         check_push,
+        compiles,
         facts_of,
         load_with_peft,
         push,
@@ -203,7 +204,7 @@ def train(arguments):
 
     # 4. The base model with a fresh adapter, its layers taken over for packed rows.
     model = load_with_unsloth(base, options) if backend == "unsloth" else load_with_peft(folder, device, options)
-    compiled = device == "cuda" and not options.load_in_4bit if options.compile == "auto" else options.compile == "on"
+    compiled = compiles(device, options)
     llama = LoraLlama(model, compiled, options.gradient_checkpointing)
     memory = Memory()
 

@@ -12,6 +12,7 @@ import torch.distributed as dist
 
 from orpheus.engines.transformers import TransformersEngine
 from orpheus.errors import InputError, OrpheusError
+from orpheus.llama import VARLEN_CAPABILITY
 from orpheus.loading import LoadedVoice, load_language_model
 from orpheus.options import PIECE_SECONDS
 from orpheus.run_folder import whole_folder
@@ -33,6 +34,13 @@ def start_ranks():
 def barrier():
     if dist.is_initialized():
         dist.barrier()
+
+
+def compiles(device, options):
+    """Whether the layers are compiled: auto does so where all of a layer can be, on CUDA with 16-bit weights and flash attention."""
+    if options.compile != "auto":
+        return options.compile == "on"
+    return device == "cuda" and not options.load_in_4bit and torch.cuda.get_device_capability() >= VARLEN_CAPABILITY
 
 
 def load_with_peft(folder, device, options):

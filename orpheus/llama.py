@@ -15,6 +15,7 @@ from torch.utils.checkpoint import checkpoint
 
 from orpheus.lora import FlatAdapter, LoraGroup, LoraLinear
 
+VARLEN_CAPABILITY = (8, 0)  # of the GPUs that flash attention runs on: Ampere and later
 HEAD_ROWS = 2048  # positions whose logits exist at once: 0.24 GB in float32 over the audio tokens
 
 
@@ -37,7 +38,9 @@ class Pack:
 
 @cache
 def _varlen():
-    """torch's attention over packed rows with what it needs to be told, or None where this version has none."""
+    """torch's attention over packed rows with what it needs to be told, or None where this version or GPU has none."""
+    if torch.cuda.is_available() and torch.cuda.get_device_capability() < VARLEN_CAPABILITY:
+        return None, {}
     try:
         from torch.nn.attention.varlen import varlen_attn
     except ImportError:

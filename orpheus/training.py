@@ -19,6 +19,7 @@ from orpheus.packing import plan_steps, split_step
 from orpheus.run_folder import restore, whole_folder
 
 _PROBE = 8192  # size of the product that the card's rate is measured with
+_HALF_SCALE = 4096.0  # of the loss in float16, where small gradients would be 0
 # What may differ between a run and its resumption.
 _FREE = (
     "micro_batch_tokens",
@@ -160,6 +161,9 @@ class Trainer:
         ]
         self.fingerprint = fingerprint(train, options)
         self.optimizer, self.optimizer_name = make_optimizer(options.optimizer, llama.adapter.master, options)
+        if self.world > 1:  # one beginning for all
+            dist.broadcast(llama.adapter.master.data, 0)
+            llama.adapter.refresh()
         self.compiled, self.progress, self.stop = compiled, Progress(), False
         self.states = Path(folder) / "states"
         self.on_best, self.on_sample = on_best or (lambda step: None), on_sample or (lambda step: None)
@@ -178,13 +182,16 @@ class Trainer:
         """Adds up the step's gradients of this rank in micro-batches; returns the loss of its share, a tensor."""
         share = split_step(rows, self.lengths, self.world, self.capacity)[self.rank]
         total = sum(targets_of(self.train[row], self.options.text_loss_weight) for row in rows)
+        scale = _HALF_SCALE if self.llama.dtype == torch.float16 else 1.0
         loss = torch.zeros((), device=self.llama.device)
         for micro_batch in share:
-            part = self.llama.loss(self._pack([self.train[row] for row in micro_batch]), self.first_row) / total
+            part = self.llama.loss(self._pack([self.train[row] for row in micro_batch]), self.first_row) * (scale / total)
             part.backward()
             self.llama.adapter.collect()
             loss += part.detach()
-        return loss
+        if scale != 1:
+            self.llama.adapter.master.grad /= scale
+        return loss / scale
 
     def _gradients_that_fit(self, rows):
         while True:

@@ -163,10 +163,10 @@ def test_the_learning_rate_rises_and_falls():
 # --- runs ------------------------------------------------------------------------------------------------------------
 
 
-def trainer(folder, rows=None, options=OPTIONS, **more):
+def trainer(folder, rows=None, options=OPTIONS, dtype=torch.float32, size=0, **more):
     log = TrainingLog(folder, shown=False)
     rows = examples() if rows is None else rows
-    return Trainer(LoraLlama(peft_model(0)), rows, examples(2, 9), SMALL_LAYOUT, options, folder, log, **more)
+    return Trainer(LoraLlama(peft_model(size).to(dtype)), rows, examples(2, 9), SMALL_LAYOUT, options, folder, log, **more)
 
 
 def weights(run):
@@ -209,6 +209,19 @@ def test_ctrl_c_saves_and_the_rest_gives_the_same_weights(tmp_path):
     second.run()
     assert torch.equal(weights(second), weights(whole))
     assert second.progress.tokens == whole.progress.tokens
+
+
+def test_half_precision_keeps_small_gradients(tmp_path):
+    """GPUs before Ampere compute in float16, where a gradient below 6e-8 is nothing: the loss is scaled."""
+
+    def gradient(dtype):
+        run = trainer(tmp_path / str(dtype), dtype=dtype, size=0.05)
+        run._gradients(run.steps[0])
+        return run.llama.adapter.master.grad.clone()
+
+    exact, half = gradient(torch.float32), gradient(torch.float16)
+    assert F.cosine_similarity(exact, half, dim=0) > 0.999
+    assert 0.98 < half.norm() / exact.norm() < 1.02
 
 
 def test_resuming_another_run_is_refused(tmp_path):
@@ -278,7 +291,7 @@ def recordings(tmp_path):
     return folder
 
 
-def recipe(recordings, folder, *more, wait=True):
+def recipe(recordings, folder, *more, wait=True, ranks=1):
     fixed = [
         "--report-to",
         "none",
@@ -292,7 +305,8 @@ def recipe(recordings, folder, *more, wait=True):
         "3",
     ]
     paths = ["--out", folder / "lora", "--run-dir", folder / "run", "--samples", folder / "audio"]
-    command = [sys.executable, ROOT / "orpheus_sft_unsloth.py", "--demo", "--dataset", recordings, "--no-keep-best"]
+    launcher = [] if ranks == 1 else f"-m torch.distributed.run --standalone --nproc-per-node {ranks}".split()
+    command = [sys.executable, *launcher, ROOT / "orpheus_sft_unsloth.py", "--demo", "--dataset", recordings, "--no-keep-best"]
     command += [*fixed, *paths, "--code-cache", recordings.parent / "codes", *more]
     process = subprocess.Popen(list(map(str, command)), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     if not wait:
@@ -330,6 +344,25 @@ def test_a_killed_run_resumes_to_the_same_adapter_which_then_speaks(recordings, 
     assert merged.default_voice == "mara"
     with pytest.raises(CheckpointError, match="was made for demo_voice"):
         OrpheusInference("unsloth/orpheus-3b-0.1-ft", lora=str(tmp_path / "whole" / "lora"))
+
+
+@pytest.mark.timeout(400)
+def test_two_ranks_train_the_adapter_of_one(recordings, tmp_path):
+    from safetensors.numpy import load_file
+
+    short = ("--max-steps", "3", "--tokens-per-step", "700")
+    recipe(recordings, tmp_path / "one", *short)
+    output = recipe(recordings, tmp_path / "two", *short, ranks=2)
+    assert output.count("The adapter is in") == 1
+    one, two = (load_file(tmp_path / name / "lora" / "adapter_model.safetensors") for name in ("one", "two"))
+    assert one.keys() == two.keys()
+    for name in one:
+        apart = np.abs(two[name] - one[name])  # where a gradient is next to nothing, Adam makes much of its rounding
+        assert apart.max() < 1e-4 and apart.mean() < 1e-6, name
+    log = [json.loads(line) for line in (tmp_path / "two" / "run" / "log.jsonl").read_text().splitlines()]
+    whole = [json.loads(line) for line in (tmp_path / "one" / "run" / "log.jsonl").read_text().splitlines()]
+    losses, expected = ([line["loss"] for line in lines if "loss" in line] for lines in (log, whole))
+    assert len(losses) == 3 and losses == pytest.approx(expected, abs=1e-4)
 
 
 def test_flags_come_over_the_config_and_that_over_the_demo(tmp_path):
