@@ -79,9 +79,7 @@ def parse(argv=None):
         raise InputError(
             f"--config {first.config}: unknown option {unknown[0]!r}; known are {', '.join(sorted(known))}"
         )
-    return tyro.cli(
-        Arguments, description=__doc__, args=argv, default=Arguments(False, False, first.config, *groups)
-    )
+    return tyro.cli(Arguments, description=__doc__, args=argv, default=Arguments(False, False, first.config, *groups))
 
 
 @dataclass(frozen=True)
@@ -212,7 +210,8 @@ def train(arguments):
     if rank == 0 and not arguments.resume:
         restart_folder(run.run_dir)
     settings = settings_of(arguments)
-    log = TrainingLog(run.run_dir, options.report_to if rank == 0 else "none", settings, shown=rank == 0)
+    first = rank == 0
+    log = TrainingLog(run.run_dir, options.report_to if first else "none", settings, shown=first, recorded=first)
     voice = Speaker(
         llama, prompts, codec, prepared.voices, EXAMPLES[:3], getattr(llama.config, "piece_seconds", PIECE_SECONDS)
     )
@@ -236,6 +235,7 @@ def train(arguments):
     log.close()
     if options.keep_best and prepared.held_out and options.eval_steps:
         best.load()
+    llama.adapter.multiply(options.adapter_strength)
     if rank == 0:
         facts = facts_of(progress, trainer, options, memory)
         name = DEMO_VOICE.name if base == str(DEMO_VOICE) else base

@@ -81,7 +81,7 @@ class Speaker:
             warnings.warn(f"no samples into {folder}: {error}", stacklevel=2)
             return []
         finally:
-            self.tts.engine._idle.clear()  # a captured step's cache is memory that training needs
+            self.tts.engine.release()  # a captured step's cache is memory that training needs
             if torch.cuda.is_available():
                 torch.cuda.empty_cache()
 
@@ -131,9 +131,10 @@ class Memory:
     def __init__(self):
         self.began = time.perf_counter()
         self.gpu = torch.cuda.get_device_properties(torch.cuda.current_device()) if torch.cuda.is_available() else None
-        self.start = self._reserved()
+        self.start = self.peak()
 
-    def _reserved(self):
+    def peak(self):
+        """Most memory reserved so far, in GB (2^30 bytes)."""
         return round(torch.cuda.max_memory_reserved() / 2**30, 3) if self.gpu else 0.0
 
     def before(self):
@@ -145,7 +146,7 @@ class Memory:
     def after(self, seconds):
         lines = [f"{seconds:.1f} seconds used for training, {seconds / 60:.2f} minutes."]
         if self.gpu:
-            peak, total = self._reserved(), self.gpu.total_memory / 2**30
+            peak, total = self.peak(), self.gpu.total_memory / 2**30
             lines += [
                 f"Peak reserved memory = {peak} GB, {peak / total:.1%} of max memory.",
                 f"Peak reserved memory for training = {peak - self.start:.3f} GB, {(peak - self.start) / total:.1%} of max memory.",
@@ -200,4 +201,4 @@ def facts_of(progress, trainer, options, memory):
         "seconds": round(progress.seconds, 1),
         "tokens_per_second": round(progress.tokens / max(progress.seconds, 1e-9)),
     }
-    return facts | ({"peak_gpu_memory_gb": memory._reserved()} if memory.gpu else {})
+    return facts | ({"peak_gpu_memory_gb": memory.peak()} if memory.gpu else {})

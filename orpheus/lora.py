@@ -171,6 +171,14 @@ class FlatAdapter:
             group.refresh()
 
     @torch.no_grad()
+    def multiply(self, strength):
+        """Scales what the adapter adds to the base model."""
+        for group in self.groups:
+            for module in group.modules:
+                module.lora_B[ADAPTER].weight.mul_(strength)  # a slice of `master`
+        self.refresh()
+
+    @torch.no_grad()
     def collect(self):
         """Adds the last backward pass to `master.grad`."""
         if not self.same:

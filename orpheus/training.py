@@ -29,6 +29,7 @@ _FREE = (
     "save_steps",
     "compile",
     "gradient_checkpointing",
+    "adapter_strength",
 )
 
 
@@ -145,14 +146,8 @@ class Trainer:
     def __init__(
         self, llama, train, held_out, layout, options, folder, log, compiled=False, on_best=None, on_sample=None
     ):
-        self.llama, self.train, self.held_out, self.layout, self.options, self.log = (
-            llama,
-            train,
-            held_out,
-            layout,
-            options,
-            log,
-        )
+        self.llama, self.train, self.held_out = llama, train, held_out
+        self.layout, self.options, self.log = layout, options, log
         self.rank, self.world = (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
         self.lengths = [len(example.input_ids) for example in train]
         self.longest = max(len(example.input_ids) for example in [*train, *held_out])
@@ -174,9 +169,9 @@ class Trainer:
 
     # --- one step ---
 
-    def _pack(self, examples):
+    def _pack(self, rows, text_loss_weight=0.0):
         fixed = {"tokens": -(-self.capacity // 128) * 128, "longest": self.longest} if self.compiled else {}
-        return make_pack(examples, self.layout, self.llama.device, self.options.text_loss_weight, **fixed)
+        return make_pack(rows, self.layout, self.llama.device, text_loss_weight, **fixed)
 
     def _gradients(self, rows):
         """Adds up the step's gradients of this rank in micro-batches; returns the loss of its share, a tensor."""
@@ -185,7 +180,9 @@ class Trainer:
         scale = _HALF_SCALE if self.llama.dtype == torch.float16 else 1.0
         loss = torch.zeros((), device=self.llama.device)
         for micro_batch in share:
-            part = self.llama.loss(self._pack([self.train[row] for row in micro_batch]), self.first_row) * (scale / total)
+            part = self.llama.loss(self._pack([self.train[row] for row in micro_batch]), self.first_row) * (
+                scale / total
+            )
             part.backward()
             self.llama.adapter.collect()
             loss += part.detach()
@@ -289,17 +286,12 @@ class Trainer:
         lengths = [len(example.input_ids) for example in self.held_out]
         order = sorted(range(len(lengths)), key=lambda row: -lengths[row])
         loss = sum(
-            self.llama.loss(
-                make_pack([self.held_out[row] for row in rows], self.layout, self.llama.device, **self._fixed())
-            ).item()
+            self.llama.loss(self._pack([self.held_out[row] for row in rows])).item()
             for rows in split_step(order, lengths, 1, self.capacity)[0]
         )
         loss /= sum(targets_of(example, 0) for example in self.held_out)
         self.log.event(step, f"held-out loss {loss:.4f}", held_out_loss=loss)
         return loss
-
-    def _fixed(self):
-        return {"tokens": -(-self.capacity // 128) * 128, "longest": self.longest} if self.compiled else {}
 
     def flop_per_token(self):
         """Arithmetic of a training token: 4 x the base weights that it passes, 6 x the adapter; no recomputation, no attention."""

@@ -56,12 +56,12 @@ def _reporter(name, folder, settings):
 
 
 class TrainingLog:
-    """Shows a bar on a terminal (elsewhere a line now and then) and appends every step to log.jsonl."""
+    """Shows a bar on a terminal (elsewhere a line now and then) and, if `recorded`, appends every step to log.jsonl."""
 
-    def __init__(self, folder, report_to="none", settings=None, total=0, done=0, shown=True):
+    def __init__(self, folder, report_to="none", settings=None, total=0, done=0, shown=True, recorded=True):
         self.folder = Path(folder)
         self.folder.mkdir(parents=True, exist_ok=True)
-        self.total, self.shown, self.shown_at = total, shown, 0.0
+        self.total, self.shown, self.recorded, self.shown_at = total, shown, recorded, 0.0
         self.reporter = _reporter(report_to, self.folder, settings or {})
         self.path = self.folder / "log.jsonl"
         self.bar = None
@@ -92,7 +92,7 @@ class TrainingLog:
             print(message, file=sys.stderr, flush=True)
 
     def _write(self, step, values):
-        if not values:
+        if not values or not self.recorded:
             return
         with open(self.path, "a", encoding="utf-8") as file:
             file.write(json.dumps({"step": step, **values}) + "\n")

@@ -166,7 +166,9 @@ def test_the_learning_rate_rises_and_falls():
 def trainer(folder, rows=None, options=OPTIONS, dtype=torch.float32, size=0, **more):
     log = TrainingLog(folder, shown=False)
     rows = examples() if rows is None else rows
-    return Trainer(LoraLlama(peft_model(size).to(dtype)), rows, examples(2, 9), SMALL_LAYOUT, options, folder, log, **more)
+    return Trainer(
+        LoraLlama(peft_model(size).to(dtype)), rows, examples(2, 9), SMALL_LAYOUT, options, folder, log, **more
+    )
 
 
 def weights(run):
@@ -222,6 +224,14 @@ def test_half_precision_keeps_small_gradients(tmp_path):
     exact, half = gradient(torch.float32), gradient(torch.float16)
     assert F.cosine_similarity(exact, half, dim=0) > 0.999
     assert 0.98 < half.norm() / exact.norm() < 1.02
+
+
+def test_half_the_strength_moves_half_as_far_from_the_base():
+    tuned = peft_model()
+    layer = tuned.get_base_model().model.layers[1].mlp.up_proj
+    whole = layer.get_delta_weight("default").clone()
+    LoraLlama(tuned).adapter.multiply(0.5)
+    assert torch.allclose(layer.get_delta_weight("default"), whole / 2, atol=1e-7) and whole.abs().max() > 0.01
 
 
 def test_resuming_another_run_is_refused(tmp_path):
@@ -306,7 +316,15 @@ def recipe(recordings, folder, *more, wait=True, ranks=1):
     ]
     paths = ["--out", folder / "lora", "--run-dir", folder / "run", "--samples", folder / "audio"]
     launcher = [] if ranks == 1 else f"-m torch.distributed.run --standalone --nproc-per-node {ranks}".split()
-    command = [sys.executable, *launcher, ROOT / "orpheus_sft_unsloth.py", "--demo", "--dataset", recordings, "--no-keep-best"]
+    command = [
+        sys.executable,
+        *launcher,
+        ROOT / "orpheus_sft_unsloth.py",
+        "--demo",
+        "--dataset",
+        recordings,
+        "--no-keep-best",
+    ]
     command += [*fixed, *paths, "--code-cache", recordings.parent / "codes", *more]
     process = subprocess.Popen(list(map(str, command)), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     if not wait:

@@ -108,6 +108,10 @@ class TransformersEngine:
         self.static = model.device.type == "cuda" if static_cache is None else static_cache
         self._idle = {}  # (rows, length, sampling) -> decoding that no one uses now
 
+    def release(self):
+        """Gives back the memory that is kept for the next batch of the same shape."""
+        self._idle.clear()
+
     def _check_length(self, prompts, sampling):
         limit = self.model.config.max_position_embeddings
         longest = max(map(len, prompts))
