@@ -12,8 +12,8 @@ from orpheus.transcription import faster_whisper_for, hear, load_whisper
 
 # Speech is implausible outside shortest..longest of the estimate, give or take the silence around it: slow and fast
 # voices differ by less than a factor of two from the estimate, a dropped or repeated half by more.
-_SHORTEST, _LONGEST = 0.5, 1.8  # times the estimated seconds
-_FREE_SECONDS = 1.2  # on top of the longest, since a word alone comes with silence before and after it
+_SHORTEST, _LONGEST = 0.5, 1.6  # times the estimated seconds
+_FREE_SECONDS = 0.6  # on top of the longest: the silence before and after one word
 
 _LOOP_FRAMES = 24  # 2 s; a pause or a held sound repeats its coarse code for less
 _LOOP_SHARE = 0.9  # of the coarse codes in a loop equal those one period earlier
