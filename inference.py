@@ -176,7 +176,7 @@ def _speak(arguments, texts):
 
 
 def _retries(speech):
-    """", retries: 3 (too_long x2, misheard x1)" where there were some."""
+    """ ", retries: 3 (too_long x2, misheard x1)" where there were some."""
     counts = ", ".join(f"{reason} x{count}" for reason, count in Counter(speech.retried_for).items())
     return f", retries: {len(speech.retried_for)} ({counts})" if counts else ""
 

@@ -82,18 +82,31 @@ _ABBREVIATIONS = {
 }
 _ABBREVIATION = "|".join(sorted(map(re.escape, _ABBREVIATIONS), key=len, reverse=True))
 _BEFORE_NUMBER = {"No": "number", "no": "number", "Nos": "numbers", "p": "page", "pp": "pages", "Vol": "volume"}
-_BEFORE_NUMBER |= {"vol": "volume", "Fig": "figure", "fig": "figure", "Ch": "chapter", "ch": "chapter", "Sec": "section"}
+_BEFORE_NUMBER |= {
+    "vol": "volume",
+    "Fig": "figure",
+    "fig": "figure",
+    "Ch": "chapter",
+    "ch": "chapter",
+    "Sec": "section",
+}
 _STREETS = {"St": "Street", "Dr": "Drive"}  # after a name; before one they are a saint and a doctor
 
 _RULERS = (
     "Henry Louis George Charles Edward Richard Elizabeth William James John Paul Pius Benedict Philip Francis Napoleon "
     "Catherine Peter Alexander Frederick Ivan Nicholas Leo Gregory Mary Margaret Ferdinand Victoria"
 ).split()
-_NUMBERED = "Chapter Part Act Scene Volume Book Section Phase Type Class Level Title Appendix Figure Article Stage".split()
+_NUMBERED = (
+    "Chapter Part Act Scene Volume Book Section Phase Type Class Level Title Appendix Figure Article Stage".split()
+)
 
 # Capitals: read as a word, read letter by letter, or short words that somebody shouts.
-_ACRONYMS = set("NASA NATO UNESCO UNICEF OPEC COVID AIDS NAFTA FIFA PIN RAM SIM LASER SWAT SCUBA RADAR JPEG ASAP".split())
-_INITIALISMS = set("AI API ATM CEO CPU DIY DNA EU FAQ GPU HIV IBM ID IEEE IOU IP IQ ISBN MIT UFO UK UN URL USA USB VIP".split())
+_ACRONYMS = set(
+    "NASA NATO UNESCO UNICEF OPEC COVID AIDS NAFTA FIFA PIN RAM SIM LASER SWAT SCUBA RADAR JPEG ASAP".split()
+)
+_INITIALISMS = set(
+    "AI API ATM CEO CPU DIY DNA EU FAQ GPU HIV IBM ID IEEE IOU IP IQ ISBN MIT UFO UK UN URL USA USB VIP".split()
+)
 _SHORT_WORDS = set(
     "AM AN AND ANY ARE AS AT BAD BE BIG BUT BY CAN DAY DID DO END FOR GET GO GOD GOT HAD HAS HE HER HEY HI HIM HIS HOT HOW I IF "
     "IN IS IT LET LOT ME MY NEW NO NOT NOW OF OFF OH OLD ON ONE OR OUR OUT OWN RED RUN SAD SAY SEE SHE SO SUN THE TO TOO TWO UP "
@@ -134,7 +147,11 @@ def _ordinal(text):
 
 def _year(text):
     number = int(text)
-    return _american(num2words(number, to="year")) if not 2000 < number < 2010 else f"two thousand {num2words(number % 100)}"
+    return (
+        _american(num2words(number, to="year"))
+        if not 2000 < number < 2010
+        else f"two thousand {num2words(number % 100)}"
+    )
 
 
 def _plural(words):
@@ -197,7 +214,8 @@ def _month_and_day(match):
 
 def _day_and_month(match):
     day, month, year = match.groups()
-    return f"the {_ordinal(day)} of {_month(month)}" + (f", {_year(year)}" if year else "")
+    article = "" if re.search(r"\b[Tt]he $", _before(match)) else "the "
+    return f"{article}{_ordinal(day)} of {_month(month)}" + (f", {_year(year)}" if year else "")
 
 
 def _half_day(text, match):
