@@ -11,12 +11,21 @@ In Python: `from inference import OrpheusInference`.
 import os
 import sys
 import warnings
+from collections import Counter
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal
 
 from orpheus.errors import InputError, OrpheusError, OrpheusWarning
-from orpheus.options import EXAMPLES, OUTPUT_DIR, LongTextOptions, SamplingOptions, StreamOptions
+from orpheus.options import (
+    EXAMPLES,
+    OUTPUT_DIR,
+    LongTextOptions,
+    RetryOptions,
+    SamplingOptions,
+    StreamOptions,
+    TextOptions,
+)
 from orpheus.text import KNOWN_TAGS
 
 __all__ = ["OrpheusInference"]  # noqa: F822  see __getattr__
@@ -57,7 +66,9 @@ def _parse(argv):
         list_voices: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
         """Shows the model's voices and the tags, and ends."""
         sampling: Annotated[SamplingOptions, tyro.conf.OmitArgPrefixes] = field(default_factory=SamplingOptions)
+        writing: Annotated[TextOptions, tyro.conf.OmitArgPrefixes] = field(default_factory=TextOptions)
         long_text: Annotated[LongTextOptions, tyro.conf.OmitArgPrefixes] = field(default_factory=LongTextOptions)
+        retry: Annotated[RetryOptions, tyro.conf.OmitArgPrefixes] = field(default_factory=RetryOptions)
         streaming: Annotated[StreamOptions, tyro.conf.OmitArgPrefixes] = field(default_factory=StreamOptions)
 
     return tyro.cli(Arguments, description=__doc__, args=argv)
@@ -113,7 +124,8 @@ def _paths(out, count):
 
 
 def _options(arguments):
-    return asdict(arguments.sampling) | asdict(arguments.long_text)
+    groups = (arguments.sampling, arguments.writing, arguments.long_text, arguments.retry)
+    return {name: value for group in groups for name, value in asdict(group).items()}
 
 
 def _load(arguments):
@@ -158,9 +170,15 @@ def _speak(arguments, texts):
         speech.save(path)
         print(
             f"{path}: {speech.seconds:.2f} s of speech in {speech.seconds_taken:.2f} s, "
-            f"real-time factor {speech.real_time_factor:.2f}, {speech.finish_reason}",
+            f"real-time factor {speech.real_time_factor:.2f}, {speech.finish_reason}{_retries(speech)}",
             flush=True,
         )
+
+
+def _retries(speech):
+    """ ", retries: 3 (too_long x2, misheard x1)" where there were some."""
+    counts = ", ".join(f"{reason} x{count}" for reason, count in Counter(speech.retried_for).items())
+    return f", retries: {len(speech.retried_for)} ({counts})" if counts else ""
 
 
 def _run(argv):

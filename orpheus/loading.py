@@ -46,6 +46,7 @@ class LoadedVoice:
     default_voice: str | None  # spoken when none is asked for; None is a prompt without a speaker
     voices_closed: bool  # whether a voice that is not known is an error
     piece_seconds: float  # how much speech a piece of long text should have
+    normalize_text: bool = False  # whether it needs numbers, dates and the like written as words
 
 
 def fetch(repo_id, patterns):
@@ -314,4 +315,5 @@ def load_voice(model="auto", lora="auto", codec=None, device="auto"):
         default_voice,
         closed,
         getattr(language_model.config, "piece_seconds", PIECE_SECONDS),
+        getattr(language_model.config, "normalize_text", False),
     ), fell_back

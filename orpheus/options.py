@@ -3,6 +3,7 @@
 import math
 import numbers
 from dataclasses import dataclass
+from typing import Literal
 
 from orpheus.errors import InputError
 from orpheus.frame import CODES_PER_FRAME, CONTEXT_FRAMES, TOKENS_PER_SECOND
@@ -101,6 +102,44 @@ class LongTextOptions:
         check(
             is_whole(self.batch_size) and self.batch_size >= 1,
             f"batch_size {self.batch_size} is not a whole number from 1 up",
+        )
+
+
+@dataclass(frozen=True)
+class TextOptions:
+    """How text is written before the model reads it."""
+
+    normalize: Literal["auto", "on", "off"] = "auto"
+    """Writes numbers, dates, currency, times, units, abbreviations and addresses as words. auto is off unless the model's
+    config.json asks for it, as the demo voice's does: it never learnt digits. Orpheus-3B reads them itself."""
+
+    def __post_init__(self):
+        check(self.normalize in ("auto", "on", "off"), f"normalize {self.normalize!r} is none of auto, on, off")
+
+
+@dataclass(frozen=True)
+class RetryOptions:
+    """When a piece of text is spoken again, and which attempt is kept."""
+
+    retries: int = 0
+    """How often a piece is spoken again, with another seed, that was cut off, ended out of range, loops, or is far too
+    short or long for its text. The best attempt is kept. 0 is off; not for streams."""
+    choose_by_asr: str | None = None
+    """Speech recognition that listens to each attempt: a piece that is misheard is spoken again too, and the attempt with
+    the lowest word error rate is kept. A model of faster-whisper (tiny.en, small.en ...) or its folder."""
+
+    def __post_init__(self):
+        check(
+            is_whole(self.retries) and 0 <= self.retries <= 100,
+            f"retries {self.retries} is not a whole number in 0..100; 2 or 3 are usual",
+        )
+        check(
+            self.choose_by_asr is None or (isinstance(self.choose_by_asr, str) and self.choose_by_asr),
+            f"choose_by_asr {self.choose_by_asr!r} names no model of faster-whisper; tiny.en is the smallest",
+        )
+        check(
+            self.choose_by_asr is None or self.retries > 0,
+            "choose_by_asr chooses among several attempts: give retries as well, 2 or 3 are usual",
         )
 
 

@@ -15,11 +15,20 @@ from orpheus.engines import ENDED
 from orpheus.errors import InputError, OrpheusWarning
 from orpheus.frame import FRAMES_PER_SECOND, SAMPLE_RATE, TOKENS_PER_SECOND
 from orpheus.loading import LoadedVoice, load_voice
-from orpheus.options import ORPHEUS_3B, OUTPUT_DIR, LongTextOptions, SamplingOptions, StreamOptions
+from orpheus.options import (
+    ORPHEUS_3B,
+    OUTPUT_DIR,
+    LongTextOptions,
+    RetryOptions,
+    SamplingOptions,
+    StreamOptions,
+    TextOptions,
+)
+from orpheus.progress import Progress
+from orpheus.retries import Retries
 from orpheus.streaming import FrameAssembler, stream_audio
 from orpheus.text import KNOWN_TAGS, clean_text, is_speakable, split_text, unknown_tags
 
-_LINE_SECONDS, _BAR_SECONDS = 10, 0.5  # between two words of progress, in a log and on a terminal
 NOTHING_SAMPLES = 1_000  # silence that stands for speech without a single valid frame
 
 
@@ -34,6 +43,8 @@ class Speech:
     finish_reasons: tuple  # one per piece of text: "end_of_speech", "out_of_range" or "max_new_tokens"
     seconds_taken: float
     sample_rate: int = SAMPLE_RATE
+    attempts: tuple = ()  # one per piece: how often it was spoken; 1 without retries
+    retried_for: tuple = ()  # why, once per retry: "max_new_tokens", "out_of_range", "loop", "too_short" ..., "misheard"
 
     @property
     def seconds(self):
@@ -68,7 +79,9 @@ class _Row:
     seed: int
     pause: float  # seconds of silence after it
     assembler: FrameAssembler = field(repr=False)
-    seconds_taken: float = 0.0  # its share of the time of its batch
+    seconds_taken: float = 0.0  # its share of the time of its batch, over all attempts
+    attempts: list = field(default_factory=list, repr=False)  # orpheus.retries.Attempt, where there may be several
+    audio: np.ndarray | None = field(default=None, repr=False)  # where it is decoded already
 
 
 @dataclass
@@ -83,6 +96,14 @@ class _Request:
     def finish_reasons(self):
         return tuple(row.assembler.finish_reason for row in self.rows)
 
+    @property
+    def attempts(self):
+        return tuple(len(row.attempts) or 1 for row in self.rows)
+
+    @property
+    def retried_for(self):
+        return tuple(attempt.reason for row in self.rows for attempt in row.attempts[: len(row.attempts) - 1])
+
 
 def _first_trouble(reasons):
     """The first reason other than end_of_speech, where there is one."""
@@ -90,8 +111,8 @@ def _first_trouble(reasons):
 
 
 def _split_options(options):
-    """Keyword arguments to (SamplingOptions, LongTextOptions, StreamOptions); an unknown name is an error."""
-    groups = (SamplingOptions, LongTextOptions, StreamOptions)
+    """Keyword arguments to one object of each class of options; an unknown name is an error."""
+    groups = (SamplingOptions, TextOptions, LongTextOptions, RetryOptions, StreamOptions)
     known = {f.name: group for group in groups for f in fields(group)}
     for name in options:
         if name not in known:
@@ -113,14 +134,14 @@ class OrpheusInference:
 
     Raises CheckpointError where something cannot be loaded and InputError for a name that is none. One object serves one
     thread at a time. The options of every method are the fields of
-    SamplingOptions, LongTextOptions and (for `stream`) StreamOptions in orpheus/options.py.
+    SamplingOptions, TextOptions, LongTextOptions, RetryOptions and (for `stream`) StreamOptions in orpheus/options.py.
     """
 
     def __init__(self, model="auto", lora="auto", codec=None, device="auto"):
         loaded, fell_back = (model, False) if isinstance(model, LoadedVoice) else load_voice(model, lora, codec, device)
         self.name, self.engine, self.prompts, self.codec = loaded.name, loaded.engine, loaded.prompts, loaded.codec
         self.voices, self.default_voice, self._voices_closed = loaded.voices, loaded.default_voice, loaded.voices_closed
-        self._piece_seconds = loaded.piece_seconds
+        self._piece_seconds, self._normalize_text = loaded.piece_seconds, loaded.normalize_text
         if fell_back:
             full = f"For the full model use a GPU, or --model {ORPHEUS_3B} (slow on a CPU)."
             print(f"No CUDA here: speaking with the bundled demo voice. {full}", file=sys.stderr)
@@ -145,18 +166,21 @@ class OrpheusInference:
 
         Each is what it would be alone. All texts are checked at once, before the first is spoken.
         """
-        sampling, long_text, _ = _split_options(options)
-        requests = [self._request(text, voice, sampling, long_text) for text in texts]
-        return self._speak(requests, sampling, long_text.batch_size, progress)
+        sampling, writing, long_text, retry, _ = _split_options(options)
+        requests = [self._request(text, voice, sampling, writing, long_text) for text in texts]
+        return self._speak(requests, sampling, long_text.batch_size, Retries(retry, self._decode), progress)
 
-    def _speak(self, requests, sampling, batch_size, progress):
+    def _speak(self, requests, sampling, batch_size, retries, progress):
         rows = [row for request in requests for row in request.rows]
         waiting, done = iter(requests), 0
         request = next(waiting, None)
-        with _Progress(progress, len(rows)) as bar:
+        with Progress(progress, len(rows)) as bar:
             for start in range(0, len(rows), batch_size):
-                self._generate_codes(rows[start : start + batch_size], sampling, bar)
-                done += len(rows[start : start + batch_size])
+                batch = rows[start : start + batch_size]
+                self._generate_codes(batch, sampling, bar)
+                retries.speak_again(batch, lambda suspect: self._generate_codes(suspect, sampling, bar))
+                bar.update(len(batch))
+                done += len(batch)
                 while request and len(request.rows) <= done:
                     done -= len(request.rows)
                     yield self._finish(request, sampling)
@@ -166,14 +190,19 @@ class OrpheusInference:
         """Speaks one text while it is being generated: an iterator of float32 chunks at 24 kHz.
 
         Joined, the chunks are what `synthesize` returns. The iterator's `finish_reason` is known after the last chunk.
-        Input is checked at once, before the first chunk is asked for.
+        Input is checked at once, before the first chunk is asked for. With retries it raises InputError: sound that was
+        sent cannot be taken back.
         """
-        sampling, long_text, stream_options = _split_options(options)
-        return SpeechStream(self, self._request(text, voice, sampling, long_text), sampling, stream_options)
+        sampling, writing, long_text, retry, stream_options = _split_options(options)
+        if retry.retries:
+            raise InputError(
+                f"a stream cannot take back what was sent: leave retries = {retry.retries} out, or speak into a file"
+            )
+        return SpeechStream(self, self._request(text, voice, sampling, writing, long_text), sampling, stream_options)
 
     # --- parts ---
 
-    def _request(self, text, voice, sampling, long_text):
+    def _request(self, text, voice, sampling, writing, long_text):
         if not isinstance(text, str):
             raise InputError(f"the text must be a string, not {type(text).__name__}: {text!r:.80}")
         clean, removed = clean_text(text)
@@ -187,6 +216,10 @@ class OrpheusInference:
             _warn(
                 f"unknown tag <{tag}> is read as text: {hint}Known tags: {' '.join(f'<{known}>' for known in KNOWN_TAGS)}"
             )
+        if writing.normalize == "on" or (writing.normalize == "auto" and self._normalize_text):
+            from orpheus.normalization import normalize
+
+            clean = normalize(clean)
         voice = self._check_voice(voice)
         seconds = self._piece_seconds if long_text.piece_seconds is None else long_text.piece_seconds
         pieces = [piece for piece in split_text(clean, seconds) if is_speakable(piece.text)]
@@ -225,25 +258,36 @@ class OrpheusInference:
                 if tokens[index] == ENDED or not rows[index].assembler.push(tokens[index]):
                     running.discard(index)
             bar.show(rows)
-        bar.update(len(rows))
         taken = time.perf_counter() - began
         tokens = sum(row.assembler.position + 1 for row in rows)
         for row in rows:
-            row.seconds_taken = taken * (row.assembler.position + 1) / tokens
+            row.seconds_taken += taken * (row.assembler.position + 1) / tokens
 
     def _finish(self, request, sampling):
         """Decodes a request whose codes are there."""
         began = time.perf_counter()
-        audio = [part for row in request.rows for part in (self._decode(row), silence(row.pause))]
+        audio = [part for row in request.rows for part in (self._sound(row), silence(row.pause))]
         audio.pop()  # no pause after the last
         taken = time.perf_counter() - began + sum(row.seconds_taken for row in request.rows)
-        return Speech(np.concatenate(audio), request.text, request.voice, sampling.seed, request.finish_reasons, taken)
+        return Speech(
+            np.concatenate(audio),
+            request.text,
+            request.voice,
+            sampling.seed,
+            request.finish_reasons,
+            taken,
+            attempts=request.attempts,
+            retried_for=request.retried_for,
+        )
 
-    def _decode(self, row):
+    def _sound(self, row):
         """float32 samples of a row; silence and a warning where it has none."""
         self._warn_about_end(row)
         if not row.assembler.frames:
             return np.zeros(NOTHING_SAMPLES, np.float32)
+        return self._decode(row) if row.audio is None else row.audio
+
+    def _decode(self, row):
         return self.codec.decode(row.assembler.window(0, row.assembler.frames), row.seed)
 
     def _warn_about_end(self, row):
@@ -295,37 +339,3 @@ class SpeechStream:
             if index < len(rows) - 1:
                 yield silence(row.pause)
         self.finish_reason = _first_trouble(self._request.finish_reasons)
-
-
-class _Progress:
-    """Progress on stderr: a bar over pieces of text on a terminal, elsewhere a line now and then."""
-
-    def __init__(self, shown, total):
-        self.bar, self.total, self.done, self.shown_at = None, total, 0, time.monotonic()
-        self.lines = shown and not sys.stderr.isatty()
-        if shown and not self.lines:
-            from tqdm import tqdm
-
-            self.bar = tqdm(total=total, desc="speaking", unit="piece", leave=False)
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *exception):
-        if self.bar is not None:
-            self.bar.close()
-
-    def update(self, pieces):
-        self.done += pieces
-        if self.bar is not None:
-            self.bar.update(pieces)
-
-    def show(self, rows):
-        if time.monotonic() - self.shown_at < (_LINE_SECONDS if self.lines else _BAR_SECONDS):
-            return
-        self.shown_at = time.monotonic()
-        state = f"{sum(row.assembler.frames for row in rows) / FRAMES_PER_SECOND:.1f} s of speech in this batch"
-        if self.lines:
-            print(f"speaking: {self.done} of {self.total} pieces, {state}", file=sys.stderr)
-        elif self.bar is not None:
-            self.bar.set_postfix_str(state)

@@ -7,11 +7,24 @@ import pytest
 
 PACKAGE = Path(__file__).resolve().parent.parent / "orpheus"
 LEVELS = {
-    **dict.fromkeys(["errors", "frame", "tokens", "text", "audio", "options", "training_options"], 0),
-    **dict.fromkeys(["hub", "tables", "source_rows", "code_cache", "packing", "run_folder"], 0),
+    **dict.fromkeys(["errors", "frame", "tokens", "text", "normalization", "audio", "options", "training_options"], 0),
+    **dict.fromkeys(
+        [
+            "hub",
+            "tables",
+            "source_rows",
+            "code_cache",
+            "packing",
+            "run_folder",
+            "progress",
+            "written_forms",
+            "spoken_numbers",
+        ],
+        0,
+    ),
     **dict.fromkeys(["prompt", "codec", "encoder", "fused_encoder", "streaming", "lora", "llama"], 1),
     **dict.fromkeys(["arrow_sources", "sources", "clips", "checks", "splitting", "data_report", "transcription"], 1),
-    **dict.fromkeys(["engines", "engines.sampling", "engines.transformers", "loading", "rows", "data"], 2),
+    **dict.fromkeys(["engines", "engines.sampling", "engines.transformers", "loading", "rows", "data", "retries"], 2),
     **dict.fromkeys(["training", "training_log"], 2),
     **dict.fromkeys(["synthesis", "adapter_folder"], 3),
     "finetune": 4,
@@ -25,6 +38,8 @@ ALLOWED_SIDEWAYS = {"errors", "frame", "options", "engines", "engines.sampling",
     "arrow_sources",
     "rows",
     "training_log",
+    "written_forms",
+    "spoken_numbers",
 }
 
 

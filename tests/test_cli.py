@@ -25,7 +25,8 @@ def wavs(folder="generated_audio"):
 
 def test_help_shows_every_option_with_its_default_and_imports_nothing_heavy():
     shown = subprocess.run([sys.executable, SCRIPT, "--help"], capture_output=True, text=True, check=True).stdout
-    for group in (options.SamplingOptions, options.LongTextOptions, options.StreamOptions):
+    groups = "SamplingOptions TextOptions LongTextOptions RetryOptions StreamOptions".split()
+    for group in (getattr(options, name) for name in groups):
         for name, default in vars(group()).items():
             assert f"--{name.replace('_', '-')}" in shown and str(default) in shown
     for flag in "--text-file --voice --out --model --lora --codec --device --stream --list-voices".split():

@@ -10,7 +10,7 @@ import pytest
 from conftest import ROOT
 
 CARD = (
-    "torch transformers peft accelerate huggingface_hub hf_transfer sentencepiece protobuf numpy snac soundfile librosa "
+    "torch transformers peft accelerate huggingface_hub hf_transfer sentencepiece protobuf numpy num2words snac soundfile librosa "
     "unsloth bitsandbytes trl datasets pandas tyro tqdm matplotlib tensorboard pyyaml"
 ).split()
 NEED_A_GPU = ["unsloth", "bitsandbytes", "trl"]

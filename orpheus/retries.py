@@ -1,0 +1,156 @@
+"""Speaking again what went wrong: which attempt at a piece is suspect, and which of several is kept."""
+
+import math
+import time
+from dataclasses import dataclass
+
+import numpy as np
+
+from orpheus.frame import FRAMES_PER_SECOND
+from orpheus.text import estimate_seconds, without_tags
+from orpheus.transcription import faster_whisper_for, hear, load_whisper
+
+# Speech is implausible outside shortest..longest of the estimate, give or take the silence around it: slow and fast
+# voices differ by less than a factor of two from the estimate, a dropped or repeated half by more.
+_SHORTEST, _LONGEST = 0.5, 1.6  # times the estimated seconds
+_FREE_SECONDS = 0.6  # on top of the longest: the silence before and after one word
+
+_LOOP_FRAMES = 24  # 2 s; a pause or a held sound repeats its coarse code for less
+_LOOP_SHARE = 0.9  # of the coarse codes in a loop equal those one period earlier
+_LONGEST_PERIOD = 36  # frames, 3 s
+_SEED_STEP = 0x9E3779B97F4A7C15  # 2^64 / golden ratio: far from the seeds of the other pieces, which are neighbours
+
+
+def attempt_seed(seed, attempt):
+    """Seed of the attempt-th attempt at what has `seed`; attempt 0 is the seed itself."""
+    return (seed + attempt * _SEED_STEP) % 2**63
+
+
+def loops(coarse):
+    """Whether a stretch of coarse codes repeats itself, at any period up to 3 s, for 2 s after its first time.
+
+    coarse: int (frames,), the first code of each frame
+    """
+    coarse = np.asarray(coarse)
+    for period in range(1, min(_LONGEST_PERIOD, len(coarse) - 1) + 1):
+        repeats = np.cumsum(np.concatenate(([0], coarse[period:] == coarse[:-period])))
+        window = max(_LOOP_FRAMES, 2 * period)  # said three times at least
+        if len(repeats) > window and (repeats[window:] - repeats[:-window]).max() >= _LOOP_SHARE * window:
+            return True
+    return False
+
+
+def why_again(text, codes, finish_reason):
+    """Why an attempt should be spoken again, or None where nothing is suspect.
+
+    text: what was to be said; codes: int (frames, 7) in slot order; finish_reason: why generation ended
+    returns: "max_new_tokens", "out_of_range", "loop", "too_short" or "too_long", the first that holds
+    """
+    if finish_reason != "end_of_speech":
+        return finish_reason
+    if loops(codes[:, 0]):
+        return "loop"
+    seconds, expected = len(codes) / FRAMES_PER_SECOND, estimate_seconds(text)
+    if seconds < _SHORTEST * expected or not len(codes):
+        return "too_short"
+    return "too_long" if seconds > _LONGEST * expected + _FREE_SECONDS else None
+
+
+# --- what is kept ----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One try at a piece."""
+
+    seed: int
+    assembler: object  # its FrameAssembler
+    reason: str | None  # of `why_again`, or "misheard"; None where nothing is suspect
+    word_error_rate: float = 0.0  # where speech recognition chooses
+    audio: np.ndarray | None = None  # where it was decoded for that: float32 (samples,)
+
+
+def rank(text, attempt):
+    """Sort key, the best attempt first: heard right, not suspect, ended by itself, no loop, nearest to the estimate."""
+    made = attempt.assembler
+    distance = abs(math.log(max(made.frames, 0.5) / FRAMES_PER_SECOND / max(estimate_seconds(text), 0.1)))
+    suspect = attempt.reason not in (None, "misheard")
+    ended_badly = made.finish_reason != "end_of_speech"
+    return (attempt.word_error_rate, suspect, ended_badly, attempt.reason == "loop", distance)
+
+
+class Retries:
+    """Judges attempts and keeps the best of each row.
+
+    options: RetryOptions; decode: row -> float32 (samples,), asked only where speech recognition chooses
+    Raises InputError where the speech recognition that was asked for is missing.
+    """
+
+    def __init__(self, options, decode):
+        self.most, self._decode = options.retries, decode
+        self._listener = Listener(options.choose_by_asr) if options.choose_by_asr else None
+
+    def judge(self, row):
+        """Adds the row's state to its attempts."""
+        made = row.assembler
+        reason = why_again(row.text, made.window(0, made.frames), made.finish_reason)
+        heard, audio = 0.0, None
+        if self._listener:
+            began = time.perf_counter()
+            audio = self._decode(row) if made.frames else None
+            heard = self._listener.word_error_rate(row.text, audio)
+            reason = reason or ("misheard" if heard else None)
+            row.seconds_taken += time.perf_counter() - began
+        row.attempts.append(Attempt(row.seed, made, reason, heard, audio))
+
+    def speak_again(self, rows, generate):
+        """Speaks rows that are suspect again, side by side, until none is or `most` is reached; each keeps its best.
+
+        rows: with text, seed, assembler, attempts and seconds_taken; generate: (rows) -> None fills their assemblers
+        """
+        if not self.most:
+            return
+        for row in rows:
+            self.judge(row)
+        for attempt in range(1, self.most + 1):
+            suspect = [row for row in rows if row.attempts[-1].reason]
+            if not suspect:
+                break
+            for row in suspect:
+                row.seed = attempt_seed(row.attempts[0].seed, attempt)
+                row.assembler = type(row.assembler)(row.assembler.layout)
+            generate(suspect)
+            for row in suspect:
+                self.judge(row)
+        for row in rows:
+            best = min(row.attempts, key=lambda attempt: rank(row.text, attempt))
+            row.seed, row.assembler, row.audio = best.seed, best.assembler, best.audio
+
+
+class Listener:
+    """Hears speech by faster-whisper and counts its word errors, after Whisper's own text normaliser for English."""
+
+    def __init__(self, name):
+        from transformers.models.whisper.english_normalizer import EnglishTextNormalizer
+
+        cure = "Give a size like tiny.en, or a folder with the model"
+        self._model = load_whisper(faster_whisper_for("--choose-by-asr"), name, cure)
+        self._normalise = EnglishTextNormalizer({})
+
+    def word_error_rate(self, text, audio):
+        """Word errors per word of `text`, tags left out; audio: float32 (samples,) at 24 kHz, or None for none."""
+        said = self._normalise(without_tags(text)).split()
+        # Greedy and without a fall-back, so that the same sound is always heard alike.
+        heard = hear(self._model, audio, language="en", beam_size=1, temperature=0.0) if audio is not None else ""
+        heard = self._normalise(heard).split()
+        return word_errors(said, heard) / len(said) if said else 0.0
+
+
+def word_errors(said, heard):
+    """Fewest substitutions, deletions and insertions that make the list `said` the list `heard`."""
+    row = list(range(len(heard) + 1))
+    for i, a in enumerate(said, 1):
+        diagonal, row[0] = row[0], i
+        for j, b in enumerate(heard, 1):
+            diagonal, row[j] = row[j], min(diagonal + (a != b), row[j] + 1, row[j - 1] + 1)
+    return row[-1]
