@@ -14,8 +14,8 @@ from dataclasses import dataclass, fields
 import numpy as np
 
 from orpheus.audio import silence
-from orpheus.engines import ENDED
-from orpheus.engines.slots import open_slots
+from orpheus.engines import ENDED, WAITING
+from orpheus.engines.separate import open_slots
 from orpheus.errors import BusyError, InputError, OrpheusError
 from orpheus.frame import CODES_PER_FRAME, CONTEXT_FRAMES, SAMPLE_RATE
 from orpheus.options import StreamOptions
@@ -253,6 +253,8 @@ class StreamPool:
         over = []
         for piece in self._pieces:
             token, made = int(tokens[piece.slot]), piece.row.assembler
+            if token == WAITING:
+                continue
             runs = token != ENDED and made.push(token)
             self.counts["tokens"] += runs
             if runs and made.position % CODES_PER_FRAME == 0:

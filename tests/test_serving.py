@@ -7,8 +7,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from orpheus.engines import ENDED
-from orpheus.engines.slots import SeparateSlots, open_slots
+from orpheus.engines import ENDED, WAITING
+from orpheus.engines.separate import SeparateSlots, open_slots
 from orpheus.errors import BusyError, InputError, OrpheusError, OrpheusWarning
 from orpheus.loading import load_voice
 from orpheus.options import SamplingOptions
@@ -48,7 +48,7 @@ class ScriptedSlots:
         if isinstance(tokens, Exception):
             raise tokens
         slot = max(index for index, row in enumerate(self.rows) if row is None)
-        self.rows[slot] = iter(tokens)
+        self.rows[slot] = iter([WAITING, *tokens])  # the prompt is read beside others' steps
         return slot
 
     def leave(self, slot):
@@ -124,9 +124,9 @@ def test_the_first_samples_come_with_the_third_frame(loaded):
     voice, _ = scripted(loaded, {0: 30, 1: 30}, gate)
     with StreamPool(voice, slots=2, tick_steps=10**6) as pool:
         speeches = [pool.submit("Yes.", seed=seed) for seed in (0, 1)]
-        gate.release(21)
+        gate.release(22)
         assert [len(next(speech)) for speech in speeches] == [1387, 1387]
-        assert pool.counts["steps"] == 21
+        assert pool.counts["steps"] == 22
         gate.release(10**4)
 
 
