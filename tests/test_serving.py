@@ -132,7 +132,7 @@ def test_the_first_samples_come_with_the_third_frame(loaded):
 
 def test_pieces_follow_each_other_with_their_pauses(loaded):
     voice, codes = scripted(loaded, {7: 4, 8: 3, 9: 5})
-    text = "Come in now.\n\nSit down, please. The kettle is on."
+    text = "Come in now.\n\nSit down now. Go on now."
     with StreamPool(voice, slots=4) as pool:
         made = joined(pool.submit(text, seed=7, piece_seconds=1, sentence_pause=0.1, paragraph_pause=0.5))
     parts = [loaded.codec.decode(codes[seed], seed) for seed in (7, 8, 9)]
