@@ -34,25 +34,30 @@ class _Past:
     """The last `length` samples of one layer's input, for every stream; `rate` samples per frame, `delay` behind it."""
 
     def __init__(self, rows, channels, length, rate, delay, device):
-        self.values, self.length, self.rate, self.delay = (
-            torch.zeros(rows, channels, length, device=device),
-            length,
-            rate,
-            delay,
-        )
+        self.values = torch.zeros(rows, channels, length, device=device)
+        self.length, self.rate, self.delay = length, rate, delay
 
     def before(self, x, step):
         """(B, C, T) -> (B, C, length + T), with zeros outside the stream, as a convolution pads; remembers the end of it."""
         position = step.first[:, None] * self.rate - self.delay + torch.arange(x.shape[-1], device=x.device)
         inside = (position >= 0) & (position < step.end[:, None] * self.rate)
-        past = self.values[step.rows] * (step.first > 0)[:, None, None]  # a new stream finds zeros
-        x = torch.cat([past, x * inside[:, None]], 2)
-        self.values.index_copy_(0, step.rows, x[..., -self.length :])
-        return x
+        whole = x.new_empty(*x.shape[:2], self.length + x.shape[2])
+        seen = step.first[:, None, None] > 0  # a new stream finds zeros
+        torch.mul(self.values[step.rows], seen, out=whole[..., : self.length])
+        torch.mul(x, inside[:, None], out=whole[..., self.length :])
+        self.values.index_copy_(0, step.rows, whole[..., -self.length :])
+        return whole
 
 
-def _snake(x, alpha, inverse):
-    return torch.addcmul(x, (alpha * x).sin_().square_(), inverse)
+def _fused_snake(device):
+    """The kernel for Snake, None where it does not run."""
+    if device.type != "cuda":
+        return None
+    try:
+        from orpheus import fused_snake
+    except (ImportError, TypeError):  # no Triton, or one too old
+        return None
+    return fused_snake.snake if fused_snake.runs(device) else None
 
 
 class StreamLayers:
@@ -62,6 +67,7 @@ class StreamLayers:
         from snac import layers
 
         self._snac, self.rows, self.device = layers, rows, next(model.parameters()).device
+        self.fused_snake = _fused_snake(self.device)
         self.functions, self.pasts = [], []
         self.rate, self.delay = LEVEL_CODES[-1], 0  # of what the last layer so far gives out
         self.tables = []
@@ -96,7 +102,9 @@ class StreamLayers:
     def _snake_of(self, module):
         alpha = module.alpha.clone()
         inverse = (alpha + 1e-9).reciprocal()
-        return lambda x, step: _snake(x, alpha, inverse)
+        if self.fused_snake:
+            return lambda x, step: self.fused_snake(x, alpha)
+        return lambda x, step: torch.addcmul(x, (alpha * x).sin_().square_(), inverse)
 
     def _convolution(self, module):
         weight, bias, groups = module.weight.clone(), module.bias.clone(), module.groups

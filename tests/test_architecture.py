@@ -9,7 +9,7 @@ PACKAGE = Path(__file__).resolve().parent.parent / "orpheus"
 LEVELS = {
     **dict.fromkeys(["errors", "frame", "tokens", "text", "audio", "options", "training_options"], 0),
     **dict.fromkeys(["hub", "tables", "source_rows", "code_cache", "packing", "run_folder"], 0),
-    **dict.fromkeys(["prompt", "codec", "encoder", "fused_encoder", "streaming", "lora", "llama"], 1),
+    **dict.fromkeys(["prompt", "codec", "encoder", "fused_encoder", "fused_snake", "streaming", "lora", "llama"], 1),
     **dict.fromkeys(["arrow_sources", "sources", "clips", "checks", "splitting", "data_report", "transcription"], 1),
     **dict.fromkeys(["engines", "engines.sampling", "engines.transformers", "engines.separate", "loading"], 2),
     **dict.fromkeys(["rows", "data", "training", "training_log", "stream_layers", "stream_decoder"], 2),

@@ -58,6 +58,16 @@ def test_graphs_equal_eager_layers_and_the_whole(codec, random):
             assert np.abs(audio - codec.decode(codes, seed)).max() < 2e-5
 
 
+def test_the_fused_snake_runs_here_and_is_as_exact_as_torchs():
+    fused_snake = pytest.importorskip("orpheus.fused_snake")
+    assert fused_snake.runs(torch.device("cuda"))
+    for shape in ((3, 5, 38), (2, 64, 2048 + 54), (70_000, 2, 4)):
+        x, alpha = torch.randn(shape, device="cuda") * 20, torch.rand(1, shape[1], 1, device="cuda") + 0.3
+        exact = x.double() + torch.sin(alpha.double() * x.double()).square() / alpha.double()
+        assert (fused_snake.snake(x, alpha) - exact).abs().max() < 2e-5
+        assert torch.equal(fused_snake.snake(x[..., 1:], alpha), fused_snake.snake(x[..., 1:].contiguous(), alpha))
+
+
 def test_a_large_batch_takes_a_small_part_of_real_time(codec):
     decoder = StreamDecoder(codec, 200)
     slots = [decoder.join(seed) for seed in range(200)]
