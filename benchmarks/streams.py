@@ -28,7 +28,6 @@ from orpheus.errors import OrpheusError
 from orpheus.frame import FRAMES_PER_SECOND, SAMPLE_RATE, TOKENS_PER_SECOND
 from orpheus.options import SamplingOptions
 from orpheus.serving import StreamPool
-from orpheus.stream_decoder import StreamDecoder
 from orpheus.synthesis import OrpheusInference
 
 SENTENCE = "It takes five minutes to walk from the swimming pool to the museum, and ten more to the old bridge. "
@@ -98,7 +97,7 @@ class Listeners:
         for speech in self.speeches:
             speech.close()
         self.speeches, self.over = [], []
-        while self.pool._pieces or self.pool._waiting:
+        while self.pool._pieces or self.pool._waiting or self.pool._fresh or self.pool._in_flight:
             time.sleep(POLL)
 
 
@@ -129,16 +128,17 @@ def chunk_figures(speeches, began, ended):
     }
 
 
-def decoder_seconds(codec, streams, cuda):
-    """Seconds that one step of the decoder alone takes for so many streams."""
-    decoder, times = StreamDecoder(codec, streams), []
-    slots = [decoder.join(0) for _ in range(streams)]
-    for _ in range(6):
+def decoder_seconds(decoder, streams):
+    """Seconds that one step of a pool's idle decoder takes for so many streams, with nothing beside it."""
+    slots, times = [decoder.join(0) for _ in range(streams)], []
+    for _ in range(8):
         for slot in slots:
             decoder.push(slot, np.zeros(7))
         began = time.perf_counter()
-        decoder.step().chunks()
+        decoder.step(slots).chunks()
         times.append(time.perf_counter() - began)
+    for slot in slots:
+        decoder.leave(slot)
     return statistics.median(times[2:])
 
 
@@ -159,7 +159,7 @@ def measure(pool, listeners, count, seconds, arguments, cuda):
     listeners.leave()
     wall = ended - began
     if cuda:
-        figures["decoder_ms_per_step_alone"] = round(decoder_seconds(pool._speaker.codec, count, cuda) * 1e3, 3)
+        figures["decoder_ms_per_step_alone"] = round(decoder_seconds(pool._decoder, count) * 1e3, 3)
         share = figures["decoder_ms_per_step_alone"] / 1e3 * made["frames"] / count / wall
     else:
         share = spent["decoder"] / wall

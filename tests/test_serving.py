@@ -1,11 +1,13 @@
 """A pool of streams on the small voice and on fakes: the audio of each text alone, whoever else speaks."""
 
+import re
 import threading
 import warnings
 from dataclasses import replace
 
 import numpy as np
 import pytest
+from conftest import ROOT
 
 from orpheus.engines import ENDED, WAITING
 from orpheus.engines.separate import SeparateSlots, open_slots
@@ -241,6 +243,12 @@ def test_threads_may_ask_at_the_same_time(loaded):
             thread.join(60)
     for seed in frames:
         assert np.abs(made[seed] - loaded.codec.decode(codes[seed], seed)).max() < 1e-5
+
+
+def test_the_documentations_example_runs(small_voice_folder, capsys):
+    code = re.search(r"```python\n(.*?)```", (ROOT / "docs" / "serving.md").read_text(), flags=re.S)[1]
+    exec(code.replace('"demo"', repr(str(small_voice_folder))), {})
+    assert capsys.readouterr().out.splitlines()[0] == "1387"
 
 
 # --- slots over any engine ---
