@@ -110,10 +110,8 @@ class StreamPool:
 
     def _open(self):
         self._pieces = []  # with a slot of the engine
-        self._fresh, self._fresh_steps = (
-            {},
-            0,
-        )  # pieces with something to decode (a set in order), and for how many steps
+        self._fresh = {}  # pieces with something to decode, as a set in order
+        self._fresh_steps = 0  # how many steps they have waited
         self._in_flight = deque()  # (Decoded or None, {stream: piece}, pieces that are over with it)
         self._engine = open_slots(self._speaker.engine, self.slots, self.length)
         # Twice the slots: the last frames of one piece may be decoded while the next one already has its slot.
@@ -143,7 +141,7 @@ class StreamPool:
         with self._changed:
             if self._closing:
                 raise OrpheusError("the pool is closed") from self._error
-            if len(self._waiting) >= self.limit:
+            if len(self._waiting) >= self.limit + self.slots - len(self._pieces):
                 raise BusyError(
                     f"all {self.slots} slots speak and {self.limit} texts wait: try again later, or raise slots or waiting"
                 )
