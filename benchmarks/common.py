@@ -37,15 +37,14 @@ def random_codec(device):
 
 
 def our_engine(model, layout):
-    """The fastest engine that takes the model here."""
+    """The engine that speaking takes for this model here."""
     try:
-        from orpheus.engines.fast import FastEngine
-
-        return FastEngine(model, layout)
-    except (ImportError, ValueError):
+        from orpheus.loading import choose_engine
+    except ImportError:  # there is but one
         from orpheus.engines.transformers import TransformersEngine
 
         return TransformersEngine(model, layout)
+    return choose_engine("auto", model, layout)
 
 
 def random_voice(device):

@@ -3,7 +3,8 @@
     python benchmarks/table.py             rewrites README.md between its markers
     python benchmarks/table.py --check     only says whether it is up to date (status 1 where not)
 
-A report shows what it lists under "table": {"what", "peer" (who), "theirs", "ours", "ratio"}, the last three optional.
+A report shows what it lists under "table": {"what", "ours", "peer" (who), "theirs", "ratio"}, the last three optional. That of
+generate.py is read from its rows: tokens per second of ours ("fast ...") and of others, by batch size.
 """
 
 import json
@@ -21,9 +22,27 @@ def origin(report):
     return ", ".join(part for part in (report["hardware"], versions, report.get("date")) if part)
 
 
+def generate_rows(report):
+    rates = {(row["name"], row["batch"]): row["tokens_per_second"] for row in report["rows"] if "name" in row}
+    for (name, batch), rate in rates.items():
+        others = {other: r for (other, size), r in rates.items() if size == batch and not other.startswith("fast")}
+        if name.startswith("fast") and rate:
+            row = {"what": f"tokens/s, batch {batch}, {name}", "ours": f"{rate:,.0f}"}
+            if others := {other: r for other, r in others.items() if r}:
+                best = max(others, key=others.get)
+                row |= {"peer": best, "theirs": f"{others[best]:,.0f}", "ratio": rate / others[best]}
+            yield row
+
+
+def rows_of(report):
+    if "table" not in report and report["benchmark"] == "generate":
+        return list(generate_rows(report))
+    return report.get("table", [])
+
+
 def lines_of(report):
     """Table lines of one report."""
-    for row in report.get("table", ()):
+    for row in rows_of(report):
         ratio = f"{row['ratio']:.1f}" if row.get("ratio") else ""
         theirs = f"{row['theirs']} ({row['peer']})" if row.get("peer") else ""
         yield f"| {report['benchmark']} | {row['what']} | {theirs} | {row.get('ours', '')} | {ratio} |"
@@ -32,7 +51,7 @@ def lines_of(report):
 def render(folder):
     """What stands between the markers, for the reports in a folder."""
     reports = [json.loads(path.read_text()) for path in sorted(Path(folder).glob("*.json"))]
-    reports = sorted((report for report in reports if report.get("table")), key=origin)
+    reports = sorted((report for report in reports if rows_of(report)), key=origin)
     if not reports:
         return NONE
     parts = []
