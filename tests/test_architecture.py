@@ -21,13 +21,7 @@ LEVELS = {
 }
 # Inside a level: what is a part of the other, or a fact that others read.
 ALLOWED_SIDEWAYS = {"errors", "frame", "options", "engines", "engines.sampling", "engines.transformers"} | {
-    "audio",
-    "encoder",
-    "fused_encoder",
-    "lora",
-    "arrow_sources",
-    "rows",
-    "training_log",
+    "audio", "encoder", "fused_encoder", "lora", "arrow_sources", "rows", "training_log"
 }
 ALLOWED_SIDEWAYS |= {"engines.separate", "stream_layers"}
 
