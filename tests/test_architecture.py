@@ -16,14 +16,13 @@ LEVELS = {
     **dict.fromkeys(["synthesis", "adapter_folder"], 3),
     "finetune": 4,
     "fused_snake": 1,
-    **dict.fromkeys(["engines.separate", "stream_layers", "stream_decoder"], 2),
-    "serving": 4,
+    **dict.fromkeys(["engines.separate", "stream_layers"], 2),
+    **{"stream_decoder": 3, "serving": 4},
 }
 # Inside a level: what is a part of the other, or a fact that others read.
 ALLOWED_SIDEWAYS = {"errors", "frame", "options", "engines", "engines.sampling", "engines.transformers"} | {
     "audio", "encoder", "fused_encoder", "lora", "arrow_sources", "rows", "training_log"
 }
-ALLOWED_SIDEWAYS |= {"engines.separate", "stream_layers"}
 
 
 def modules():
