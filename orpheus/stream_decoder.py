@@ -33,6 +33,11 @@ class _Stream:
         return bool(self.codes) or (bool(self.end) and self.taken < self.end + CONTEXT_FRAMES)
 
 
+def _sizes_up_to(batch):
+    """Batch sizes with a graph of their own: close enough together that little is computed for nothing."""
+    return sorted({size for size in (1, 2, 4, 8, 16, *range(32, batch, 32)) if size < batch} | {batch})
+
+
 class Decoded:
     """Samples on their way to the host."""
 
@@ -63,7 +68,7 @@ class StreamDecoder:
     """Decodes up to `capacity` streams side by side on the device of `codec`, float32, with the codec's own noise.
 
     batch: streams in one step at most; `capacity` by default
-    graphs: whether a step on CUDA is one graph per batch size (powers of two), captured here
+    graphs: whether a step on CUDA is one graph per batch size, captured here; between two sizes a batch is filled up
 
     On CUDA steps run on a stream of their own, beside whatever the caller's stream does. Not for several threads at once.
     """
@@ -79,6 +84,7 @@ class StreamDecoder:
             self._queue, self._graphs = None, {}
             if self.device.type == "cuda":
                 self._queue = torch.cuda.Stream(self.device)
+                self._queue.wait_stream(torch.cuda.current_stream(self.device))
                 if graphs:
                     self._capture()
 
@@ -89,10 +95,8 @@ class StreamDecoder:
 
     def _capture(self):
         pool = torch.cuda.graph_pool_handle()
-        size = 1 << (self.batch - 1).bit_length()
-        self._queue.wait_stream(torch.cuda.current_stream(self.device))
         with torch.cuda.device(self.device), torch.cuda.stream(self._queue):
-            while size:  # the largest first: the others fit into its memory
+            for size in reversed(_sizes_up_to(self.batch)):  # the largest first: the others fit into its memory
                 inputs = torch.zeros(size, COLUMNS, dtype=torch.int64, device=self.device)
                 inputs[:, ROW] = self.capacity
                 self._layers(inputs)
@@ -101,7 +105,6 @@ class StreamDecoder:
                 with torch.cuda.graph(graph, pool=pool, stream=self._queue, capture_error_mode="thread_local"):
                     samples = self._layers(inputs)
                 self._graphs[size] = graph, inputs, samples
-                size //= 2
         self._queue.synchronize()
 
     def join(self, seed):
@@ -145,7 +148,7 @@ class StreamDecoder:
     def step(self, slots=None):
         """Decodes the next frame of each of these slots, by default of those that wait, at most `batch`; returns Decoded."""
         slots = self.waiting()[: self.batch] if slots is None else slots
-        size = 1 << max(len(slots) - 1, 0).bit_length() if self._graphs else len(slots)
+        size = min((size for size in self._graphs if size >= len(slots)), default=len(slots))
         inputs = torch.zeros(size, COLUMNS, dtype=torch.int64, pin_memory=self._queue is not None)
         rows, parts = inputs.numpy(), []
         rows[:, ROW] = self.capacity

@@ -260,8 +260,8 @@ def test_separate_slots_give_what_the_engine_gives(loaded):
     alone = [
         [int(tokens[0]) for tokens in loaded.engine.generate([row], sampling, [seed])] for seed, row in enumerate(ids)
     ]
-    slots = open_slots(loaded.engine, 2, 100)
-    assert isinstance(slots, SeparateSlots) and slots.free == 2
+    slots = SeparateSlots(loaded.engine, 2, 100)
+    assert slots.free == 2
     assert slots.step().tolist() == [ENDED, ENDED]
     assert slots.join(ids[0], sampling, 0) == 0
     made = [[], []]
@@ -276,3 +276,9 @@ def test_separate_slots_give_what_the_engine_gives(loaded):
     assert made[1] == [ENDED] * 5 + alone[1] + [ENDED] * (31 - len(alone[1]))
     slots.leave(0)
     assert slots.free == 1
+
+
+def test_an_engines_own_slots_come_first(loaded):
+    voice, _ = scripted(loaded, {})
+    assert isinstance(open_slots(voice.engine, 2, 100), ScriptedSlots)
+    assert isinstance(open_slots(object(), 2, 100), SeparateSlots)

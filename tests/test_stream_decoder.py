@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from orpheus.codec import Codec
 from orpheus.errors import InputError, OrpheusError
-from orpheus.stream_decoder import StreamDecoder
+from orpheus.stream_decoder import StreamDecoder, _sizes_up_to
 
 
 def drain(decoder, into):
@@ -110,6 +110,13 @@ def test_only_the_slots_asked_for_go_on(small_codec, random):
     for _ in range(4):
         decoder.step([slots[1]])
     assert decoder.waiting() == [slots[0]]
+
+
+@pytest.mark.parametrize(
+    "batch, sizes", [(1, [1]), (2, [1, 2]), (11, [1, 2, 4, 8, 11]), (100, [1, 2, 4, 8, 16, 32, 64, 96, 100])]
+)
+def test_batch_sizes_that_are_captured(batch, sizes):
+    assert _sizes_up_to(batch) == sizes
 
 
 def test_a_step_without_streams_is_nothing(small_codec):
