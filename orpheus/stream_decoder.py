@@ -148,6 +148,8 @@ class StreamDecoder:
     def step(self, slots=None):
         """Decodes the next frame of each of these slots, by default of those that wait, at most `batch`; returns Decoded."""
         slots = self.waiting()[: self.batch] if slots is None else slots
+        if len(slots) > self.batch:
+            raise ValueError(f"{len(slots)} streams in one step, at most {self.batch} were asked for")
         size = min((size for size in self._graphs if size >= len(slots)), default=len(slots))
         inputs = torch.zeros(size, COLUMNS, dtype=torch.int64, pin_memory=self._queue is not None)
         rows, parts = inputs.numpy(), []

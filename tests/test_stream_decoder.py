@@ -124,6 +124,17 @@ def test_a_step_without_streams_is_nothing(small_codec):
     assert decoded.ready and decoded.chunks() == {}
 
 
+def test_a_step_has_a_largest_batch(small_codec, random):
+    decoder = StreamDecoder(small_codec, 3, batch=2)
+    slots = [decoder.join(seed) for seed in range(3)]
+    for slot in slots:
+        decoder.push(slot, random.integers(0, 32, 7))
+    with pytest.raises(ValueError, match="3 streams in one step, at most 2"):
+        decoder.step(slots)
+    decoder.step()
+    assert len(decoder.waiting()) == 1
+
+
 def test_leaving_half_way_frees_the_slot_and_leaves_nothing_behind(small_codec, random):
     decoder = StreamDecoder(small_codec, 1)
     slot = decoder.join(0)
