@@ -279,14 +279,20 @@ def plot(report, path):
     from matplotlib import pyplot
 
     streams = [row["streams"] for row in report["rows"]]
+    costs = [row["ms_of_device_per_second_of_speech"] for row in report["rows"]]
     figure, (left, right) = pyplot.subplots(1, 2, figsize=(9, 3.5), layout="constrained")
-    left.plot(streams, [row["ms_of_device_per_second_of_speech"] for row in report["rows"]], "o-")
-    left.set(xscale="log", yscale="log", xlabel="streams", ylabel="ms of the device per second of speech")
-    left.set_title("cost of a stream")
+    left.plot(streams, costs, "o-")
+    left.set(title="cost of a stream", ylabel="ms of the device per second of speech")
+    left.set_yscale("log" if max(costs) > 10 * min(costs) else "linear")
     right.plot(streams, [row["speed_of_each"] for row in report["rows"]], "o-", label="speed of each stream")
     right.axhline(1, color="gray", linewidth=1, label="real time")
-    right.set(xscale="log", yscale="log", xlabel="streams", ylabel="x real time", title="speed")
+    right.set(title="speed", ylabel="x real time", ylim=(0, None))
     right.legend()
+    for axes in (left, right):
+        axes.set(xscale="log", xlabel="streams")
+        axes.set_xticks(streams, streams)
+        axes.minorticks_off()
+        axes.yaxis.set_major_formatter("{x:g}")
     figure.suptitle(f"{report['model']} on {report['hardware']}", fontsize=9)
     figure.savefig(path, dpi=110)
     pyplot.close(figure)
