@@ -33,7 +33,7 @@ from orpheus.synthesis import OrpheusInference
 SENTENCE = "It takes five minutes to walk from the swimming pool to the museum, and ten more to the old bridge. "
 TEXT = SENTENCE * 40
 POLL, TO_BEGIN = 0.01, 60  # seconds between two looks at the listeners; seconds for all to have a first chunk
-SPARE = 2  # slots for probes
+SPARE = 2  # slots beyond the streams: one for the probe, one for what ends
 PIECE_TOKENS = 1200
 
 
@@ -149,7 +149,7 @@ def measure(pool, listeners, count, seconds, arguments, cuda):
     began, probes, next_probe = time.perf_counter(), [], 0.5
     while time.perf_counter() - began < seconds:
         listeners.look_after()
-        if time.perf_counter() - began > next_probe and len(probes) < 50:
+        if time.perf_counter() - began > next_probe and (not probes or probes[-1].finish_reason):
             probes.append(listeners.ask("Good morning.", max_new_tokens=56))
             next_probe += 1
     ended = time.perf_counter()
