@@ -49,8 +49,9 @@ class Arguments:
     """Measured for the last one; 0 for 60 with CUDA, else as --seconds."""
     arrivals: float = 100.0
     """Listeners that arrive per second."""
-    peers: tuple[str, ...] = ("one_by_one", "generate_batch")
-    """none for none."""
+    peers: tuple[str, ...] = ()
+    """one_by_one, generate_batch (without CUDA its cache takes half of the machine's memory) or none; both with CUDA, else
+    one_by_one."""
     peer_tokens: int = 0
     """Tokens per text of a peer; 0 for 100 with CUDA, else 56."""
     tick_steps: int = 7
@@ -241,7 +242,7 @@ def generate_batch(speaker, tokens, count):
 def run_peers(speaker, arguments, largest, cuda, left):
     tokens = arguments.peer_tokens or (100 if cuda else 56)
     rows = []
-    for name in arguments.peers:
+    for name in arguments.peers or (("one_by_one", "generate_batch") if cuda else ("one_by_one",)):
         if name == "none":
             continue
         count = largest if name == "generate_batch" else 2
