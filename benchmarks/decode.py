@@ -157,7 +157,7 @@ def table_rows(report):
         best = min(others, key=lambda row: row["ms_per_tick"])
         rows.append(
             {
-                "what": f"SNAC decoding of {streams} streams, share of real time",
+                "what": f"SNAC decoding of {streams} stream{'s' * (streams > 1)}, share of real time",
                 "peer": best["way"],
                 "theirs": f"{best['share_of_real_time']:.1%}",
                 "ours": f"{ours['share_of_real_time']:.1%}",
