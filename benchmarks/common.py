@@ -48,9 +48,10 @@ def our_engine(model, layout):
 
 
 def random_voice(device):
-    """A LoadedVoice of the full shape without files: random weights, Orpheus' vocabulary over bytes."""
+    """A LoadedVoice of the full shape without files: random weights, Orpheus' vocabulary over bytes, transformers' engine."""
     from checkpoints import save_tokenizer
 
+    from orpheus.engines.transformers import TransformersEngine
     from orpheus.loading import LoadedVoice, load_tokenizer
     from orpheus.options import PIECE_SECONDS
     from orpheus.prompt import PromptBuilder
@@ -60,7 +61,9 @@ def random_voice(device):
         save_tokenizer(folder, layout)
         prompts = PromptBuilder(load_tokenizer(folder), layout)
     name = "Orpheus-3B's shape, random weights"
-    return LoadedVoice(name, our_engine(model, layout), prompts, random_codec(device), (), None, False, PIECE_SECONDS)
+    return LoadedVoice(
+        name, TransformersEngine(model, layout), prompts, random_codec(device), (), None, False, PIECE_SECONDS
+    )
 
 
 def start_report(benchmark):

@@ -5,8 +5,8 @@
 
 For each number of streams, listeners arrive one after the other, ask for long texts and for the next one when a text ends;
 measured is what happens once all have arrived, for --seconds (the last number for --hold). "Real-time streams" are seconds
-of speech made per second. A gap is the time between two chunks of a stream; its ratio is to the speech that the later one
-carries: up to 1, speech comes as fast as it is played. "Start buffer" is how much speech a player must hold back at first so
+of speech made per second. A gap is the time between two chunks of a stream; its ratio is to the speech of the earlier
+one, which plays meanwhile: up to 1, none runs dry. "Start buffer" is how much speech a player must hold back at first so
 that it never runs dry. Probes are short texts sent while all the others speak: their time to the first chunk. SNAC's share is
 the time that decoding alone takes, per second. The last line of standard output is JSON with everything.
 """
@@ -35,6 +35,8 @@ TEXT = SENTENCE * 40
 POLL, TO_BEGIN = 0.01, 60  # seconds between two looks at the listeners; seconds for all to have a first chunk
 SPARE = 2  # slots beyond the streams: one for the probe, one for what ends
 PIECE_TOKENS = 1200
+PEER_SHARE = 0.4  # of the budget: after this no peer begins
+TOGETHER = 0.005  # seconds: chunks closer than that came together, such as the end of a piece and the pause after it
 
 
 @dataclass(frozen=True)
@@ -116,14 +118,15 @@ def chunk_figures(speeches, began, ended):
         if len(seen) < 3:
             continue
         times, audio = times[seen], audio[seen]
-        gaps.extend(np.diff(times))
-        ratios.extend(np.diff(times) / audio[1:])
+        starts = np.flatnonzero(np.diff(times, prepend=-np.inf) > TOGETHER)  # of what came together
+        gaps.extend(np.diff(times[starts]))
+        ratios.extend(np.diff(times[starts]) / np.add.reduceat(audio, starts)[:-1])
         late = times - times[0] - np.concatenate([[0], np.cumsum(audio)[:-1]])
         buffers.append(max(0.0, late.max()))
     return {
         "gap_ms_p50_p99": [percentile(np.array(gaps) * 1e3, share) for share in (50, 99)],
         "gap_ratio_p50_p99": [percentile(ratios, share) for share in (50, 99)],
-        "gaps_above_their_audio": round(float(np.mean(np.array(ratios) > 1)), 5) if ratios else None,
+        "gaps_longer_than_their_audio": round(float(np.mean(np.array(ratios) > 1 + 1e-6)), 5) if ratios else None,
         "start_buffer_ms_p50_p99_max": [percentile(np.array(buffers) * 1e3, share) for share in (50, 99, 100)],
         "chunks": len(ratios),
     }
@@ -317,12 +320,13 @@ def table_rows(report):
 
 
 def load(model, cuda):
+    """An OrpheusInference with transformers' engine: the peers' model is as it was loaded."""
     if model == "full" or (model == "auto" and cuda):
         return OrpheusInference(common.random_voice("cuda" if cuda else "cpu"))
-    speaker = OrpheusInference(model, lora="none")
-    if cuda:
-        speaker.engine = common.our_engine(speaker.engine.model, speaker.engine.layout)
-    return speaker
+    try:
+        return OrpheusInference(model, lora="none", engine="transformers")
+    except TypeError:  # there is but one
+        return OrpheusInference(model, lora="none")
 
 
 def main(arguments):
@@ -335,13 +339,24 @@ def main(arguments):
     tokens = PIECE_TOKENS if cuda else 140
     report |= {
         "model": Path(speaker.name).name,
-        "engine": type(speaker.engine).__name__,
         "codec_frames_per_second": round(FRAMES_PER_SECOND, 2),
         "sampling": {k: v for k, v in vars(replace(SamplingOptions(), max_new_tokens=tokens)).items() if k != "seed"},
         "load_seconds": round(time.perf_counter() - began, 1),
         "rows": [],
     }
+    report["peers"] = run_peers(
+        speaker,
+        arguments,
+        counts[-1],
+        cuda,
+        lambda: PEER_SHARE * arguments.seconds_budget - (time.perf_counter() - began),
+    )
+    gc.collect()
+    if cuda:
+        torch.cuda.empty_cache()  # the peers' caches
     opening = time.perf_counter()
+    speaker.engine = common.our_engine(speaker.engine.model, speaker.engine.layout)
+    report["engine"] = type(speaker.engine).__name__
     with StreamPool(
         speaker, counts[-1] + SPARE, length=tokens + 336, waiting=512, tick_steps=arguments.tick_steps
     ) as pool:
@@ -363,13 +378,6 @@ def main(arguments):
             show(row)
         if cuda:
             report["peak_gib"] = round(torch.cuda.max_memory_allocated() / 2**30, 2)
-    del pool
-    gc.collect()
-    if cuda:
-        torch.cuda.empty_cache()  # the cache's memory, for the peers
-    report["peers"] = run_peers(
-        speaker, arguments, counts[-1], cuda, lambda: arguments.seconds_budget - (time.perf_counter() - began)
-    )
     report["table"] = table_rows(report)
     if arguments.out:
         Path(arguments.out).parent.mkdir(parents=True, exist_ok=True)

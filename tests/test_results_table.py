@@ -73,7 +73,7 @@ def test_gaps_and_start_buffers():
     steady = Heard(10.0, (0.1, 0.1), (0.2, 0.1), (0.3, 0.2), (0.4, 0.1))
     stalls = Heard(10.0, (0.0, 0.1), (0.1, 0.1), (0.45, 0.1), (0.5, 0.1), (9.0, 0.1))  # the last after the end
     figures = chunk_figures([steady, stalls, Heard(10.0, (0.1, 0.1))], began=10.0, ended=11.0)
-    assert figures["chunks"] == 6 and figures["gaps_above_their_audio"] == round(1 / 6, 5)
+    assert figures["chunks"] == 6 and figures["gaps_longer_than_their_audio"] == round(1 / 6, 5)
     assert (
         figures["start_buffer_ms_p50_p99_max"][2] == 250.0
     )  # the third chunk came at 0.45 s, 0.2 s of speech before it
