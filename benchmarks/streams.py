@@ -19,7 +19,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-__import__("orpheus")  # before torch: it says how threads wait
+
+import orpheus  # noqa: F401, I001  before torch: it says how threads wait
 
 import numpy as np
 import torch
