@@ -17,11 +17,16 @@ LINTED := orpheus tests benchmarks recipes notebooks inference.py orpheus_sft_un
 RUNTIME := $(VENV)/.installed-$(REQUIREMENTS)
 DEV := $(VENV)/.installed-requirements-dev.txt
 
-.PHONY: help speak test lint format clean
+# Small on a CPU: a few minutes in all. With a GPU each benchmark chooses its full size.
+SMALL_GENERATE := $(if $(WITH_GPU),,--tokens 100 --batches 1 4 --repeats 1)
+SMALL_TRAIN := $(if $(WITH_GPU),,--peers none --curve-steps 0)
+
+.PHONY: help speak test bench lint format clean
 
 help:
 	@echo "make speak    speaks five examples into generated_audio/    make speak ARGS=\"'Good morning.' --voice theo\""
 	@echo 'make test     runs the tests                                make test ARGS="-k codec"'
+	@echo 'make bench    prints what is measured on this machine, peers beside us; JSON with everything last'
 	@echo 'make lint     checks style                                  make format repairs it'
 	@echo 'make clean    removes $(VENV) and caches; keeps generated_audio/, lora_model/ and outputs/'
 	@echo 'make speak PYTHON=python3.12 takes another Python than python3'
@@ -31,6 +36,13 @@ speak: $(RUNTIME)
 
 test: $(DEV)
 	@$(VENV)/bin/python -m pytest $(ARGS)
+
+bench: $(DEV)
+	@$(VENV)/bin/python benchmarks/decode.py
+	@$(VENV)/bin/python benchmarks/encode.py
+	@$(VENV)/bin/python benchmarks/streams.py
+	@$(VENV)/bin/python benchmarks/generate.py $(SMALL_GENERATE)
+	@$(VENV)/bin/python benchmarks/train.py $(SMALL_TRAIN)
 
 lint: $(DEV)
 	@$(VENV)/bin/ruff check $(LINTED)

@@ -17,6 +17,7 @@ import time
 from collections import defaultdict
 from contextlib import nullcontext
 from dataclasses import dataclass
+from datetime import date
 from functools import partial
 from pathlib import Path
 
@@ -61,6 +62,8 @@ class Arguments:
     """Clips of 2 to 15 s, log-normal; 0 for 400 with CUDA, else 8 of 1 to 4 s."""
     repeats: int = 0
     """Timed runs of the faster rows after one that warms up, the median is shown; 0 for 3 with CUDA, else 1."""
+    out: str = ""
+    """Where the JSON goes as well."""
 
 
 @torch.no_grad()
@@ -259,6 +262,27 @@ def in_batches_of(seconds, encode, clips):
         encoder_module.ENCODE_SECONDS = before
 
 
+def table_rows(report):
+    """For README."""
+    made = []
+    for clips in report["sets"]:
+        rates = {row["way"]: row["audio_seconds_per_second"] for row in clips["rows"]}
+        theirs = next(rate for way, rate in rates.items() if way.startswith("the notebook"))
+        own = [row for row in clips["rows"] if row["way"].startswith("this project")]
+        ours = max(own, key=lambda row: row["audio_seconds_per_second"])
+        rate = ours["audio_seconds_per_second"]
+        made.append(
+            {
+                "what": f"SNAC encoding, {clips['clips']}, seconds of audio per second",
+                "peer": "the notebook's loop",
+                "theirs": f"{theirs:.0f}",
+                "ours": f"{rate:.0f}, {ours['equal_codes']:.3%} of the codes equal",
+                "ratio": rate / theirs,
+            }
+        )
+    return made
+
+
 def main(arguments):
     cuda = torch.cuda.is_available()
     device = torch.device("cuda" if cuda else "cpu")
@@ -282,6 +306,7 @@ def main(arguments):
         "codec": kind if kind in ("full", "demo") else Path(kind).name,
         "hardware": torch.cuda.get_device_name() if cuda else f"CPU, {torch.get_num_threads()} threads",
         "versions": {"torch": torch.__version__, "python": platform.python_version()},
+        "date": date.today().isoformat(),
         "fused_snake": fused,
         "tolerance": codec.encoder.tolerance,
         "encoder_gflop_per_audio_second": round(encoder_flops(model, device) / 1e9, 2),
@@ -326,6 +351,10 @@ def main(arguments):
                 row["audio_seconds_per_second"] * report["encoder_gflop_per_audio_second"] * 1e9 / peak, 3
             )
             print(f"{row['share_of_fp32_peak']:7.1%} of {peak / 1e12:.0f} TFLOP/s in float32: {row['way']}")
+    report["table"] = table_rows(report)
+    if arguments.out:
+        Path(arguments.out).parent.mkdir(parents=True, exist_ok=True)
+        Path(arguments.out).write_text(json.dumps(report, indent=1) + "\n")
     print(json.dumps(report))
 
 

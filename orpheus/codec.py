@@ -17,10 +17,8 @@ from torch import nn
 
 from orpheus.encoder import BatchEncoder
 from orpheus.errors import CheckpointError
-from orpheus.frame import CODES_PER_FRAME, CONTEXT_FRAMES, FRAME_SAMPLES, SAMPLE_RATE, VQ_STRIDES
+from orpheus.frame import CODES_PER_FRAME, CONTEXT_FRAMES, FRAME_SAMPLES, SAMPLE_RATE, VQ_STRIDES, WINDOW_FRAMES
 from orpheus.tokens import deinterleave
-
-WINDOW_FRAMES = 24  # decoded at once: beyond, a CPU spends its time mapping and unmapping large buffers
 
 _GOLDEN, _MASK = 0x9E3779B9, 0xFFFFFFFF
 

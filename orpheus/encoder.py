@@ -4,7 +4,7 @@ A GPU's libraries sum in another order for another batch size. That moves what t
 close to the border between two code vectors, the other one can win. So every batch is checked: `quantize` says how far
 each latent is from the nearest border, and a clip with any latent closer than TOLERANCE is encoded again, alone, by the
 very call that defines its codes. All three levels are checked: a code also decides what the next level sees. A CPU
-encodes one by one anyway.
+encodes one by one anyway, long clips in windows.
 """
 
 from collections import defaultdict
@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch.nn.utils import parametrize
 
 from orpheus.errors import InputError
-from orpheus.frame import CODES_PER_FRAME, FRAME_SAMPLES, LEVEL_CODES, SAMPLE_RATE
+from orpheus.frame import CODES_PER_FRAME, CONTEXT_FRAMES, FRAME_SAMPLES, LEVEL_CODES, SAMPLE_RATE, WINDOW_FRAMES
 from orpheus.tokens import interleave
 
 ENCODE_SECONDS = 160  # audio per batch: an activation of the 24 kHz SNAC then takes 0.7 GiB, and up to five are alive
@@ -157,7 +157,18 @@ class BatchEncoder:
         return self.model.encoder(audio.view(len(bounds) - 1, 1, -1)).transpose(0, 1).flatten(1)
 
     def _alone(self, audio):
-        return _rows(self.model.encode(audio[None, None]))
+        if self.device.type != "cpu" or len(audio) <= (WINDOW_FRAMES + CONTEXT_FRAMES) * FRAME_SAMPLES:
+            return _rows(self.model.encode(audio[None, None]))
+        return _rows(self.model.quantizer(self._in_windows(audio))[1])
+
+    def _in_windows(self, audio):
+        """Features (1, channels, 4 * frames) of audio (frames * 2048,): a CPU is a third faster than with the whole."""
+        parts, frames, rate = [], len(audio) // FRAME_SAMPLES, LEVEL_CODES[-1]
+        for start in range(0, frames, WINDOW_FRAMES):
+            first, end = max(0, start - CONTEXT_FRAMES), min(start + WINDOW_FRAMES, frames)
+            window = audio[first * FRAME_SAMPLES : (end + CONTEXT_FRAMES) * FRAME_SAMPLES]
+            parts.append(self.model.encoder(window[None, None])[..., (start - first) * rate : (end - first) * rate])
+        return torch.cat(parts, 2)
 
     def _start(self, clips, frames, indices):
         """Queues one batch. Returns what `collect` in `encode` needs."""

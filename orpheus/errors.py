@@ -3,7 +3,8 @@
 OrpheusError            base of all; its message is meant for the user: the value, the limit, the cure
 ├── InputError          a text, option or file that cannot be used (also a ValueError)
 ├── CheckpointError     a model, codec, tokenizer or adapter that cannot be loaded or does not fit
-└── OutputError         a result that cannot be written (also an OSError)
+├── OutputError         a result that cannot be written (also an OSError)
+└── BusyError           a pool of streams whose queue is full: try again later
 OrpheusWarning          speech was made, but something about it should be known
 """
 
@@ -21,6 +22,10 @@ class CheckpointError(OrpheusError):
 
 
 class OutputError(OrpheusError, OSError):
+    pass
+
+
+class BusyError(OrpheusError):
     pass
 
 

@@ -10,3 +10,4 @@ VQ_STRIDES = (4, 2, 1)  # of the coarse, middle and fine level, as SNAC's config
 LEVEL_CODES = tuple(max(VQ_STRIDES) // stride for stride in VQ_STRIDES)  # codes per frame: 1, 2, 4
 
 CONTEXT_FRAMES = 3  # exact on each side of a window: the codec reaches 4,757 samples = 2.32 frames
+WINDOW_FRAMES = 24  # worked on at once: beyond, a CPU spends its time mapping and unmapping large buffers

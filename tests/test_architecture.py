@@ -28,6 +28,9 @@ LEVELS = {
     **dict.fromkeys(["training", "training_log"], 2),
     **dict.fromkeys(["synthesis", "adapter_folder"], 3),
     "finetune": 4,
+    "fused_snake": 1,
+    **dict.fromkeys(["engines.separate", "stream_layers"], 2),
+    **{"stream_decoder": 3, "serving": 4},
 }
 # Inside a level: what is a part of the other, or a fact that others read.
 ALLOWED_SIDEWAYS = {"errors", "frame", "options", "engines", "engines.sampling", "engines.transformers"} | {

@@ -113,6 +113,19 @@ def test_encode_agrees_with_the_snac_package(small_codec, random):
         assert np.array_equal(level, expected_level[0].numpy())
 
 
+@pytest.mark.parametrize("frames", [24, 27, 28, 48, 51, 73])
+def test_long_clips_are_encoded_in_windows_with_the_codes_of_the_whole(spread_codec, frames, random, monkeypatch):
+    clip = (random.standard_normal(frames * 2048 - 100) * 0.1).astype(np.float32)
+    with torch.inference_mode():
+        expected = spread_codec.model.encode(torch.from_numpy(clip)[None, None])
+    lengths, inner = [], spread_codec.model.encoder.forward
+    monkeypatch.setattr(spread_codec.model.encoder, "forward", lambda x: lengths.append(x.shape[-1]) or inner(x))
+    codes = spread_codec.encode([clip])[0]
+    assert max(lengths) <= 30 * 2048
+    for level, expected_level in zip(deinterleave(codes), expected, strict=True):
+        assert np.array_equal(level, expected_level[0].numpy())
+
+
 def test_an_empty_clip_is_refused(small_codec):
     with pytest.raises(InputError, match="clip 1 is empty"):
         small_codec.encode([np.zeros(10, np.float32), np.zeros(0, np.float32)])

@@ -12,6 +12,7 @@ from orpheus.options import SamplingOptions
 from orpheus.tokens import TokenLayout
 
 ENDED = -1  # stands for a row that has ended
+WAITING = -2  # stands for a row whose first token is yet to come; only `Slots.step` of the fast engine yields it
 
 
 class Engine(Protocol):

@@ -1,0 +1,93 @@
+"""What the benchmarks share: a voice of Orpheus-3B's shape made on the device, and where results go."""
+
+import json
+import platform
+import sys
+import tempfile
+from datetime import date
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
+RESULTS = ROOT / "benchmarks" / "results"
+ENDLESS = 10**6  # frames of speech on average: end-of-speech is as good as never drawn
+
+
+def random_orpheus(device, dtype=None):
+    """A language model of Orpheus-3B's shape with random weights, made on `device`, that walks from slot to slot without
+    an end (tests/checkpoints.py), and its TokenLayout. bfloat16 by default: 6.6 GB."""
+    import torch
+    from checkpoints import ORPHEUS_3B_CONFIG, ORPHEUS_LAYOUT, walking_model
+
+    dtype = dtype or torch.bfloat16
+    model = walking_model(ORPHEUS_3B_CONFIG, ORPHEUS_LAYOUT, ENDLESS, dtype=dtype, device=device, margin=11.0)
+    return model, ORPHEUS_LAYOUT
+
+
+def random_codec(device):
+    """A Codec of the 24 kHz SNAC's shape with random weights."""
+    import torch
+    from checkpoints import snac_config
+    from snac import SNAC
+
+    from orpheus.codec import Codec
+
+    torch.manual_seed(0)
+    return Codec(SNAC(**snac_config(4096, encoder_dim=48, decoder_dim=1024)).to(device))
+
+
+def our_engine(model, layout):
+    """The engine that speaking takes for this model here."""
+    try:
+        from orpheus.loading import choose_engine
+    except ImportError:  # there is but one
+        from orpheus.engines.transformers import TransformersEngine
+
+        return TransformersEngine(model, layout)
+    return choose_engine("auto", model, layout)
+
+
+def random_voice(device):
+    """A LoadedVoice of the full shape without files: random weights, Orpheus' vocabulary over bytes, transformers' engine."""
+    from checkpoints import save_tokenizer
+
+    from orpheus.engines.transformers import TransformersEngine
+    from orpheus.loading import LoadedVoice, load_tokenizer
+    from orpheus.options import PIECE_SECONDS
+    from orpheus.prompt import PromptBuilder
+
+    model, layout = random_orpheus(device)
+    with tempfile.TemporaryDirectory() as folder:
+        save_tokenizer(folder, layout)
+        prompts = PromptBuilder(load_tokenizer(folder), layout)
+    name = "Orpheus-3B's shape, random weights"
+    return LoadedVoice(
+        name, TransformersEngine(model, layout), prompts, random_codec(device), (), None, False, PIECE_SECONDS
+    )
+
+
+def start_report(benchmark):
+    """The report's beginning: what ran where, on which day."""
+    import torch
+    import transformers
+
+    cuda = torch.cuda.is_available()
+    return {
+        "benchmark": benchmark,
+        "date": date.today().isoformat(),
+        "hardware": torch.cuda.get_device_name() if cuda else f"CPU, {torch.get_num_threads()} threads",
+        "versions": {
+            "torch": torch.__version__,
+            "transformers": transformers.__version__,
+            "python": platform.python_version(),
+        },
+    }
+
+
+def finish_report(report, out):
+    """Writes the report as JSON to `out`, where one is given, and as the last line of standard output."""
+    if out:
+        path = Path(out)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(report, indent=1) + "\n")
+    print(json.dumps(report))

@@ -1,0 +1,393 @@
+"""Many listeners at once: how many streams are served in real time, and what each costs, peers in the same run.
+
+    python benchmarks/streams.py                         the demo voice (CPU); Orpheus-3B's shape, random weights (CUDA)
+    python benchmarks/streams.py --streams 1 8 32 128 220 --seconds 6 --hold 60 --out benchmarks/results/streams.json
+
+For each number of streams, listeners arrive one after the other, ask for long texts and for the next one when a text ends;
+measured is what happens once all have arrived, for --seconds (the last number for --hold). "Real-time streams" are seconds
+of speech made per second. A gap is the time between two chunks of a stream; its ratio is to the speech of the earlier
+one, which plays meanwhile: up to 1, none runs dry. "Start buffer" is how much speech a player must hold back at first so
+that it never runs dry. Probes are short texts sent while all the others speak: their time to the first chunk. SNAC's share is
+the time that decoding alone takes, per second. The last line of standard output is JSON with everything.
+"""
+
+import gc
+import statistics
+import sys
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+import orpheus  # noqa: F401, I001  before torch: it says how threads wait
+
+import numpy as np
+import torch
+
+from benchmarks import common
+from orpheus.errors import OrpheusError
+from orpheus.frame import FRAMES_PER_SECOND, SAMPLE_RATE, TOKENS_PER_SECOND
+from orpheus.options import SamplingOptions
+from orpheus.serving import StreamPool
+from orpheus.synthesis import OrpheusInference
+
+SENTENCE = "It takes five minutes to walk from the swimming pool to the museum, and ten more to the old bridge. "
+TEXT = SENTENCE * 40
+POLL, TO_BEGIN = 0.01, 60  # seconds between two looks at the listeners; seconds for all to have a first chunk
+SPARE = 2  # slots beyond the streams: one for the probe, one for what ends
+PIECE_TOKENS = 1200
+PEER_SHARE = 0.4  # of the budget: after this no peer begins
+TOGETHER = 0.005  # seconds: chunks closer than that came together, such as the end of a piece and the pause after it
+
+
+@dataclass(frozen=True)
+class Arguments:
+    model: str = "auto"
+    """auto, full (Orpheus-3B's shape, random weights), demo, a folder or a hub id."""
+    streams: tuple[int, ...] = ()
+    """Numbers of streams, rising; 1 8 32 64 128 220 with CUDA, else 1 2."""
+    seconds: float = 0.0
+    """Measured for each number; 0 for 5 with CUDA, else 4."""
+    hold: float = 0.0
+    """Measured for the last one; 0 for 60 with CUDA, else as --seconds."""
+    arrivals: float = 100.0
+    """Listeners that arrive per second."""
+    peers: tuple[str, ...] = ()
+    """one_by_one, generate_batch (without CUDA its cache takes half of the machine's memory) or none; both with CUDA, else
+    one_by_one."""
+    peer_tokens: int = 0
+    """Tokens per text of a peer; 0 for 100 with CUDA, else 56."""
+    tick_steps: int = 7
+    """See StreamPool."""
+    seconds_budget: float = 150.0
+    """After this no further number of streams and no peer begins, and a hold is cut."""
+    out: str = ""
+    """Where the JSON goes as well, and beside it the plot as PNG."""
+
+
+class Listeners:
+    """Keeps `count` streams going."""
+
+    def __init__(self, pool, tokens):
+        self.pool, self.tokens, self.speeches, self.over, self.seed = pool, tokens, [], [], 0
+
+    def ask(self, text=TEXT, **options):
+        self.seed += 1
+        voice = self.pool._speaker.default_voice
+        options = {"seed": 10**6 * self.seed, "max_new_tokens": self.tokens, "temperature": 0.6} | options
+        return self.pool.submit(text, voice, **options)
+
+    def arrive(self, count, rate):
+        for _ in range(count):
+            self.speeches.append(self.ask())
+            time.sleep(1 / rate)
+        limit = time.perf_counter() + TO_BEGIN
+        while not all(speech.arrivals for speech in self.speeches):
+            self.look_after()
+            if time.perf_counter() > limit:
+                raise OrpheusError(f"not all of {count} streams began within {TO_BEGIN} s")
+
+    def look_after(self):
+        """Asks again for those whose text is over; raises what broke one."""
+        time.sleep(POLL)
+        for index, speech in enumerate(self.speeches):
+            if speech.finish_reason:
+                self.over.append(speech)
+                self.speeches[index] = self.ask()
+        if self.pool._error or not self.pool._thread.is_alive():
+            raise OrpheusError("the pool has stopped") from self.pool._error
+
+    def leave(self):
+        for speech in self.speeches:
+            speech.close()
+        self.speeches, self.over = [], []
+        while self.pool._pieces or self.pool._waiting or self.pool._fresh or self.pool._in_flight:
+            time.sleep(POLL)
+
+
+def percentile(values, share):
+    return round(float(np.percentile(values, share)), 4) if len(values) else None
+
+
+def chunk_figures(speeches, began, ended):
+    """Gaps between chunks and the start buffer, of chunks that came in began..ended (seconds of perf_counter)."""
+    ratios, gaps, buffers = [], [], []
+    for speech in speeches:
+        times = np.array([speech._submitted + seconds for seconds, _ in speech.arrivals])
+        audio = np.array([samples for _, samples in speech.arrivals]) / SAMPLE_RATE
+        seen = np.flatnonzero((times >= began) & (times <= ended))
+        if len(seen) < 3:
+            continue
+        times, audio = times[seen], audio[seen]
+        starts = np.flatnonzero(np.diff(times, prepend=-np.inf) > TOGETHER)  # of what came together
+        gaps.extend(np.diff(times[starts]))
+        ratios.extend(np.diff(times[starts]) / np.add.reduceat(audio, starts)[:-1])
+        late = times - times[0] - np.concatenate([[0], np.cumsum(audio)[:-1]])
+        buffers.append(max(0.0, late.max()))
+    return {
+        "gap_ms_p50_p99": [percentile(np.array(gaps) * 1e3, share) for share in (50, 99)],
+        "gap_ratio_p50_p99": [percentile(ratios, share) for share in (50, 99)],
+        "gaps_longer_than_their_audio": round(float(np.mean(np.array(ratios) > 1 + 1e-6)), 5) if ratios else None,
+        "start_buffer_ms_p50_p99_max": [percentile(np.array(buffers) * 1e3, share) for share in (50, 99, 100)],
+        "chunks": len(ratios),
+    }
+
+
+def decoder_seconds(decoder, streams):
+    """Seconds that one step of a pool's idle decoder takes for so many streams, with nothing beside it."""
+    slots, times = [decoder.join(0) for _ in range(streams)], []
+    for _ in range(8):
+        for slot in slots:
+            decoder.push(slot, np.zeros(7))
+        began = time.perf_counter()
+        decoder.step(slots).chunks()
+        times.append(time.perf_counter() - began)
+    for slot in slots:
+        decoder.leave(slot)
+    return statistics.median(times[2:])
+
+
+def measure(pool, listeners, count, seconds, arguments, cuda):
+    listeners.arrive(count, arguments.arrivals)
+    first = [speech.arrivals[0][0] * 1e3 for speech in listeners.speeches]
+    before, spent = dict(pool.counts), dict(pool.seconds)
+    began, probes, next_probe = time.perf_counter(), [], 0.5
+    while time.perf_counter() - began < seconds:
+        listeners.look_after()
+        if time.perf_counter() - began > next_probe and (not probes or probes[-1].finish_reason):
+            probes.append(listeners.ask("Good morning.", max_new_tokens=56))
+            next_probe += 1
+    ended = time.perf_counter()
+    made = {name: pool.counts[name] - before[name] for name in before}
+    spent = {name: pool.seconds[name] - spent[name] for name in spent}
+    figures = chunk_figures([*listeners.speeches, *listeners.over], began, ended)
+    listeners.leave()
+    wall = ended - began
+    if cuda:
+        figures["decoder_ms_per_step_alone"] = round(decoder_seconds(pool._decoder, count) * 1e3, 3)
+        share = figures["decoder_ms_per_step_alone"] / 1e3 * made["frames"] / count / wall
+    else:
+        share = spent["decoder"] / wall
+    heard = [probe.arrivals[0][0] * 1e3 for probe in probes if probe.arrivals]
+    return {
+        "streams": count,
+        "seconds": round(wall, 1),
+        "tokens_per_second": round(made["tokens"] / wall, 1),
+        "real_time_streams": round(made["tokens"] / wall / TOKENS_PER_SECOND, 1),
+        "speed_of_each": round(made["tokens"] / wall / TOKENS_PER_SECOND / count, 3),
+        "ms_of_device_per_second_of_speech": round(1e3 * wall * TOKENS_PER_SECOND / max(made["tokens"], 1), 3),
+        "ms_per_step": round(1e3 * wall / max(made["steps"], 1), 3),
+        "snac_share": round(share, 4),
+        "loop_share": {name: round(value / wall, 4) for name, value in spent.items()},
+        "first_chunk_ms_arriving_p50_p99": [percentile(first, share) for share in (50, 99)],
+        "first_chunk_ms_under_load_p50_p99": [percentile(heard, share) for share in (50, 99)],
+        "probes_heard": len(heard),
+    } | figures
+
+
+# --- peers ---
+
+
+def peer_prompts(speaker, count):
+    prompt = speaker.prompts.prompt(SENTENCE, speaker.default_voice)
+    return [list(prompt) for _ in range(count)]
+
+
+def one_by_one(speaker, tokens, count):
+    """transformers' generate, then the codec: a text after the other, as simple servers do. Tokens per second."""
+    model, layout, made = speaker.engine.model, speaker.engine.layout, 0
+    began = time.perf_counter()
+    for prompt in peer_prompts(speaker, count):
+        ids = torch.tensor([prompt], device=model.device)
+        row = model.generate(
+            ids,
+            attention_mask=torch.ones_like(ids),
+            do_sample=True,
+            temperature=0.6,
+            top_p=0.95,
+            top_k=0,
+            repetition_penalty=1.1,
+            max_new_tokens=tokens,
+            eos_token_id=layout.end_of_speech,
+            pad_token_id=layout.pad,
+        )[0, ids.shape[1] :].tolist()
+        codes = layout.to_codes(row)
+        speaker.codec.decode(codes)
+        made += len(row)
+    return made / (time.perf_counter() - began)
+
+
+def generate_batch(speaker, tokens, count):
+    """transformers' continuous batching, tokens alone (no audio). Tokens per second of the second, warm call."""
+    from transformers import GenerationConfig
+
+    options = GenerationConfig(
+        max_new_tokens=tokens,
+        do_sample=True,
+        temperature=0.6,
+        top_p=0.95,
+        eos_token_id=-1,
+        pad_token_id=speaker.engine.layout.pad,
+        use_cache=True,
+    )
+    prompts = peer_prompts(speaker, count)
+    for _ in range(2):
+        began = time.perf_counter()
+        made = speaker.engine.model.generate_batch(
+            inputs=prompts, generation_config=options, persistent_manager=True, progress_bar=False
+        )
+        seconds = time.perf_counter() - began
+        total = sum(len(output.generated_tokens) for output in made.values())
+    if not total:
+        raise RuntimeError("it gave no tokens")
+    return total / seconds
+
+
+def run_peers(speaker, arguments, largest, cuda, left):
+    tokens = arguments.peer_tokens or (100 if cuda else 56)
+    rows = []
+    for name in arguments.peers or (("one_by_one", "generate_batch") if cuda else ("one_by_one",)):
+        if name == "none":
+            continue
+        count = largest if name == "generate_batch" else 2
+        row = {"peer": name, "streams": count}
+        if left() <= 0:
+            row["skipped"] = "no time left"
+        else:
+            try:
+                rate = globals()[name](speaker, tokens, count)
+                row |= {"tokens_per_second": round(rate, 1), "real_time_streams": round(rate / TOKENS_PER_SECOND, 2)}
+            except Exception as error:  # a peer's own faults are a result as well
+                row["failed"] = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"[:200]
+        rows.append(row)
+        print(f"peer {row}", flush=True)
+    return rows
+
+
+# --- what is shown ---
+
+
+def show(row):
+    print(
+        f"{row['streams']:7} {row['tokens_per_second']:9.0f} {row['real_time_streams']:10.1f} {row['speed_of_each']:6.2f} "
+        f"{row['ms_of_device_per_second_of_speech']:9.2f} {row['snac_share']:6.1%} {row['gap_ratio_p50_p99'][0] or 0:6.2f} "
+        f"{row['gap_ratio_p50_p99'][1] or 0:6.2f} {row['start_buffer_ms_p50_p99_max'][1] or 0:8.0f} "
+        f"{row['first_chunk_ms_under_load_p50_p99'][0] or 0:9.0f}",
+        flush=True,
+    )
+
+
+def plot(report, path):
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    streams = [row["streams"] for row in report["rows"]]
+    costs = [row["ms_of_device_per_second_of_speech"] for row in report["rows"]]
+    figure, (left, right) = pyplot.subplots(1, 2, figsize=(9, 3.5), layout="constrained")
+    left.plot(streams, costs, "o-")
+    left.set(title="cost of a stream", ylabel="ms of the device per second of speech")
+    left.set_yscale("log" if max(costs) > 10 * min(costs) else "linear")
+    right.plot(streams, [row["speed_of_each"] for row in report["rows"]], "o-", label="speed of each stream")
+    right.axhline(1, color="gray", linewidth=1, label="real time")
+    right.set(title="speed", ylabel="x real time", ylim=(0, None))
+    right.legend()
+    for axes in (left, right):
+        axes.set(xscale="log", xlabel="streams")
+        axes.set_xticks(streams, streams)
+        axes.minorticks_off()
+        axes.yaxis.set_major_formatter("{x:g}")
+    figure.suptitle(f"{report['model']} on {report['hardware']}", fontsize=9)
+    figure.savefig(path, dpi=110)
+    pyplot.close(figure)
+
+
+def table_rows(report):
+    """For README."""
+    rate = max((peer.get("real_time_streams", 0) for peer in report["peers"]), default=0)
+    name = next((peer["peer"] for peer in report["peers"] if peer.get("real_time_streams", 0) == rate), None)
+    rows = []
+    for row in report["rows"]:
+        ratio, buffer = row["gap_ratio_p50_p99"], row["start_buffer_ms_p50_p99_max"]
+        what = f"{row['streams']} streams held for {row['seconds']:.0f} s: real-time streams served"
+        made = {"what": what, "ours": f"{row['real_time_streams']:.0f}, SNAC {row['snac_share']:.0%} of the time"}
+        if ratio[1] is not None:
+            made["ours"] += f", p99 of gap to its audio {ratio[1]:.2f}, p99 of start buffer {buffer[1]:.0f} ms"
+        if rate and row is report["rows"][-1]:
+            made |= {"peer": name, "theirs": f"{rate:.1f}", "ratio": row["real_time_streams"] / rate}
+        rows.append(made)
+    return rows
+
+
+def load(model, cuda):
+    """An OrpheusInference with transformers' engine: the peers' model is as it was loaded."""
+    if model == "full" or (model == "auto" and cuda):
+        return OrpheusInference(common.random_voice("cuda" if cuda else "cpu"))
+    try:
+        return OrpheusInference(model, lora="none", engine="transformers")
+    except TypeError:  # there is but one
+        return OrpheusInference(model, lora="none")
+
+
+def main(arguments):
+    began = time.perf_counter()
+    cuda = torch.cuda.is_available()
+    report = common.start_report("streams")
+    speaker = load(arguments.model, cuda)
+    counts = sorted(arguments.streams or ((1, 8, 32, 64, 128, 220) if cuda else (1, 2)))
+    seconds = arguments.seconds or (5.0 if cuda else 4.0)
+    tokens = PIECE_TOKENS if cuda else 140
+    report |= {
+        "model": Path(speaker.name).name,
+        "codec_frames_per_second": round(FRAMES_PER_SECOND, 2),
+        "sampling": {k: v for k, v in vars(replace(SamplingOptions(), max_new_tokens=tokens)).items() if k != "seed"},
+        "load_seconds": round(time.perf_counter() - began, 1),
+        "rows": [],
+    }
+    report["peers"] = run_peers(
+        speaker,
+        arguments,
+        counts[-1],
+        cuda,
+        lambda: PEER_SHARE * arguments.seconds_budget - (time.perf_counter() - began),
+    )
+    gc.collect()
+    if cuda:
+        torch.cuda.empty_cache()  # the peers' caches
+    opening = time.perf_counter()
+    speaker.engine = common.our_engine(speaker.engine.model, speaker.engine.layout)
+    report["engine"] = type(speaker.engine).__name__
+    with StreamPool(
+        speaker, counts[-1] + SPARE, length=tokens + 336, waiting=512, tick_steps=arguments.tick_steps
+    ) as pool:
+        report["open_seconds"] = round(time.perf_counter() - opening, 1)
+        print(
+            f"{report['model']} on {report['hardware']}, {report['engine']}; {pool.slots} slots opened in {report['open_seconds']} s"
+        )
+        print(
+            f"{'streams':>7} {'tokens/s':>9} {'real-time':>10} {'speed':>6} {'ms/s':>9} {'SNAC':>6} {'gap/au':>6} {'p99':>6} {'buffer99':>8} {'first p50':>9}"
+        )
+        for count in counts:
+            left = arguments.seconds_budget - (time.perf_counter() - began)
+            if left < 5 and report["rows"]:
+                report["cut_short"] = True
+                break
+            hold = (arguments.hold or (60.0 if cuda else seconds)) if count == counts[-1] else seconds
+            row = measure(pool, Listeners(pool, tokens), count, min(hold, max(left - 3, 2)), arguments, cuda)
+            report["rows"].append(row)
+            show(row)
+        if cuda:
+            report["peak_gib"] = round(torch.cuda.max_memory_allocated() / 2**30, 2)
+    report["table"] = table_rows(report)
+    if arguments.out:
+        Path(arguments.out).parent.mkdir(parents=True, exist_ok=True)
+        plot(report, Path(arguments.out).with_suffix(".png"))
+    common.finish_report(report, arguments.out)
+
+
+if __name__ == "__main__":
+    import tyro
+
+    main(tyro.cli(Arguments, description=__doc__))

@@ -1,0 +1,312 @@
+"""Many texts to streams of audio at once, on one device.
+
+A thread runs one loop: a step of the engine gives every running row a token; every few steps the frames that came are
+decoded in one batch, on CUDA beside the next steps; chunks go to whoever asked for them. Rows join and leave between
+steps. What a text sounds like depends on its options alone, not on its neighbours.
+"""
+
+import queue
+import threading
+import time
+from collections import deque
+from dataclasses import dataclass, fields
+
+import numpy as np
+
+from orpheus.audio import silence
+from orpheus.engines import ENDED, WAITING
+from orpheus.engines.separate import open_slots
+from orpheus.errors import BusyError, InputError, OrpheusError
+from orpheus.frame import CODES_PER_FRAME, CONTEXT_FRAMES, SAMPLE_RATE
+from orpheus.options import StreamOptions
+from orpheus.stream_decoder import StreamDecoder
+from orpheus.synthesis import NOTHING_SAMPLES, OrpheusInference, _first_trouble, _split_options
+
+_OVER = object()
+
+
+class PooledSpeech:
+    """Iterator of float32 chunks at 24 kHz of one text. For one consumer, in any thread."""
+
+    def __init__(self, pool, request, sampling):
+        self.sample_rate = SAMPLE_RATE
+        self.finish_reason = None  # known after the last chunk
+        self.arrivals = []  # (seconds from `submit` until it was there, samples) of every chunk so far
+        self._pool, self._request, self._sampling = pool, request, sampling
+        self._rows = deque(request.rows)  # pieces that have not begun
+        self._items, self._submitted, self._closed = queue.SimpleQueue(), time.perf_counter(), False
+
+    def __iter__(self):
+        return self
+
+    def __next__(self):
+        while True:
+            item = self._items.get()
+            if item is _OVER or isinstance(item, Exception):
+                self._items.put(item)  # for whoever asks again
+                if item is _OVER:
+                    raise StopIteration
+                raise item
+            if isinstance(item, np.ndarray):
+                return item
+            self._pool._speaker._warn_about_end(item)  # here, so that the warning is the consumer's
+
+    def close(self):
+        """Stops generating and frees the slot."""
+        self._closed = True
+        self._items.put(_OVER)
+        self._pool._forget(self)
+
+    def _give(self, samples):
+        if len(samples) and not self._closed:
+            self.arrivals.append((time.perf_counter() - self._submitted, len(samples)))
+            self._items.put(samples)
+
+    def _end_piece(self, row):
+        """After the last chunk of a piece."""
+        self._items.put(row)
+        if not row.assembler.frames:
+            self._give(np.zeros(NOTHING_SAMPLES, np.float32))
+        if row is not self._request.rows[-1]:
+            self._give(silence(row.pause))
+        else:
+            self.finish_reason = _first_trouble(self._request.finish_reasons)
+            self._items.put(_OVER)
+
+
+@dataclass(eq=False)
+class _Piece:
+    """One row of one text while it runs."""
+
+    speech: PooledSpeech
+    row: object
+    slot: int  # of the engine
+    stream: int  # of the decoder
+    ended: bool = False  # no more tokens come
+
+
+class StreamPool:
+    """Serves texts to streams of chunks with one voice.
+
+    voice: a LoadedVoice or an OrpheusInference, which is the pool's alone from now on
+    slots: texts spoken at the same time
+    length: tokens of prompt and speech that a piece may have; the engine's cache is made for it
+    waiting: texts that may wait for a slot before `submit` refuses
+    tick_steps: steps between decodes at most: 7 decode each stream's frames one by one, more in fewer and larger batches
+
+    `with StreamPool(...) as pool` closes it at the end. Raises what loading and capturing raise.
+    """
+
+    def __init__(self, voice, slots=8, length=1536, waiting=64, tick_steps=CODES_PER_FRAME):
+        self._speaker = voice if isinstance(voice, OrpheusInference) else OrpheusInference(voice)
+        self.slots, self.length, self.limit, self.tick_steps = slots, length, waiting, tick_steps
+        self.seconds = {"engine": 0.0, "decoder": 0.0}  # the loop's time, of which the GPU may work on beyond
+        self.counts = {"steps": 0, "tokens": 0, "ticks": 0, "decoder_steps": 0, "frames": 0}
+        self._waiting, self._changed, self._closing, self._error = deque(), threading.Condition(), False, None
+        self._asking = threading.Lock()  # one text at a time through the tokenizer
+        self._open()
+        self._thread = threading.Thread(target=self._run, name="orpheus-pool", daemon=True)
+        self._thread.start()
+
+    def _open(self):
+        self._pieces = []  # with a slot of the engine
+        self._fresh = {}  # pieces with something to decode, as a set in order
+        self._fresh_steps = 0  # how many steps they have waited
+        self._in_flight = deque()  # (Decoded or None, {stream: piece}, pieces that are over with it)
+        self._engine = open_slots(self._speaker.engine, self.slots, self.length)
+        # Twice the slots: the last frames of one piece may be decoded while the next one already has its slot.
+        self._decoder = StreamDecoder(self._speaker.codec, 2 * self.slots, batch=self.slots)
+
+    # --- for callers ---
+
+    def submit(self, text, voice=None, **options):
+        """Asks for a text to be spoken; returns at once, with a PooledSpeech.
+
+        options: fields of SamplingOptions and LongTextOptions. Raises InputError for what cannot be spoken, BusyError where
+        `waiting` texts wait already.
+        """
+        for name in options:
+            if name in {field.name for field in fields(StreamOptions)}:
+                raise InputError(f"{name} is no option of a pool: its audio is exact and comes frame by frame")
+        sampling, long_text, _ = _split_options(options)
+        with self._asking:
+            request = self._speaker._request(text, voice, sampling, long_text)
+        longest = max(len(row.prompt) for row in request.rows) + sampling.max_new_tokens
+        if longest > self.length:
+            raise InputError(
+                f"a prompt and max_new_tokens of together {longest} tokens exceed the pool's length {self.length}: "
+                "lower max_new_tokens or piece_seconds, or raise the pool's length"
+            )
+        speech = PooledSpeech(self, request, sampling)
+        with self._changed:
+            if self._closing:
+                raise OrpheusError("the pool is closed") from self._error
+            if len(self._waiting) >= self.limit + self.slots - len(self._pieces):
+                raise BusyError(
+                    f"all {self.slots} slots speak and {self.limit} texts wait: try again later, or raise slots or waiting"
+                )
+            self._waiting.append(speech)
+            self._changed.notify()
+        return speech
+
+    def close(self):
+        """Stops; whatever still runs or waits ends with an OrpheusError."""
+        with self._changed:
+            self._closing = True
+            self._changed.notify()
+        self._thread.join()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exception):
+        self.close()
+
+    # --- the loop, in its own thread ---
+
+    def _forget(self, speech):
+        with self._changed:
+            if speech in self._waiting:
+                self._waiting.remove(speech)
+            self._changed.notify()
+
+    def _run(self):
+        while True:
+            with self._changed:
+                while not (self._closing or self._waiting or self._pieces or self._in_flight or self._fresh):
+                    self._changed.wait()
+                if self._closing:
+                    break
+            try:
+                self._turn()
+            except Exception as error:  # whatever broke a step, it concerns all who took part in it
+                try:
+                    self._break(error)
+                except Exception as again:
+                    self._closing, self._error = True, again
+        error = self._error or OrpheusError("the pool was closed before this text was spoken")
+        with self._changed:
+            left = [*self._waiting]
+            self._waiting.clear()
+        self._fail([*left, *self._unfinished()], error)
+        self._engine = self._decoder = None
+
+    def _turn(self):
+        self._drop_closed()
+        self._admit()
+        if self._pieces:
+            self._advance()
+        self._decode()
+        self._hand_out(wait=not self._pieces)
+
+    def _unfinished(self):
+        pieces = [*self._pieces, *self._fresh, *(piece for *_, over in self._in_flight for piece in over)]
+        return list(dict.fromkeys(piece.speech for piece in pieces))
+
+    @staticmethod
+    def _fail(speeches, error):
+        for speech in speeches:
+            speech._items.put(error)
+
+    def _break(self, error):
+        failed = self._unfinished()
+        self._pieces, self._fresh = [], {}
+        self._in_flight.clear()
+        self._fail(failed, error)
+        self._engine = self._decoder = None  # before there are others: they may be gigabytes
+        self._open()
+
+    def _drop_closed(self):
+        for piece in [piece for piece in self._pieces if piece.speech._closed]:
+            self._engine.leave(piece.slot)
+            self._pieces.remove(piece)
+            self._fresh.pop(piece, None)
+            self._decoder.leave(piece.stream)
+
+    def _admit(self):
+        while self._engine.free and self._decoder.free:
+            with self._changed:
+                if not self._waiting:
+                    return
+                speech = self._waiting.popleft()
+            if not speech._closed:
+                self._begin(speech)
+
+    def _begin(self, speech):
+        """Gives a slot to the next piece of a text."""
+        row = speech._rows.popleft()
+        try:
+            slot = self._engine.join(row.prompt, speech._sampling, row.seed)
+        except Exception as error:  # this text's alone
+            self._fail([speech], error)
+            return
+        self._pieces.append(_Piece(speech, row, slot, self._decoder.join(row.seed)))
+
+    def _advance(self):
+        """One step of the engine; complete frames go to the decoder."""
+        began = time.perf_counter()
+        tokens = self._engine.step()
+        self.seconds["engine"] += time.perf_counter() - began
+        self.counts["steps"] += 1
+        over = []
+        for piece in self._pieces:
+            token, made = int(tokens[piece.slot]), piece.row.assembler
+            if token == WAITING:
+                continue
+            runs = token != ENDED and made.push(token)
+            self.counts["tokens"] += runs
+            if runs and made.position % CODES_PER_FRAME == 0:
+                self._decoder.push(piece.stream, made.codes[-1])
+                self._fresh[piece] = None
+            if not runs or made.position >= piece.speech._sampling.max_new_tokens:
+                over.append(piece)
+        for piece in over:
+            piece.ended = True
+            self._fresh[piece] = None
+            self._decoder.finish(piece.stream)
+            self._engine.leave(piece.slot)
+            self._pieces.remove(piece)
+        for piece in over:  # the text keeps its turn
+            if piece.speech._rows and self._decoder.free:
+                self._begin(piece.speech)
+            elif piece.speech._rows:
+                self._waiting.appendleft(piece.speech)
+
+    def _decode(self):
+        """Decodes what came when it is time: all of it every `tick_steps`, a text's first samples as soon as they can be."""
+        if not self._fresh:
+            return
+        self._fresh_steps += 1
+        if self._fresh_steps >= self.tick_steps or len(self._fresh) >= len(self._pieces):
+            due = list(self._fresh)
+        else:
+            due = [piece for piece in self._fresh if piece.row.assembler.frames == CONTEXT_FRAMES]
+        if not due:
+            return
+        began = time.perf_counter()
+        streams = {piece.stream: piece for piece in due}
+        while slots := [stream for stream in streams if self._decoder.waiting(stream)]:
+            for start in range(0, len(slots), self._decoder.batch):
+                chosen = slots[start : start + self._decoder.batch]
+                self._in_flight.append((self._decoder.step(chosen), streams, ()))
+                self.counts["decoder_steps"] += 1
+                self.counts["frames"] += len(chosen)
+        over = [piece for piece in due if piece.ended]
+        for piece in over:
+            self._decoder.leave(piece.stream)
+        self._in_flight.append((None, streams, over))
+        for piece in due:
+            del self._fresh[piece]
+        if not self._fresh or self._fresh_steps >= self.tick_steps:
+            self._fresh_steps = 0
+        self.counts["ticks"] += 1
+        self.seconds["decoder"] += time.perf_counter() - began
+
+    def _hand_out(self, wait):
+        """Gives away the samples that are there; with `wait` all that are on their way."""
+        while self._in_flight and (wait or self._in_flight[0][0] is None or self._in_flight[0][0].ready):
+            decoded, streams, over = self._in_flight.popleft()
+            for stream, samples in decoded.chunks().items() if decoded else ():
+                streams[stream].speech._give(samples)
+            for piece in over:
+                piece.speech._end_piece(piece.row)

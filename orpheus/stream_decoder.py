@@ -1,0 +1,181 @@
+"""SNAC decoding of many streams, a frame of each per step, and no frame twice.
+
+Decoding in windows computes the context again for every window: 7 frames for 1 new one, 14 for 8. Here the layers keep
+what they need (orpheus/stream_layers.py), so that a frame costs a frame. The first 3 frames (21 tokens) give the first
+1,387 samples, and each further frame 2,048 more: `delay`, 4,757 samples, is how far the exact output lags behind.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from orpheus.encoder import full_precision
+from orpheus.errors import InputError, OrpheusError
+from orpheus.frame import CODES_PER_FRAME, CONTEXT_FRAMES, FRAME_SAMPLES, LEVEL_CODES
+from orpheus.stream_layers import CODES, COLUMNS, ROW, StreamLayers
+from orpheus.tokens import deinterleave
+
+_UNKNOWN = 2**40  # frames of a stream that has not ended
+
+
+@dataclass
+class _Stream:
+    seed: int
+    codes: list  # frames that wait, each int64 (7,) level by level
+    taken: int = 0  # frames that were decoded, those that stand for what comes after the last included
+    pushed: int = 0
+    end: int | None = None  # frames of the stream, once it has ended
+
+    @property
+    def waits(self):
+        """Whether a step would bring it on."""
+        return bool(self.codes) or (bool(self.end) and self.taken < self.end + CONTEXT_FRAMES)
+
+
+def _sizes_up_to(batch):
+    """Batch sizes with a graph of their own: close enough together that little is computed for nothing."""
+    return sorted({size for size in (1, 2, 4, 8, 16, *range(32, batch, 32)) if size < batch} | {batch})
+
+
+class Decoded:
+    """Samples on their way to the host."""
+
+    def __init__(self, samples, parts, stream):
+        self._samples, self._parts, self._copied = samples, parts, None
+        if stream is not None:
+            self._samples = torch.empty(samples.shape, dtype=samples.dtype, pin_memory=True)
+            self._samples.copy_(samples, non_blocking=True)
+            self._copied = torch.cuda.Event()
+            self._copied.record(stream)
+
+    @property
+    def ready(self):
+        return self._copied is None or self._copied.query()
+
+    def chunks(self):
+        """{slot: float32 (samples,)} of the slots for which samples came out; waits for them."""
+        if self._copied is not None:
+            self._copied.synchronize()
+        samples = self._samples.numpy()
+        # Chunks live on in queues: copies, so that none holds the whole batch.
+        return {
+            slot: samples[row, first:end].copy() for row, (slot, first, end) in enumerate(self._parts) if first < end
+        }
+
+
+class StreamDecoder:
+    """Decodes up to `capacity` streams side by side on the device of `codec`, float32, with the codec's own noise.
+
+    batch: streams in one step at most; `capacity` by default
+    graphs: whether a step on CUDA is one graph per batch size, captured here; between two sizes a batch is filled up
+
+    On CUDA steps run on a stream of their own, beside whatever the caller's stream does. Not for several threads at once.
+    """
+
+    def __init__(self, codec, capacity, batch=None, graphs=True):
+        self.capacity, self.device, self.batch = capacity, codec.device, batch or capacity
+        self.codebook_size = codec.codebook_size
+        self._free = list(range(capacity))[::-1]
+        self._streams = {}
+        with torch.inference_mode(), full_precision():
+            self._layers = StreamLayers(codec.model, capacity + 1)  # the last row takes what fills a batch up
+            self.delay = self._layers.delay
+            self._queue, self._graphs = None, {}
+            if self.device.type == "cuda":
+                self._queue = torch.cuda.Stream(self.device)
+                self._queue.wait_stream(torch.cuda.current_stream(self.device))
+                if graphs:
+                    self._capture()
+
+    @property
+    def state_bytes(self):
+        """Memory of the past of one stream."""
+        return sum(past.values[0].nbytes for past in self._layers.pasts)
+
+    def _capture(self):
+        pool = torch.cuda.graph_pool_handle()
+        with torch.cuda.device(self.device), torch.cuda.stream(self._queue):
+            for size in reversed(_sizes_up_to(self.batch)):  # the largest first: the others fit into its memory
+                inputs = torch.zeros(size, COLUMNS, dtype=torch.int64, device=self.device)
+                inputs[:, ROW] = self.capacity
+                self._layers(inputs)
+                graph = torch.cuda.CUDAGraph()
+                # Other threads may use the device meanwhile.
+                with torch.cuda.graph(graph, pool=pool, stream=self._queue, capture_error_mode="thread_local"):
+                    samples = self._layers(inputs)
+                self._graphs[size] = graph, inputs, samples
+        self._queue.synchronize()
+
+    def join(self, seed):
+        """Begins a stream; returns its slot. Raises OrpheusError where all are taken."""
+        if not self._free:
+            raise OrpheusError(f"all {self.capacity} streams are taken: leave one first, or make the decoder larger")
+        slot = self._free.pop()
+        self._streams[slot] = _Stream(int(seed), [])
+        return slot
+
+    def push(self, slot, codes):
+        """Hands on frames: codes (frames, 7) in slot order, or one frame (7,). Raises InputError on codes out of range."""
+        codes = np.asarray(codes, dtype=np.int64).reshape(-1, CODES_PER_FRAME)
+        if codes.size and not 0 <= codes.min() <= codes.max() < self.codebook_size:
+            raise InputError(f"codes {codes.min()}..{codes.max()} outside 0..{self.codebook_size - 1}")
+        levels = [level.reshape(-1, count) for level, count in zip(deinterleave(codes), LEVEL_CODES, strict=True)]
+        stream = self._streams[slot]
+        stream.codes.extend(np.concatenate(levels, 1))
+        stream.pushed += len(codes)
+
+    def finish(self, slot):
+        """No more frames come. The steps that follow give the rest; the slot is free after `leave`."""
+        self._streams[slot].end = self._streams[slot].pushed
+
+    def leave(self, slot):
+        """Ends a stream and frees its slot, whether all was decoded or not."""
+        del self._streams[slot]
+        self._free.append(slot)
+
+    @property
+    def free(self):
+        """Streams that could join."""
+        return len(self._free)
+
+    def waiting(self, slot=None):
+        """The slots that a step would bring on; with a slot, whether it is one."""
+        if slot is not None:
+            return self._streams[slot].waits
+        return [slot for slot, stream in self._streams.items() if stream.waits]
+
+    def step(self, slots=None):
+        """Decodes the next frame of each of these slots, by default of those that wait, at most `batch`; returns Decoded."""
+        slots = self.waiting()[: self.batch] if slots is None else slots
+        if len(slots) > self.batch:
+            raise ValueError(f"{len(slots)} streams in one step, at most {self.batch} were asked for")
+        size = min((size for size in self._graphs if size >= len(slots)), default=len(slots))
+        inputs = torch.zeros(size, COLUMNS, dtype=torch.int64, pin_memory=self._queue is not None)
+        rows, parts = inputs.numpy(), []
+        rows[:, ROW] = self.capacity
+        for row, slot in zip(rows, slots):
+            stream = self._streams[slot]
+            end = _UNKNOWN if stream.end is None else stream.end
+            row[:CODES] = slot, stream.seed, stream.taken, end
+            if stream.codes:
+                row[CODES:] = stream.codes.pop(0)
+            start = stream.taken * FRAME_SAMPLES - self.delay
+            stream.taken += 1
+            parts.append((slot, max(0, -start), min(FRAME_SAMPLES, end * FRAME_SAMPLES - start)))
+        if not slots:
+            return Decoded(torch.zeros(0, FRAME_SAMPLES), [], None)
+        with torch.inference_mode(), full_precision():
+            return self._run(inputs, parts)
+
+    def _run(self, inputs, parts):
+        if self._queue is None:
+            return Decoded(self._layers(inputs), parts, None)
+        with torch.cuda.device(self.device), torch.cuda.stream(self._queue):
+            if self._graphs:
+                graph, static, samples = self._graphs[len(inputs)]
+                static.copy_(inputs, non_blocking=True)
+                graph.replay()
+            else:
+                samples = self._layers(inputs.to(self.device, non_blocking=True))
+            return Decoded(samples, parts, self._queue)

@@ -1,0 +1,162 @@
+"""A SNAC decoder's layers for streams: each keeps the end of its input, so that no frame is computed twice.
+
+A convolution needs samples from before and after the ones it computes. Here every layer keeps the end of its input for
+each stream (300 kB in all for the 24 kHz SNAC), and what it gives out lags behind what it got by half its reach: 4,757
+samples through all layers. The samples are those of decoding the whole: the sums have the same terms, and outside a
+stream's first and last frame every layer reads the zeros that it would pad with.
+"""
+
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from orpheus.codec import position_noise
+from orpheus.frame import CODES_PER_FRAME, LEVEL_CODES
+
+ROW, SEED, FIRST, END, CODES = range(5)  # columns of a step's input; the codes are the last seven
+COLUMNS = CODES + CODES_PER_FRAME
+
+
+@dataclass
+class _Step:
+    """The rows of one step: all int64 (B,) on the device."""
+
+    rows: torch.Tensor  # in the state
+    seeds: torch.Tensor
+    first: torch.Tensor  # index of each row's frame in its stream
+    end: torch.Tensor  # frames of the stream
+
+
+class _Past:
+    """The last `length` samples of one layer's input, for every stream; `rate` samples per frame, `delay` behind it."""
+
+    def __init__(self, rows, channels, length, rate, delay, device):
+        self.values = torch.zeros(rows, channels, length, device=device)
+        self.length, self.rate, self.delay = length, rate, delay
+
+    def before(self, x, step):
+        """(B, C, T) -> (B, C, length + T), with zeros outside the stream, as a convolution pads; remembers the end of it."""
+        position = step.first[:, None] * self.rate - self.delay + torch.arange(x.shape[-1], device=x.device)
+        inside = (position >= 0) & (position < step.end[:, None] * self.rate)
+        whole = x.new_empty(*x.shape[:2], self.length + x.shape[2])
+        seen = step.first[:, None, None] > 0  # a new stream finds zeros
+        torch.mul(self.values[step.rows], seen, out=whole[..., : self.length])
+        torch.mul(x, inside[:, None], out=whole[..., self.length :])
+        self.values.index_copy_(0, step.rows, whole[..., -self.length :])
+        return whole
+
+
+def _fused_snake(device):
+    """The kernel for Snake, None where it does not run."""
+    if device.type != "cuda":
+        return None
+    try:
+        from orpheus import fused_snake
+    except (ImportError, TypeError):  # no Triton, or one too old
+        return None
+    return fused_snake.snake if fused_snake.runs(device) else None
+
+
+class StreamLayers:
+    """A SNAC decoder's layers as functions of (x, step), weight norm folded, each with its lag and its past."""
+
+    def __init__(self, model, rows):
+        from snac import layers
+
+        self._snac, self.rows, self.device = layers, rows, next(model.parameters()).device
+        self.fused_snake = _fused_snake(self.device)
+        self.functions, self.pasts = [], []
+        self.rate, self.delay = LEVEL_CODES[-1], 0  # of what the last layer so far gives out
+        self.tables = []
+        for level in model.quantizer.quantizers:  # code -> its vector in the decoder's input
+            self.tables.append(level.codebook.weight @ level.out_proj.weight[..., 0].t() + level.out_proj.bias)
+        self._add(model.decoder.model)
+
+    def _add(self, module):
+        layers = self._snac
+        if isinstance(module, (nn.Sequential, layers.DecoderBlock)):
+            for part in getattr(module, "block", module):
+                self._add(part)
+        elif isinstance(module, layers.ResidualUnit):
+            self._residual_unit(module)
+        elif isinstance(module, layers.Snake1d):
+            self.functions.append(self._snake_of(module))
+        elif isinstance(module, nn.ConvTranspose1d):
+            self._upsample(module)
+        elif isinstance(module, nn.Conv1d):
+            self._convolution(module)
+        elif isinstance(module, nn.Tanh):
+            self.functions.append(lambda x, step: torch.tanh(x))
+        else:  # the noise by position that Codec puts in
+            self.functions.append(
+                partial(self._noise, module.place, module.linear.weight.clone(), self.rate, self.delay)
+            )
+
+    def _past(self, channels, length):
+        self.pasts.append(_Past(self.rows, channels, length, self.rate, self.delay, self.device))
+        return self.pasts[-1]
+
+    def _snake_of(self, module):
+        alpha = module.alpha.clone()
+        inverse = (alpha + 1e-9).reciprocal()
+        if self.fused_snake:
+            return lambda x, step: self.fused_snake(x, alpha)
+        return lambda x, step: torch.addcmul(x, (alpha * x).sin_().square_(), inverse)
+
+    def _convolution(self, module):
+        weight, bias, groups = module.weight.clone(), module.bias.clone(), module.groups
+        reach = module.padding[0]
+        if not reach:
+            self.functions.append(lambda x, step: F.conv1d(x, weight, bias))
+        else:
+            past = self._past(module.in_channels, 2 * reach)
+            self.delay += reach
+            self.functions.append(lambda x, step: F.conv1d(past.before(x, step), weight, bias, groups=groups))
+
+    def _upsample(self, module):
+        weight, bias, stride = module.weight.clone(), module.bias.clone(), module.stride[0]
+        past = self._past(module.in_channels, 1)  # an input reaches half a stride beyond its own samples, both ways
+        self.rate, self.delay = self.rate * stride, self.delay * stride + module.padding[0]
+
+        def function(x, step):
+            return F.conv_transpose1d(past.before(x, step), weight, bias, stride=stride, padding=stride)
+
+        self.functions.append(function)
+
+    def _residual_unit(self, module):
+        first, wide, second, point = module.block
+        first, second = self._snake_of(first), self._snake_of(second)
+        weights = wide.weight.clone(), wide.bias.clone()
+        point = point.weight.clone(), point.bias.clone()
+        options = {"dilation": wide.dilation[0], "groups": wide.groups}
+        reach = wide.padding[0]
+        past = self._past(wide.in_channels, 2 * reach)
+        self.delay += reach
+
+        def function(x, step):
+            x = past.before(x, step)
+            y = second(F.conv1d(first(x, step), *weights, **options), step)
+            return F.conv1d(y, *point) + x[..., reach:-reach]
+
+        self.functions.append(function)
+
+    @staticmethod
+    def _noise(place, weight, rate, delay, x, step):
+        noise = position_noise(step.seeds, place, step.first * rate - delay, x.shape[-1])
+        return torch.addcmul(x, noise[:, None], F.conv1d(x, weight))
+
+    def __call__(self, inputs):
+        """int64 (B, 11), columns as named above, codes level by level -> float32 (B, 2048)."""
+        step = _Step(inputs[:, ROW], inputs[:, SEED], inputs[:, FIRST], inputs[:, END])
+        x, column = 0, CODES
+        for table, count in zip(self.tables, LEVEL_CODES, strict=True):
+            vectors = table[inputs[:, column : column + count]]
+            x = x + vectors.repeat_interleave(LEVEL_CODES[-1] // count, 1)
+            column += count
+        x = x.transpose(1, 2)  # (B, latent, 4)
+        for function in self.functions:
+            x = function(x, step)
+        return x[:, 0]
