@@ -151,18 +151,23 @@ def _skipped(operations, said, heard):
 # --- places ----------------------------------------------------------------------------------------------------------
 
 
-def spoken_gap(operations, times, place, seconds):
+_SECONDS_PER_LETTER, _SHORTEST_WORD = 0.07, 0.1  # a slow reader's
+
+
+def spoken_gap(operations, words, times, place, seconds):
     """Where in the recording the gap before word number `place` of the text lies: (start, end) in seconds.
 
-    times: (start, end) in seconds of every word heard; it reaches from the last word before that was recognised to the
-    first one after, or to the recording's own ends
+    words, times: all words heard and their (start, end) in seconds. The gap reaches from the last word before that was
+    recognised to the first one after, or to the recording's own ends. A recogniser stretches words over sounds that are
+    none, so a word next to the gap is believed only as long as its letters take.
     """
     start, end = 0.0, seconds
     for operation, i, j in operations:
         if operation in ("equal", "substitute"):
-            if i < place:
-                start = times[j][1]
-            else:
-                end = times[j][0]
+            first, last = times[j]
+            length = min(last - first, _SECONDS_PER_LETTER * len(words[j]) + _SHORTEST_WORD)
+            if i >= place:
+                end = last - length
                 break
+            start = first + length
     return min(start, end), max(start, end)
