@@ -66,5 +66,3 @@ class ListOptions:
     def __post_init__(self):
         check(self.limit is None or (is_whole(self.limit) and self.limit >= 1), f"limit {self.limit} is below 1")
         check(is_whole(self.takes) and self.takes >= 1, f"takes {self.takes} is below 1")
-
-

@@ -85,7 +85,7 @@ def spread(sentences, limit):
 
 
 def parse_system(argument):
-    """"base=demo", "tuned=demo+lora_model", "original=FOLDER" to a System. Raises InputError."""
+    """ "base=demo", "tuned=demo+lora_model", "original=FOLDER" to a System. Raises InputError."""
     name, equals, spec = argument.partition("=")
     if not equals or not name.strip() or not spec.strip():
         raise InputError(
@@ -132,6 +132,4 @@ def speak(tts, sentences, voice=None, takes=1, seed=0, progress=False, **options
             of_voice = [sentence for sentence in sentences if (sentence.voice or voice) == voices]
             spoken = tts.synthesize_all([s.text for s in of_voice], voices, progress, seed=seed + take, **options)
             for sentence, speech in zip(of_voice, spoken, strict=True):
-                yield Clip(
-                    speech.text, speech.audio, speech.voice, sentence.kind, take, speech.finish_reason
-                )
+                yield Clip(speech.text, speech.audio, speech.voice, sentence.kind, take, speech.finish_reason)

@@ -127,9 +127,7 @@ def match_tags(tags, events):
     """
     free, matched = list(events), []
     for tag, start, end in tags:
-        inside = [
-            e for e in free if min(e.end, end + SLACK) - max(e.start, start - SLACK) > 0.5 * (e.end - e.start)
-        ]
+        inside = [e for e in free if min(e.end, end + SLACK) - max(e.start, start - SLACK) > 0.5 * (e.end - e.start)]
         # The right kind first, then the nearest to the gap's middle.
         best = min(inside, key=lambda e: (e.tag != tag, abs(e.start + e.end - start - end)), default=None)
         if best is not None:

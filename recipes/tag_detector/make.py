@@ -137,7 +137,10 @@ def train(sets: list, seed: int = 0) -> TagDetector:
     torch.manual_seed(seed)
     inputs, targets = torch.from_numpy((x - mean) * scale), torch.from_numpy(y)
     net = torch.nn.Sequential(
-        torch.nn.Linear(x.shape[1], HIDDEN), torch.nn.ReLU(), torch.nn.Dropout(0.2), torch.nn.Linear(HIDDEN, len(CLASSES))
+        torch.nn.Linear(x.shape[1], HIDDEN),
+        torch.nn.ReLU(),
+        torch.nn.Dropout(0.2),
+        torch.nn.Linear(HIDDEN, len(CLASSES)),
     )
     epochs, batch = 12, 512
     steps = epochs * (len(y) // batch)
@@ -154,9 +157,7 @@ def train(sets: list, seed: int = 0) -> TagDetector:
             optimizer.step()
             schedule.step()
     weights = [p.detach().numpy() for p in net.parameters()]
-    return TagDetector(
-        dict(w1=weights[0].T, b1=weights[1], w2=weights[2].T, b2=weights[3], mean=mean, scale=scale)
-    )
+    return TagDetector(dict(w1=weights[0].T, b1=weights[1], w2=weights[2].T, b2=weights[3], mean=mean, scale=scale))
 
 
 def count_hits(detector: TagDetector, data: list) -> dict:
@@ -180,7 +181,11 @@ def added(parts: list) -> dict:
 
 def shares(found: dict) -> dict:
     """Counts as the card has them."""
-    tags = {t: dict(clips=n, heard=round(h / n, 3), named=round(m / n, 3)) for t, (n, h, m) in found.items() if t != "none" and n}
+    tags = {
+        t: dict(clips=n, heard=round(h / n, 3), named=round(m / n, 3))
+        for t, (n, h, m) in found.items()
+        if t != "none" and n
+    }
     clips = sum(found[tag][0] for tag in KNOWN_TAGS)
     return dict(
         clips=clips,
