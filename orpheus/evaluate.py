@@ -20,8 +20,6 @@ from orpheus.errors import InputError, OrpheusError, OrpheusWarning
 from orpheus.evaluation.options import DEMO_REFERENCE, METRICS, OUT, JudgeOptions, ListOptions
 from orpheus.options import LongTextOptions, SamplingOptions
 
-PROGRESS_EVERY = 10  # rows
-
 
 def _parse(argv):
     import tyro
@@ -115,60 +113,25 @@ def _reference(arguments, systems):
     return None
 
 
-def load_judges(options, reference=None):
-    """(scoring.Judges, {judge: model's name}, card of the tag detector or None). Raises InputError for a missing extra.
-
-    options: JudgeOptions; reference: folder of recordings, or None to leave likeness out
-    """
-    from orpheus.evaluation.judges import Likeness, Listener, Naturalness
-    from orpheus.evaluation.scoring import Judges
-    from orpheus.evaluation.systems import read_recordings
-    from orpheus.evaluation.tag_detector import TagDetector
-
-    judges, facts, card = Judges(language=options.language), {}, None
-    if "dnsmos" in options.metrics:
-        judges.naturalness = Naturalness()
-        facts["naturalness"] = judges.naturalness.name
-    if reference:
-        clips = read_recordings(reference)
-        judges.likeness = Likeness([(clip.audio, clip.voice) for clip in clips])
-        facts["likeness"] = f"{judges.likeness.name}, {len(clips)} reference clips of {Path(reference).name}"
-    if "wer" in options.metrics or "tags" in options.metrics:
-        judges.listener = Listener(options.asr, options.language)
-        facts["words"] = f"faster-whisper, {Path(judges.listener.name).name}, greedy; Whisper's text normaliser"
-    if "tags" in options.metrics:
-        judges.detector = TagDetector.load()
-        card = judges.detector.card
-    return judges, facts, card
-
-
-def judge_clips(name, clips, judges, say=_say):
-    """Rows of figures, a line of progress now and then."""
-    from orpheus.evaluation.scoring import judge
-
-    rows = []
-    for clip in clips:
-        rows.append(judge(clip, judges))
-        if len(rows) % PROGRESS_EVERY == 0:
-            say(f"judging {name}: {len(rows)} of {len(clips)} rows")
-    return rows
-
-
 def evaluate(arguments):
     """Runs an evaluation; returns (report, folder)."""
+    from orpheus.evaluation.panel import judge_clips, load_judges
     from orpheus.evaluation.report import make_report, write_report
-    from orpheus.evaluation.systems import read_sentences, spread
+    from orpheus.evaluation.systems import read_recordings, read_sentences, spread
 
     systems = _systems(arguments)
     sentences = spread(read_sentences(arguments.list.sentences), arguments.list.limit)
-    judges, facts, card = load_judges(arguments.judging, _reference(arguments, systems))
-    facts["sentences"] = f"{len(sentences)} of {arguments.list.sentences.name}, takes: {arguments.list.takes}"
-    sampling = asdict(arguments.sampling)
-    facts["sampling"] = ", ".join(f"{name} {value}" for name, value in sampling.items())
+    folder = _reference(arguments, systems)
+    reference = [(clip.audio, clip.voice) for clip in read_recordings(folder)] if folder else []
+    judges, facts, card = load_judges(arguments.judging, reference)
+    if any(not system.recordings for system in systems):
+        facts["sentences"] = f"{len(sentences)} of {arguments.list.sentences.name}, takes: {arguments.list.takes}"
+        sampling = asdict(arguments.sampling)
+        facts["sampling"] = ", ".join(f"{name} {value}" for name, value in sampling.items())
     judged, audio = [], {}
     for system in systems:
         what, clips = _clips(system, arguments, sentences)
-        judged.append((system.name, what, judge_clips(system.name, clips, judges)))
+        judged.append((system.name, what, judge_clips(system.name, clips, judges, _say)))
         audio[system.name] = [clip.audio for clip in clips]
     report = make_report(judged, arguments.judging, facts, card)
     return report, write_report(arguments.out, report, audio, arguments.judging.html_audio)

@@ -45,10 +45,10 @@ from orpheus.text import KNOWN_TAGS  # noqa: E402
 
 SPEECH, SILENCE = CLASSES.index("speech"), CLASSES.index("silence")
 HIDDEN = 48
-CLIPS = 300
+CLIPS = 220
 """Per voice."""
 
-THROUGH_CODEC = 0.35
+THROUGH_CODEC = 0.25
 """Share of the clips that go through the demo voice's codec: what models speak has been through one."""
 
 
@@ -112,8 +112,16 @@ def quiet_is_silence(mel: np.ndarray, classes: np.ndarray) -> np.ndarray:
     return np.where(mel.max(1) < -2.6, SILENCE, classes)
 
 
-def make_set(clips: list, tract: dict, seed: int, codec, count: int) -> list:
-    """[(log-mel, frame classes, spans)]; a quarter of the clips has no tag."""
+def make_set(path: str, seed: int, count: int) -> tuple[str, list]:
+    """(voice, [(log-mel, frame classes, spans)]) with a voice's speech; a quarter of the clips has no tag."""
+    import torch
+
+    from orpheus.codec import Codec
+
+    torch.set_num_threads(1)
+    voice, clips = Path(path).stem[:-2], [audio for _, (audio, _) in read_clips(path)]
+    codec = Codec.from_folder(ROOT / "assets" / "demo_voice" / "codec", "cpu")
+    tract = json.loads((DEMO_VOICE / "vocal_tracts.json").read_text())[voice]
     rng, made = np.random.default_rng(seed), []
     for number in range(count):
         tag = None if number % 4 == 0 else KNOWN_TAGS[int(rng.integers(len(KNOWN_TAGS)))]
@@ -122,7 +130,8 @@ def make_set(clips: list, tract: dict, seed: int, codec, count: int) -> list:
             audio = codec.decode(codec.encode([audio])[0], number)[: len(audio)]
         mel = log_mel(audio)
         made.append((mel, quiet_is_silence(mel, classes[: len(mel)]), spans))
-    return made
+    print(f"{voice}: {len(clips)} sentences, {len(made)} clips", flush=True)
+    return voice, made
 
 
 def train(sets: list, seed: int = 0) -> TagDetector:
@@ -142,7 +151,7 @@ def train(sets: list, seed: int = 0) -> TagDetector:
         torch.nn.Dropout(0.2),
         torch.nn.Linear(HIDDEN, len(CLASSES)),
     )
-    epochs, batch = 12, 512
+    epochs, batch = 10, 512
     steps = epochs * (len(y) // batch)
     optimizer = torch.optim.AdamW(net.parameters(), lr=2e-3, weight_decay=1e-2)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 3e-3, steps)
@@ -221,27 +230,24 @@ def main() -> None:
     parser.add_argument("--speech", required=True, help="folder with speak_corpus.py's VOICE-0.npz")
     parser.add_argument("--out", type=Path, default=ROOT / "assets" / "evaluation" / "tag_detector.npz")
     parser.add_argument("--clips", type=int, default=CLIPS, help="made of every voice")
+    parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--no-demo-speaker", action="store_true", help="leave out the test that needs faster-whisper")
     options = parser.parse_args()
+    import multiprocessing
+
     import torch
 
-    from orpheus.codec import Codec
-
     torch.set_num_threads(1)
-    codec = Codec.from_folder(ROOT / "assets" / "demo_voice" / "codec", "cpu")
-    tracts, sets = json.loads((DEMO_VOICE / "vocal_tracts.json").read_text()), {}
-    for seed, path in enumerate(sorted(glob.glob(f"{options.speech}/*-0.npz"))):
-        voice = Path(path).stem[:-2]
-        clips = [audio for _, (audio, _) in read_clips(path)]
-        sets[voice] = make_set(clips, tracts[voice], seed, codec, options.clips)
-        print(f"{voice}: {len(clips)} sentences, {len(sets[voice])} clips", flush=True)
+    paths = sorted(glob.glob(f"{options.speech}/*-0.npz"))
+    with multiprocessing.get_context("spawn").Pool(options.processes) as pool:
+        sets = dict(pool.starmap(make_set, [(path, seed, options.clips) for seed, path in enumerate(paths)]))
     parts = []
     for voice in sets:
         parts.append(count_hits(train([sets[other] for other in sets if other != voice]), sets[voice]))
         print(voice, "left out:", {k: v for k, v in shares(parts[-1]).items() if k != "tags"}, flush=True)
     detector = train(list(sets.values()))
     card = dict(
-        trained_on="synthesised tag sounds and speech of the demo voice's teacher, a third of it through the demo voice's codec",
+        trained_on="synthesised tag sounds and speech of the demo voice's teacher, a quarter of it through the demo voice's codec",
         voices=sorted(sets),
         unheard_voices=shares(added(parts)),
     )
