@@ -18,7 +18,8 @@ def _normaliser(language):
 
 def normalise(text, language="en"):
     """Words for comparison, lower case, without tags and punctuation: "I've 21 <laugh>" -> ["i", "have", "21"]."""
-    return _normaliser(language)(_TAG.sub(" ", text)).split()
+    words = _normaliser(language)(_TAG.sub(" ", text)).split()
+    return [word for word in words if any(character.isalnum() for character in word)]  # it leaves the dots of "well..."
 
 
 def normalise_with_tags(text, language="en"):

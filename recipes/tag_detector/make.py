@@ -45,10 +45,10 @@ from orpheus.text import KNOWN_TAGS  # noqa: E402
 
 SPEECH, SILENCE = CLASSES.index("speech"), CLASSES.index("silence")
 HIDDEN = 48
-CLIPS = 220
+CLIPS = 130
 """Per voice."""
 
-THROUGH_CODEC = 0.25
+THROUGH_CODEC = 0.15
 """Share of the clips that go through the demo voice's codec: what models speak has been through one."""
 
 
@@ -247,7 +247,7 @@ def main() -> None:
         print(voice, "left out:", {k: v for k, v in shares(parts[-1]).items() if k != "tags"}, flush=True)
     detector = train(list(sets.values()))
     card = dict(
-        trained_on="synthesised tag sounds and speech of the demo voice's teacher, a quarter of it through the demo voice's codec",
+        trained_on="synthesised tag sounds and speech of the demo voice's teacher, a seventh of it through the demo voice's codec",
         voices=sorted(sets),
         unheard_voices=shares(added(parts)),
     )
