@@ -16,12 +16,14 @@ LINTED := orpheus tests benchmarks recipes notebooks inference.py
 # Each stamp says that its file is installed.
 RUNTIME := $(VENV)/.installed-$(REQUIREMENTS)
 DEV := $(VENV)/.installed-requirements-dev.txt
+EVAL := $(VENV)/.installed-requirements-eval.txt
 
-.PHONY: help speak test lint format clean
+.PHONY: help speak test evaluate lint format clean
 
 help:
 	@echo "make speak    speaks five examples into generated_audio/    make speak ARGS=\"'Good morning.' --voice theo\""
 	@echo 'make test     runs the tests                                make test ARGS="-k codec"'
+	@echo 'make evaluate measures the voice                             make evaluate ARGS="--model demo --limit 20"'
 	@echo 'make lint     checks style                                  make format repairs it'
 	@echo 'make clean    removes $(VENV) and caches; keeps generated_audio/, lora_model/ and outputs/'
 	@echo 'make speak PYTHON=python3.12 takes another Python than python3'
@@ -31,6 +33,9 @@ speak: $(RUNTIME)
 
 test: $(DEV)
 	@$(VENV)/bin/python -m pytest $(ARGS)
+
+evaluate: $(EVAL)
+	@$(VENV)/bin/python -m orpheus.evaluate $(ARGS)
 
 lint: $(DEV)
 	@$(VENV)/bin/ruff check $(LINTED)
@@ -59,4 +64,11 @@ $(RUNTIME): $(VENV)/bin/python requirements.txt requirements-cpu.txt
 $(DEV): $(RUNTIME) requirements-dev.txt
 	@echo 'Installing requirements-dev.txt into $(VENV) (about 0.2 GB)'
 	@$(VENV)/bin/python -m pip install -q -c requirements.txt -r requirements-dev.txt
+	@touch $@
+
+# Resemblyzer alone without what it asks for: requirements-eval.txt has webrtcvad compiled.
+$(EVAL): $(RUNTIME) requirements-eval.txt
+	@echo 'Installing requirements-eval.txt into $(VENV) (about 0.6 GB)'
+	@$(VENV)/bin/python -m pip install -q -c requirements.txt -r requirements-eval.txt
+	@$(VENV)/bin/python -m pip install -q --no-deps Resemblyzer
 	@touch $@

@@ -231,9 +231,11 @@ def test_a_difference_counts_where_its_interval_leaves_out_0(low, high, word):
 @pytest.fixture(scope="module")
 def two_systems():
     texts = ["Red cat.", "Blue <laugh> dog."]
-    judges = lambda: Judges(
-        FakeListener("red hat", "blue dog"), FakeNaturalness(), FakeLikeness(), FakeDetector([], [])
-    )  # noqa: E731
+
+    def judges():
+        listener = FakeListener("red hat", "blue dog")
+        return Judges(listener, FakeNaturalness(), FakeLikeness(), FakeDetector([], []))
+
     clips = {
         name: [clip(t, voice="nora", kind=k, finish_reason="end_of_speech") for t, k in zip(texts, "ab")]
         for name in ("base", "tuned")
@@ -437,7 +439,6 @@ def test_systems_side_by_side(fakes, small_voice_folder, in_empty_folder, capsys
         (["--compare", "a=demo", "a=demo"], "names a system twice: a, a"),
         (["--compare", "a=demo", "--recordings", "x"], "give --recordings or --compare"),
         (["--recordings", "nowhere", "--metrics", "wer"], "no folder or file"),
-        (["--metrics", "wer", "wer"], "named twice"),
         (["--recordings", "x", "--metrics", "likeness"], "likeness needs recordings of the voice: --reference FOLDER"),
         (["--sentences", "none.txt"], "none.txt cannot be read"),
     ],
@@ -445,6 +446,15 @@ def test_systems_side_by_side(fakes, small_voice_folder, in_empty_folder, capsys
 def test_what_cannot_be_done_is_said(fakes, in_empty_folder, capsys, arguments, message):
     assert evaluate.main(arguments) == 2
     assert message in capsys.readouterr().err
+
+
+def test_options_out_of_range_are_refused():
+    with pytest.raises(InputError, match="a metric is named twice in wer wer"):
+        JudgeOptions(metrics=("wer", "wer"))
+    with pytest.raises(InputError, match="bootstrap 5 is not a whole number in 100..100000"):
+        JudgeOptions(bootstrap=5)
+    with pytest.raises(InputError, match="takes 0 is below 1"):
+        ListOptions(takes=0)
 
 
 @pytest.mark.parametrize(

@@ -31,7 +31,9 @@ def main(speech: str, out: str) -> None:
             name = f"{VOICE_NAMES[teacher]}_{number}.opus"
             # libsndfile's level 0 to 1 stands for 256 to 6 kbit/s: 32 kbit/s
             leveled, level = audio * level_gain(audio), 1 - 26_000 / 250_000
-            soundfile.write(f"{out}/{name}", leveled, SAMPLE_RATE, format="OGG", subtype="OPUS", compression_level=level)
+            soundfile.write(
+                f"{out}/{name}", leveled, SAMPLE_RATE, format="OGG", subtype="OPUS", compression_level=level
+            )
             rows.append(dict(file_name=name, text=text, source=VOICE_NAMES[teacher]))
     (Path(out) / "metadata.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
 
