@@ -45,7 +45,7 @@ from orpheus.text import KNOWN_TAGS  # noqa: E402
 
 SPEECH, SILENCE = CLASSES.index("speech"), CLASSES.index("silence")
 HIDDEN = 48
-CLIPS = 130
+CLIPS = 160
 """Per voice."""
 
 THROUGH_CODEC = 0.12
