@@ -116,7 +116,9 @@ def events_of(probabilities):
             continue
         weight = probabilities[start:end][inside]
         tag = KNOWN_TAGS[int(weight[:, : len(KNOWN_TAGS)].sum(0).argmax())]
-        found.append(Event(tag, start / per_second, end / per_second, float(sound[start:end][inside].mean())))
+        found.append(
+            Event(tag, float(start / per_second), float(end / per_second), float(sound[start:end][inside].mean()))
+        )
     return found
 
 
