@@ -190,7 +190,8 @@ def page(report, clips, html_audio="opus"):
     main = [
         f
         for f in present(report)
-        if f.better and f.name not in ("repeated", "skipped", "cer", "dnsmos_sig", "dnsmos_bak")
+        if f.better
+        and f.name not in ("repeated", "skipped", "cer", "dnsmos_sig", "dnsmos_bak", "out_of_range", "max_new_tokens")
     ]
     plots = [pictures.pace_plot(report)] + (
         [pictures.tags_plot(report)] if any(s["tags"] for s in report["systems"]) else []
@@ -202,7 +203,8 @@ def page(report, clips, html_audio="opus"):
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
 <title>Speech evaluation: {escape(", ".join(s["name"] for s in report["systems"]))}</title><style>{_STYLE}</style></head><body><main>
 <h1>Speech evaluation</h1>
-<p class="soft">Small figures are 95 % intervals by the bootstrap over rows; a difference is called better or worse where its interval does not hold 0.</p>
+<p class="soft">Small figures are 95 % intervals by the bootstrap over rows; a difference is called better or worse where its interval does not hold 0.
+Where all rows agree an interval has no width: of n rows, 3/n may still be otherwise.</p>
 {_figures_table(report)}
 <h2>Figures with intervals</h2><div class="plot"><img alt="figures with intervals" src="{pictures.intervals_plot(report, main)}"></div>
 <h2>Pace{" and tags" if len(plots) > 1 else ""}</h2><div class="plots">{"".join(f'<img alt="plot" src="{plot}">' for plot in plots)}</div>

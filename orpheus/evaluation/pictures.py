@@ -85,9 +85,11 @@ def intervals_plot(report, figures):
         axes.set_xticks(range(len(systems)), [s["name"] for s in systems], fontsize=8)
         axes.set_xlim(-0.6, len(systems) - 0.4)
         axes.tick_params(axis="y", labelsize=8)
-        if f.unit == "%":
+        if f.unit == "%":  # at least ten points, inside 0 to 100
             low, high = axes.get_ylim()
-            axes.set_ylim(max(low, -2), min(high, 102))
+            middle = (low + high) / 2
+            low, high = min(low, middle - 5), max(high, middle + 5)
+            axes.set_ylim(max(low, -1), min(high, 101))
         _clean(axes)
     return _svg(figure)
 
@@ -130,9 +132,10 @@ def tags_plot(report):
             label=system["name"],
         )
     axes.set_xticks(range(len(tags)), tags, fontsize=8, rotation=25)
-    axes.set_ylim(0, 105)
+    axes.set_ylim(0, 102)
     axes.set_title("Tags that are audible (%)", fontsize=9)
     axes.tick_params(axis="y", labelsize=8)
-    axes.legend(fontsize=8, frameon=False, loc="lower right")
+    if len(systems) > 1:
+        axes.legend(fontsize=8, loc="lower right")
     _clean(axes)
     return _svg(figure)

@@ -66,7 +66,9 @@ def table(report):
         if system["tags"]:
             counts = ", ".join(f"{tag} {c['realised']}/{c['count']}" for tag, c in system["tags"].items())
             lines.append(f"{system['name']}, tags audible: {counts}")
-    lines.append("In brackets: 95 % intervals, bootstrap over the rows.")
+    lines.append(
+        "In brackets: 95 % intervals, bootstrap over the rows; no width where all rows agree (3/rows may still be otherwise)."
+    )
     if "tag_detector" in report and any(f.name == "tags_realised" for f in present(report)):
         lines.append(detector_words(report["tag_detector"]))
     return "\n".join(lines)
