@@ -16,17 +16,15 @@ LINTED := orpheus tests benchmarks recipes notebooks inference.py orpheus_sft_un
 # Each stamp says that its file is installed.
 RUNTIME := $(VENV)/.installed-$(REQUIREMENTS)
 DEV := $(VENV)/.installed-requirements-dev.txt
+EVAL := $(VENV)/.installed-requirements-eval.txt
 
-# Small on a CPU: a few minutes in all. With a GPU each benchmark chooses its full size.
-SMALL_GENERATE := $(if $(WITH_GPU),,--tokens 100 --batches 1 4 --repeats 1)
-SMALL_TRAIN := $(if $(WITH_GPU),,--peers none --curve-steps 0)
-
-.PHONY: help speak test bench lint format clean
+.PHONY: help speak test evaluate bench lint format clean
 
 help:
 	@echo "make speak    speaks five examples into generated_audio/    make speak ARGS=\"'Good morning.' --voice theo\""
 	@echo 'make test     runs the tests                                make test ARGS="-k codec"'
 	@echo 'make bench    prints what is measured on this machine, peers beside us; JSON with everything last'
+	@echo 'make evaluate measures the voice                             make evaluate ARGS="--model demo --limit 20"'
 	@echo 'make lint     checks style                                  make format repairs it'
 	@echo 'make clean    removes $(VENV) and caches; keeps generated_audio/, lora_model/ and outputs/'
 	@echo 'make speak PYTHON=python3.12 takes another Python than python3'
@@ -36,6 +34,9 @@ speak: $(RUNTIME)
 
 test: $(DEV)
 	@$(VENV)/bin/python -m pytest $(ARGS)
+
+evaluate: $(EVAL)
+	@$(VENV)/bin/python -m orpheus.evaluate $(ARGS)
 
 bench: $(DEV)
 	@$(VENV)/bin/python benchmarks/decode.py
@@ -71,4 +72,11 @@ $(RUNTIME): $(VENV)/bin/python requirements.txt requirements-cpu.txt
 $(DEV): $(RUNTIME) requirements-dev.txt
 	@echo 'Installing requirements-dev.txt into $(VENV) (about 0.2 GB)'
 	@$(VENV)/bin/python -m pip install -q -c requirements.txt -r requirements-dev.txt
+	@touch $@
+
+# Resemblyzer alone without what it asks for: requirements-eval.txt has webrtcvad compiled.
+$(EVAL): $(RUNTIME) requirements-eval.txt
+	@echo 'Installing requirements-eval.txt into $(VENV) (about 0.6 GB)'
+	@$(VENV)/bin/python -m pip install -q -c requirements.txt -r requirements-eval.txt
+	@$(VENV)/bin/python -m pip install -q --no-deps Resemblyzer
 	@touch $@

@@ -174,12 +174,15 @@ def train(arguments):
     from orpheus.options import PIECE_SECONDS
     from orpheus.prompt import PromptBuilder, layout_of
     from orpheus.training import Trainer
+    from orpheus.training_evaluation import SpokenEvaluation, check_evaluation
     from orpheus.training_log import TrainingLog, check_reporter
 
     run, data, options = arguments.run, arguments.data, arguments.training
 
     # 1. What can be refused is refused now.
     check_reporter(options.report_to)
+    if options.evaluate:
+        check_evaluation(options)
     rank, ranks = start_ranks()
     if run.push_to_hub and rank == 0:
         check_push(run.hub_repo)
@@ -215,11 +218,15 @@ def train(arguments):
     voice = Speaker(
         llama, prompts, codec, prepared.voices, EXAMPLES[:3], getattr(llama.config, "piece_seconds", PIECE_SECONDS)
     )
+    spoken = None
+    if options.evaluate:
+        spoken = SpokenEvaluation(voice.tts, prepared.held_out, options, run.run_dir, log, rank)
     best = Best(run.run_dir / "best", llama.adapter, rank)
     trainer = Trainer(
         *(llama, prepared.train, prepared.held_out, prompts.layout, options, run.run_dir, log, compiled),
         on_best=best.save if options.keep_best else None,
         on_sample=lambda step: voice.speak(run.run_dir / "samples" / f"step_{step}") if rank == 0 else None,
+        on_evaluate=spoken.measure if spoken else None,
     )
     log.total = len(trainer.steps)
     if arguments.resume:
@@ -237,11 +244,14 @@ def train(arguments):
         best.load()
     llama.adapter.multiply(options.adapter_strength)
     if rank == 0:
-        facts = facts_of(progress, trainer, options, memory)
+        facts = facts_of(progress, trainer, options, memory) | (spoken.facts() if spoken else {})
         name = DEMO_VOICE.name if base == str(DEMO_VOICE) else base
         write_adapter(run.out, model, tokenizer, name, prepared.voices, settings, facts, prepared.report, log.path)
         print(memory.after(progress.seconds))
         print(f"The adapter is in {run.out}/: held-out loss {progress.first} -> {progress.last}")
+        if spoken:
+            print(spoken.report(run.out / "evaluation"))
+            print(f"{run.out / 'evaluation' / 'report.html'} lets you hear them side by side")
         for path in voice.speak(run.samples):
             print(f"{path}   (before: {run.samples / 'before' / Path(path).name})")
         if run.merge:

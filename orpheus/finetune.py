@@ -161,7 +161,8 @@ def restart_folder(run_dir):
     run_dir = Path(run_dir)
     for name in ("states", "samples", "best"):
         shutil.rmtree(run_dir / name, ignore_errors=True)
-    (run_dir / "log.jsonl").unlink(missing_ok=True)
+    for name in ("log.jsonl", "evaluation_base.npz"):
+        (run_dir / name).unlink(missing_ok=True)
 
 
 class Best:

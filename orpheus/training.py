@@ -14,11 +14,10 @@ import torch
 import torch.distributed as dist
 
 from orpheus.errors import CheckpointError, OrpheusError
-from orpheus.llama import HEAD_ROWS, Pack
+from orpheus.llama import HEAD_ROWS, Pack, matrix_rate
 from orpheus.packing import plan_steps, split_step
 from orpheus.run_folder import restore, whole_folder
 
-_PROBE = 8192  # size of the product that the card's rate is measured with
 _HALF_SCALE = 4096.0  # of the loss in float16, where small gradients would be 0
 # What may differ between a run and its resumption.
 _FREE = (
@@ -30,6 +29,8 @@ _FREE = (
     "compile",
     "gradient_checkpointing",
     "adapter_strength",
+    "evaluate_sentences",
+    "evaluate_asr",
 )
 
 
@@ -108,21 +109,6 @@ def targets_of(example, text_loss_weight):
     return len(example.input_ids) - example.prompt_tokens + text_loss_weight * (example.prompt_tokens - 1)
 
 
-def matrix_rate(device):
-    """The card's measured bf16 product rate in FLOP/s; None on a CPU."""
-    if device.type != "cuda":
-        return None
-    a = torch.randn(_PROBE, _PROBE, device=device, dtype=torch.bfloat16)
-    for _ in range(3):
-        a @ a
-    torch.cuda.synchronize()
-    began = time.perf_counter()
-    for _ in range(5):
-        a @ a
-    torch.cuda.synchronize()
-    return 5 * 2 * _PROBE**3 / (time.perf_counter() - began)
-
-
 @dataclass
 class Progress:
     """What a state keeps besides weights and optimizer."""
@@ -130,7 +116,8 @@ class Progress:
     step: int = 0
     tokens: int = 0
     seconds: float = 0.0
-    best: float = math.inf  # lowest held-out loss
+    best: float = math.inf  # held-out loss of the best adapter
+    best_wer: float = math.inf  # its word error rate, where that decides
     best_step: int = 0
     first: float | None = None  # held-out loss before training
     last: float | None = None  # held-out loss after the last step
@@ -141,10 +128,22 @@ class Trainer:
 
     llama: orpheus.llama.LoraLlama; train, held_out: orpheus.data.Example; folder: where states go; log: TrainingLog
     on_best(step), on_sample(step): called on every rank when a better adapter is there, or sentences are due
+    on_evaluate(step): called on every rank after each held-out loss; returns a word error rate, the same on all of them
     """
 
     def __init__(
-        self, llama, train, held_out, layout, options, folder, log, compiled=False, on_best=None, on_sample=None
+        self,
+        llama,
+        train,
+        held_out,
+        layout,
+        options,
+        folder,
+        log,
+        compiled=False,
+        on_best=None,
+        on_sample=None,
+        on_evaluate=None,
     ):
         self.llama, self.train, self.held_out = llama, train, held_out
         self.layout, self.options, self.log = layout, options, log
@@ -162,6 +161,7 @@ class Trainer:
         self.compiled, self.progress, self.stop = compiled, Progress(), False
         self.states = Path(folder) / "states"
         self.on_best, self.on_sample = on_best or (lambda step: None), on_sample or (lambda step: None)
+        self.on_evaluate = on_evaluate or (lambda step: math.inf)
         share = math.ceil(options.tokens_per_step / self.world * (1 if self.world == 1 else 1.05))
         self.capacity = max(self.longest, min(options.micro_batch_tokens or share, share))
         self.first_row = 0 if options.full_vocabulary or options.text_loss_weight else layout.base
@@ -237,6 +237,7 @@ class Trainer:
         progress = self.progress
         if progress.first is None and self.held_out:
             progress.first = self._evaluate(0)
+            self.on_evaluate(0)
         while progress.step < len(self.steps):
             began = time.perf_counter()
             loss, norm, tokens = self._step(progress.step)
@@ -272,13 +273,19 @@ class Trainer:
 
         if self.held_out and due(options.eval_steps):
             self.progress.last = self._evaluate(step)
-            if self.progress.last < self.progress.best:
-                self.progress.best, self.progress.best_step = self.progress.last, step
-                self.on_best(step)
+            self._note_best(step, self.progress.last, self.on_evaluate(step))
         if options.sample_steps and step % options.sample_steps == 0 and not last:
             self.on_sample(step)
         if last or (options.save_steps and step % options.save_steps == 0):
             self.save()
+
+    def _note_best(self, step, loss, wer):
+        """Keeps the adapter where it is better than all before it, by the criterion that was asked for."""
+        progress = self.progress
+        by_loss = self.options.keep_best_by == "loss"
+        if loss < progress.best if by_loss else (wer, loss) < (progress.best_wer, progress.best):
+            progress.best, progress.best_wer, progress.best_step = loss, wer, step
+            self.on_best(step)
 
     @torch.no_grad()
     def _evaluate(self, step):

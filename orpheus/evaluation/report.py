@@ -1,0 +1,99 @@
+"""What an evaluation found: as a dictionary for report.json, as a table for the screen, as the folder with both and the HTML."""
+
+import json
+from pathlib import Path
+
+from orpheus.evaluation.html import page
+from orpheus.evaluation.scoring import compare_systems, groups, summarise, tag_counts
+from orpheus.evaluation.wording import detector_words, present, shown, verdict
+from orpheus.run_folder import whole_folder
+
+_GROUP_FIGURES = ("wer", "clean_rows", "tags_realised", "dnsmos_ovrl", "likeness", "end_of_speech")
+
+
+def make_report(systems, options, facts, detector_card=None):
+    """All figures as a dictionary that JSON can write.
+
+    systems: [(name, what it is, rows of scoring.judge)], the first the one that others are held against; options:
+    JudgeOptions; facts: what the reader should know (models of the judges, list, seed)
+    """
+    described = [
+        {
+            "name": name,
+            "what": what,
+            "rows": rows,
+            "figures": {figure: e.as_dict() for figure, e in summarise(rows, options).items() if e.rows},
+            "groups": {group: _group(members, options) for group, members in groups(rows).items()},
+            "tags": {
+                tag: {"count": n, "realised": realised, "named": named}
+                for tag, (n, realised, named) in tag_counts(rows).items()
+            },
+        }
+        for name, what, rows in systems
+    ]
+    base = described[0]
+    differences = {}
+    for other in described[1:]:
+        found = compare_systems(base["rows"], other["rows"], options)
+        if found is not None:
+            differences[f"{other['name']} - {base['name']}"] = {
+                figure: e.as_dict() for figure, e in found.items() if e.rows
+            }
+    report = {"version": 1, "facts": facts, "systems": described, "differences": differences}
+    return report | ({"tag_detector": detector_card} if detector_card else {})
+
+
+def _group(rows, options):
+    found = summarise(rows, options)
+    return {"rows": len(rows)} | {name: found[name].as_dict() for name in _GROUP_FIGURES if found[name].rows}
+
+
+def table(report):
+    """What is shown on screen."""
+    columns = [["", *(f.title for f in present(report))]]
+    for system in report["systems"]:
+        head = f"{system['name']} ({len(system['rows'])} rows)"
+        columns.append([head, *(shown(f, system["figures"].get(f.name)) for f in present(report))])
+    for name, found in report["differences"].items():
+        cells = [f"{shown(f, found.get(f.name), signed=True)} {verdict(f, found.get(f.name))}" for f in present(report)]
+        columns.append([name, *(cell.strip() for cell in cells)])
+    widths = [max(map(len, column)) for column in columns]
+    lines = [
+        "  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip()
+        for row in zip(*columns, strict=True)
+    ]
+    for system in report["systems"]:
+        if system["tags"]:
+            counts = ", ".join(f"{tag} {c['realised']}/{c['count']}" for tag, c in system["tags"].items())
+            lines.append(f"{system['name']}, tags audible: {counts}")
+    lines.append(
+        "In brackets: 95 % intervals, bootstrap over the rows; no width where all rows agree (3/rows may still be otherwise)."
+    )
+    if "tag_detector" in report and any(f.name == "tags_realised" for f in present(report)):
+        lines.append(detector_words(report["tag_detector"]))
+    return "\n".join(lines)
+
+
+def write_report(folder, report, clips, html_audio="opus"):
+    """Writes report.json and report.html into `folder`, and the clips as WAV: whole or not at all. Raises OutputError.
+
+    clips: {system's name: list of audio (samples,), float32 at 24 kHz, in the order of its rows}
+    """
+    from orpheus.audio import wav_bytes
+
+    folder = Path(folder)
+    with whole_folder(folder) as new:
+        (new / "report.json").write_text(json.dumps(report, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        (new / "report.html").write_text(page(report, clips, html_audio), encoding="utf-8")
+        for number, system in enumerate(report["systems"]):
+            if system["what"].startswith("recordings"):
+                continue
+            place = new / f"{number}_{''.join(c if c.isalnum() else '_' for c in system['name'])}"
+            place.mkdir()
+            lines = []
+            for index, (row, audio) in enumerate(zip(system["rows"], clips[system["name"]], strict=True)):
+                (place / f"{index:03d}.wav").write_bytes(wav_bytes(audio))
+                line = {"file_name": f"{index:03d}.wav", "text": row["text"]}
+                lines.append(json.dumps(line | ({"source": row["voice"]} if row["voice"] else {}), ensure_ascii=False))
+            (place / "metadata.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return folder

@@ -1,0 +1,227 @@
+"""Clips to rows of figures, rows to a system's figures with intervals, systems to differences."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from orpheus.clips import measure
+from orpheus.evaluation.statistics import difference, estimate
+from orpheus.evaluation.tag_detector import match_tags
+from orpheus.evaluation.words import compare, edits, normalise, normalise_with_tags, spoken_gap
+from orpheus.frame import SAMPLE_RATE
+from orpheus.text import KNOWN_TAGS
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One figure of a system: the sum of `above` over the sum of `below` over its rows; None leaves a row out."""
+
+    name: str
+    title: str
+    unit: str  # "%", "" or what is shown behind the number
+    better: str | None  # "lower", "higher", or None where neither is
+    pair: object  # row -> (above, below) or None
+
+
+def _mean_of(name):
+    return lambda row: None if row.get(name) is None else (row[name], 1)
+
+
+def _ratio(above, below):
+    return lambda row: None if row.get(above) is None or not row.get(below) else (row[above], row[below])
+
+
+def _ended(reason):
+    return lambda row: None if row["finish_reason"] is None else (row["finish_reason"] == reason, 1)
+
+
+def _tags(key):
+    def pair(row):
+        known = [tag for tag in row.get("tags") or () if tag["tag"] in KNOWN_TAGS]
+        return (sum(tag[key] for tag in known), len(known)) if known else None
+
+    return pair
+
+
+FIGURES = (
+    Figure("wer", "Word error rate", "%", "lower", _ratio("word_errors", "words")),
+    Figure("cer", "Character error rate", "%", "lower", _ratio("character_errors", "characters")),
+    Figure("clean_rows", "Rows without repeat or skip", "%", "higher", _mean_of("clean")),
+    Figure("repeated", "Words repeated", "%", "lower", _ratio("words_repeated", "words")),
+    Figure("skipped", "Words skipped", "%", "lower", _ratio("words_skipped", "words")),
+    Figure("tags_realised", "Tags audible", "%", "higher", _tags("realised")),
+    Figure("tags_named", "Tags heard as what they are", "%", "higher", _tags("named")),
+    Figure("false_tags", "Rows without tag that sound like one", "%", "lower", _mean_of("false_tag")),
+    Figure("dnsmos_ovrl", "DNSMOS overall", "", "higher", _mean_of("ovrl")),
+    Figure("dnsmos_sig", "DNSMOS speech", "", "higher", _mean_of("sig")),
+    Figure("dnsmos_bak", "DNSMOS background", "", "higher", _mean_of("bak")),
+    Figure("likeness", "Likeness to the reference", "", "higher", _mean_of("likeness")),
+    Figure("words_per_second", "Words a second", "", None, _ratio("words", "spoken_seconds")),
+    Figure("characters_per_second", "Characters a second", "", None, _ratio("characters", "spoken_seconds")),
+    Figure("leading_silence", "Silence before", "s", None, _mean_of("leading_silence")),
+    Figure("trailing_silence", "Silence after", "s", None, _mean_of("trailing_silence")),
+    Figure("end_of_speech", "Ended by end-of-speech", "%", "higher", _ended("end_of_speech")),
+    Figure("out_of_range", "Ended out of range", "%", "lower", _ended("out_of_range")),
+    Figure("max_new_tokens", "Ended by the cap", "%", "lower", _ended("max_new_tokens")),
+)
+
+
+@dataclass
+class Judges:
+    """Those that are wanted; None leaves a metric out. Their methods are those of orpheus.evaluation.judges."""
+
+    listener: object = None
+    naturalness: object = None
+    likeness: object = None
+    detector: object = None
+    language: str = "en"
+
+
+# --- one clip --------------------------------------------------------------------------------------------------------
+
+
+def silences(audio):
+    """(seconds before the first sound, seconds after the last) of 24 kHz audio; all of it, and 0, where it is silent."""
+    found = measure(np.asarray(audio, np.float32)[:, None], SAMPLE_RATE)
+    seconds = len(audio) / SAMPLE_RATE
+    if not found.heard or not len(audio):
+        return seconds, 0.0
+    return found.start, seconds - found.end
+
+
+def hear_tags(text, audio, heard, detector, language="en"):
+    """What became of a text's tags: ([{"tag", "realised", "named", "heard_as", "start", "end"}], list of Event).
+
+    heard: judges.Heard, whose word times tell where each tag's gap is
+    """
+    said, tags = normalise_with_tags(text, language)
+    words, times = [], []
+    for word, start, end in heard.words:
+        parts = normalise(word, language)
+        words += parts
+        times += [(start, end)] * len(parts)
+    operations, seconds = edits(said, words), len(audio) / SAMPLE_RATE
+    gaps = [(tag, *spoken_gap(operations, words, times, place, seconds)) for tag, place in tags]
+    events = detector.events(audio)
+    rows = []
+    for (tag, start, end), event in zip(gaps, match_tags(gaps, events), strict=True):
+        place = (start, end) if event is None else (event.start, event.end)
+        rows.append(
+            {
+                "tag": tag,
+                "realised": event is not None,
+                "named": event is not None and event.tag == tag,
+                "heard_as": event.tag if event else None,
+                "start": round(place[0], 2),
+                "end": round(place[1], 2),
+            }
+        )
+    return rows, events
+
+
+def judge(clip, judges):
+    """A Clip's figures, a dictionary that JSON can write."""
+    before, after = silences(clip.audio)
+    seconds = len(clip.audio) / SAMPLE_RATE
+    row = {
+        "text": clip.text,
+        "voice": clip.voice,
+        "kind": clip.kind,
+        "take": clip.take,
+        "seconds": round(seconds, 3),
+        "finish_reason": clip.finish_reason,
+        "leading_silence": round(before, 3),
+        "trailing_silence": round(after, 3),
+        "spoken_seconds": round(max(seconds - before - after, 0), 3),
+    }
+    if judges.listener:
+        row |= _judge_words(clip, judges)
+    if judges.naturalness and len(clip.audio):
+        row |= {name: round(value, 4) for name, value in judges.naturalness.score(clip.audio).items()}
+    if judges.likeness and len(clip.audio):
+        value = judges.likeness.score(clip.audio, clip.voice)
+        row["likeness"] = None if value is None else round(value, 4)
+    return row
+
+
+def _judge_words(clip, judges):
+    heard = judges.listener.listen(clip.audio)
+    found = compare(normalise(clip.text, judges.language), normalise(heard.text, judges.language))
+    row = {
+        "heard": heard.text,
+        "words": len(found.said),
+        "word_errors": found.word_errors,
+        "characters": found.characters,
+        "character_errors": found.character_errors,
+        "repeated": found.repeated,
+        "skipped": found.skipped,
+        "words_repeated": len(found.repeated),
+        "words_skipped": len(found.skipped),
+        "clean": int(not found.repeated and not found.skipped),
+        "changes": [[o, found.said[i] if o != "insert" else "", found.heard[j] if o != "delete" else ""]
+                    for o, i, j in found.operations],
+    }  # fmt: skip
+    if judges.detector:
+        row["tags"], events = hear_tags(clip.text, clip.audio, heard, judges.detector, judges.language)
+        row["events"] = [[e.tag, round(e.start, 2), round(e.end, 2), round(e.score, 3)] for e in events]
+        row["false_tag"] = None if row["tags"] else int(bool(events))
+    return row
+
+
+# --- a system --------------------------------------------------------------------------------------------------------
+
+
+def summarise(rows, options):
+    """{figure's name: Estimate} of a system's rows."""
+    return {f.name: estimate([f.pair(row) for row in rows], options.bootstrap, options.bootstrap_seed) for f in FIGURES}
+
+
+def groups(rows):
+    """{"kind: question": rows, "voice: nora": rows, "tag: laugh": ...} where there is more than one of a sort."""
+    found = {}
+    for name in ("kind", "voice"):
+        values = sorted({row[name] for row in rows if row[name]})
+        if len(values) > 1:
+            found |= {f"{name}: {value}": [row for row in rows if row[name] == value] for value in values}
+    return found
+
+
+def tag_counts(rows):
+    """{tag: (in the texts, audible, named right)} in the order of the known tags."""
+    counts = {}
+    for row in rows:
+        for tag in row.get("tags") or ():
+            n, realised, named = counts.get(tag["tag"], (0, 0, 0))
+            counts[tag["tag"]] = n + 1, realised + tag["realised"], named + tag["named"]
+    return dict(sorted(counts.items(), key=lambda item: (*KNOWN_TAGS, item[0]).index(item[0])))
+
+
+def _key(row, count):
+    return row["text"], row["take"], count
+
+
+def _keyed(rows):
+    """{(text, take, how often before): row}"""
+    seen, keyed = {}, {}
+    for row in rows:
+        count = seen[row["text"], row["take"]] = seen.get((row["text"], row["take"]), -1) + 1
+        keyed[_key(row, count)] = row
+    return keyed
+
+
+def compare_systems(base, other, options):
+    """{figure's name: Estimate of other minus base} over the texts that both have said; None where they share none."""
+    first, second = _keyed(base), _keyed(other)
+    common = [key for key in first if key in second]
+    if not common:
+        return None
+    return {
+        f.name: difference(
+            [f.pair(first[key]) for key in common],
+            [f.pair(second[key]) for key in common],
+            options.bootstrap,
+            options.bootstrap_seed,
+        )
+        for f in FIGURES
+        if f.better
+    }

@@ -1,0 +1,135 @@
+"""What is judged: sentences spoken by a model, or recordings with their transcripts."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from orpheus.audio import decode_audio, to_mono_24khz
+from orpheus.errors import InputError
+from orpheus.sources import open_source
+from orpheus.tables import read_jsonl, read_text
+from orpheus.text import clean_text, is_speakable
+from orpheus.training_options import DataOptions
+
+
+@dataclass(frozen=True)
+class Sentence:
+    """One thing to say."""
+
+    text: str
+    voice: str | None = None
+    kind: str | None = None  # a group in the report
+
+
+@dataclass(frozen=True, eq=False)  # arrays have no single truth of equality
+class Clip:
+    """One recording to be judged."""
+
+    text: str
+    audio: np.ndarray  # float32 (samples,) at 24 kHz
+    voice: str | None = None
+    kind: str | None = None
+    take: int = 0
+    finish_reason: str | None = None  # None where nobody knows: a recording
+
+
+@dataclass(frozen=True)
+class System:
+    """A name and where its speech comes from: a folder of recordings, or a model with an adapter or none."""
+
+    name: str
+    recordings: Path | None = None
+    model: str | None = None
+    lora: str = "none"
+
+    @property
+    def spec(self):
+        if self.recordings:
+            return self.recordings.name
+        adapter = "" if self.lora == "none" else f"+{Path(self.lora).name if Path(self.lora).is_dir() else self.lora}"
+        return (Path(self.model).name if Path(self.model).is_dir() else self.model) + adapter
+
+
+# --- sentences -------------------------------------------------------------------------------------------------------
+
+
+def read_sentences(path):
+    """List of Sentence out of a .txt (one a line) or .jsonl file. Raises InputError with file and line."""
+    path, found = Path(path).expanduser(), []
+    if path.suffix.lower() == ".jsonl":
+        for line in read_jsonl(path)[1]:
+            if line.problem or not isinstance(line.values.get("text"), str):
+                raise InputError(f"{line.where}: {line.problem or 'there is no text'}")
+            voice, kind = line.values.get("voice"), line.values.get("kind")
+            found.append((line.where, Sentence(line.values["text"], voice, kind)))
+    else:
+        lines = read_text(path).splitlines()
+        found = [(f"{path.name}:{n}", Sentence(line.strip())) for n, line in enumerate(lines, 1) if line.strip()]
+    for where, sentence in found:
+        if not is_speakable(sentence.text):
+            raise InputError(f"{where}: nothing to speak in {sentence.text!r:.60}")
+    if not found:
+        raise InputError(f"{path} holds no sentences")
+    return [sentence for _, sentence in found]
+
+
+def spread(sentences, limit):
+    """`limit` of the sentences, evenly over the list; all where it is None."""
+    if limit is None or limit >= len(sentences):
+        return list(sentences)
+    return [sentences[n * len(sentences) // limit] for n in range(limit)]
+
+
+# --- what a SPEC means -----------------------------------------------------------------------------------------------
+
+
+def parse_system(argument):
+    """ "base=demo", "tuned=demo+lora_model", "original=FOLDER" to a System. Raises InputError."""
+    name, equals, spec = argument.partition("=")
+    if not equals or not name.strip() or not spec.strip():
+        raise InputError(
+            f"{argument!r} is not NAME=WHAT: base=demo, tuned=demo+lora_model, original=FOLDER of recordings"
+        )
+    return replace(system_of(spec.strip()), name=name.strip())
+
+
+def system_of(spec):
+    """What a SPEC is: a folder of recordings, MODEL, MODEL+ADAPTER, or an adapter's folder alone."""
+    folder = Path(spec).expanduser()
+    if folder.is_dir():
+        if (folder / "adapter_config.json").is_file():
+            return System(spec, model="auto", lora=str(folder))
+        if (folder / "config.json").is_file():
+            return System(spec, model=str(folder))
+        return System(spec, recordings=folder)
+    if folder.is_file():
+        return System(spec, recordings=folder)
+    model, plus, lora = spec.partition("+")
+    if plus and not (model and lora):
+        raise InputError(f"{spec!r}: MODEL+ADAPTER needs both names, as in demo+lora_model")
+    return System(spec, model=model, lora=lora or "none")
+
+
+# --- clips -----------------------------------------------------------------------------------------------------------
+
+
+def read_recordings(folder):
+    """List of Clip out of any source that `--dataset` takes. Raises InputError where a row cannot be used."""
+    clips = []
+    for row in open_source(DataOptions(dataset=str(folder))).rows:
+        if row.problem or not (row.text or "").strip():
+            raise InputError(f"{folder}, {row.where}: {row.problem or 'there is no transcript'}")
+        audio = to_mono_24khz(*decode_audio(row.audio.load(), row.where))
+        clips.append(Clip(clean_text(row.text)[0], audio, row.source))
+    return clips
+
+
+def speak(tts, sentences, voice=None, takes=1, seed=0, progress=False, **options):
+    """Lets an OrpheusInference say the sentences, take by take with seed, seed + 1 ...; yields Clip."""
+    for take in range(takes):
+        for voices in dict.fromkeys(sentence.voice or voice for sentence in sentences):
+            of_voice = [sentence for sentence in sentences if (sentence.voice or voice) == voices]
+            spoken = tts.synthesize_all([s.text for s in of_voice], voices, progress, seed=seed + take, **options)
+            for sentence, speech in zip(of_voice, spoken, strict=True):
+                yield Clip(speech.text, speech.audio, speech.voice, sentence.kind, take, speech.finish_reason)

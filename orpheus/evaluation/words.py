@@ -1,0 +1,174 @@
+"""What was said against what was heard: normalised words, their alignment, repeats and skips."""
+
+import functools
+import re
+from dataclasses import dataclass
+
+_TAG = re.compile(r"<([A-Za-z]+)>")
+
+
+@functools.cache
+def _normaliser(language):
+    """Whisper's own text normaliser, as transformers carries it (Radford et al. 2022, appendix C)."""
+    from transformers.models.whisper.english_normalizer import BasicTextNormalizer, EnglishTextNormalizer
+
+    # The table of British and American spellings comes with a checkpoint; without it "colour" differs from "color".
+    return EnglishTextNormalizer({}) if language == "en" else BasicTextNormalizer()
+
+
+def normalise(text, language="en"):
+    """Words for comparison, lower case, without tags and punctuation: "I've 21 <laugh>" -> ["i", "have", "21"]."""
+    words = _normaliser(language)(_TAG.sub(" ", text)).split()
+    return [word for word in words if any(character.isalnum() for character in word)]  # it leaves the dots of "well..."
+
+
+def normalise_with_tags(text, language="en"):
+    """(words, [(tag, number of words before it)]): each stretch between tags is normalised by itself."""
+    words, tags, end = [], [], 0
+    for match in _TAG.finditer(text):
+        words += normalise(text[end : match.start()], language)
+        tags.append((match[1].lower(), len(words)))
+        end = match.end()
+    return words + normalise(text[end:], language), tags
+
+
+# --- alignment -------------------------------------------------------------------------------------------------------
+
+
+def edits(said, heard):
+    """Minimal edit operations from `said` to `heard`, two sequences.
+
+    returns: list of (operation, i, j) in order; operation is "equal", "substitute", "delete" (said[i] was not heard) or
+    "insert" (heard[j] was not said); i and j are where in the two sequences it happens
+    """
+    rows, columns = len(said) + 1, len(heard) + 1
+    cost = [list(range(columns))] + [[i] + [0] * (columns - 1) for i in range(1, rows)]
+    for i in range(1, rows):
+        above, row = cost[i - 1], cost[i]
+        for j in range(1, columns):
+            change = above[j - 1] + (said[i - 1] != heard[j - 1])
+            row[j] = min(change, above[j] + 1, row[j - 1] + 1)
+    operations, i, j = [], rows - 1, columns - 1
+    while i or j:
+        if i and j and said[i - 1] == heard[j - 1] and cost[i][j] == cost[i - 1][j - 1]:
+            i, j = i - 1, j - 1
+            operations.append(("equal", i, j))
+        elif i and j and cost[i][j] == cost[i - 1][j - 1] + 1:
+            i, j = i - 1, j - 1
+            operations.append(("substitute", i, j))
+        elif i and cost[i][j] == cost[i - 1][j] + 1:
+            i -= 1
+            operations.append(("delete", i, j))
+        else:
+            j -= 1
+            operations.append(("insert", i, j))
+    return operations[::-1]
+
+
+def distance(said, heard):
+    """Levenshtein distance of two sequences."""
+    row = list(range(len(heard) + 1))
+    for i, a in enumerate(said, 1):
+        diagonal, row[0] = row[0], i
+        for j, b in enumerate(heard, 1):
+            diagonal, row[j] = row[j], min(diagonal + (a != b), row[j] + 1, row[j - 1] + 1)
+    return row[-1]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One row's words, counted."""
+
+    said: list
+    heard: list
+    operations: list  # of `edits`
+    character_errors: int
+    repeated: list  # words heard twice that stand once
+    skipped: list  # words that stand in the text and were not heard
+
+    @property
+    def word_errors(self):
+        return sum(operation != "equal" for operation, _, _ in self.operations)
+
+    @property
+    def characters(self):
+        return len(" ".join(self.said))
+
+
+def compare(said, heard):
+    """Compares two lists of normalised words."""
+    operations = edits(said, heard)
+    return Comparison(
+        said,
+        heard,
+        operations,
+        distance(" ".join(said), " ".join(heard)),
+        _repeated(operations, heard),
+        _skipped(operations, said, heard),
+    )
+
+
+def _repeated(operations, heard):
+    """Inserted runs that copy their neighbours: "the the", "so much so much", also three times and more."""
+    inserted = [j for operation, _, j in operations if operation == "insert"]
+    runs, found = [], []
+    for j in inserted:
+        if runs and runs[-1][-1] == j - 1:
+            runs[-1].append(j)
+        else:
+            runs.append([j])
+    for run in runs:
+        for period in range(1, len(run) + 1):
+            before = run[0] >= period and all(heard[j] == heard[j - period] for j in run)
+            after = run[-1] + period < len(heard) and all(heard[j] == heard[j + period] for j in run)
+            if before or after:
+                found += [heard[j] for j in run]
+                break
+    return found
+
+
+def _regions(operations):
+    """Maximal stretches of operations other than "equal"."""
+    region = []
+    for operation in [*operations, ("equal", 0, 0)]:
+        if operation[0] != "equal":
+            region.append(operation)
+        elif region:
+            yield region
+            region = []
+
+
+def _skipped(operations, said, heard):
+    """Deleted words, but not where only the spelling differs: "any more" heard as "anymore"."""
+    found = []
+    for region in _regions(operations):
+        spoken = "".join(said[i] for operation, i, _ in region if operation != "insert")
+        written = "".join(heard[j] for operation, _, j in region if operation != "delete")
+        if spoken != written:
+            found += [said[i] for operation, i, _ in region if operation == "delete"]
+    return found
+
+
+# --- places ----------------------------------------------------------------------------------------------------------
+
+
+_SECONDS_PER_LETTER, _SHORTEST_WORD = 0.07, 0.1  # a slow reader's
+
+
+def spoken_gap(operations, words, times, place, seconds):
+    """Where in the recording the gap before word number `place` of the text lies: (start, end) in seconds.
+
+    words, times: all words heard and their (start, end) in seconds. The gap reaches from the last word before that was
+    recognised to the first one after, or to the recording's own ends. A recogniser stretches words over sounds that are
+    none, so a word next to the gap is believed only as long as its letters take.
+    """
+    start, end = 0.0, seconds
+    for operation, i, j in operations:
+        if operation in ("equal", "substitute"):
+            first, last = times[j]
+            length = min(last - first, _SECONDS_PER_LETTER * len(words[j]) + _SHORTEST_WORD)
+            if i >= place:
+                end = last - length
+                break
+            start = first + length
+    return min(start, end), max(start, end)

@@ -1,0 +1,42 @@
+"""Picks clips of the demo voice's teacher, against which `python -m orpheus.evaluate` holds the voice's likeness.
+
+    PYTHONPATH=. python recipes/demo_voice/make_reference.py SPEECH assets/evaluation/demo_voice_reference
+
+SPEECH holds speak_corpus.py's af_heart-0.npz and am_puck-0.npz. Writes the longest clips of each voice as Opus, with
+metadata.jsonl that names them as the demo voice's speakers.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+from build_corpus import VOICE_NAMES, level_gain, read_clips
+
+CLIPS = 6
+"""Per voice: some 25 s, after which an embedding's mean hardly moves."""
+
+
+def main(speech: str, out: str) -> None:
+    import soundfile
+
+    from orpheus.frame import SAMPLE_RATE
+
+    rows = []
+    Path(out).mkdir(parents=True, exist_ok=True)
+    for teacher in ("af_heart", "am_puck"):
+        clips = sorted(read_clips(f"{speech}/{teacher}-0.npz"), key=lambda clip: -len(clip[1][0]))[:CLIPS]
+        for number, (text, (audio, _)) in enumerate(clips):
+            name = f"{VOICE_NAMES[teacher]}_{number}.opus"
+            # libsndfile's level 0 to 1 stands for 256 to 6 kbit/s: 32 kbit/s
+            leveled, level = audio * level_gain(audio), 1 - 26_000 / 250_000
+            soundfile.write(
+                f"{out}/{name}", leveled, SAMPLE_RATE, format="OGG", subtype="OPUS", compression_level=level
+            )
+            rows.append(dict(file_name=name, text=text, source=VOICE_NAMES[teacher]))
+    (Path(out) / "metadata.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

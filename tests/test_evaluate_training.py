@@ -1,0 +1,112 @@
+"""Listening while training: the best adapter by words, clips kept for a resumed run, the report at the end."""
+
+import json
+import math
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from orpheus.data import Example
+from orpheus.errors import InputError
+from orpheus.evaluation.judges import Heard
+from orpheus.evaluation.scoring import Judges
+from orpheus.training import Progress, Trainer
+from orpheus.training_evaluation import SpokenEvaluation
+from orpheus.training_options import TrainingOptions
+
+
+def best_steps(keep_best_by, *measured):
+    """Steps after which the adapter was kept, for (loss, word error rate) at steps 1, 2 ..."""
+    kept = []
+    options = TrainingOptions(evaluate=True, keep_best_by=keep_best_by)
+    trainer = SimpleNamespace(progress=Progress(), options=options, on_best=kept.append)
+    for step, (loss, wer) in enumerate(measured, 1):
+        Trainer._note_best(trainer, step, loss, wer)
+    return kept, trainer.progress
+
+
+def test_the_best_adapter_by_loss_or_by_words():
+    measured = [(4.0, 0.5), (3.5, 0.6), (3.6, 0.2), (3.4, 0.2), (3.9, 0.1), (3.0, 0.1), (2.9, 0.3)]
+    assert best_steps("loss", *measured)[0] == [1, 2, 4, 6, 7]
+    kept, progress = best_steps("wer", *measured)
+    assert kept == [1, 3, 4, 5, 6]  # between equals the loss decides
+    assert (progress.best, progress.best_wer, progress.best_step) == (3.0, 0.1, 6)
+
+
+def test_without_evaluation_the_loss_decides():
+    assert best_steps("loss", (2.0, math.inf), (1.0, math.inf))[0] == [1, 2]
+
+
+def test_words_need_to_be_listened_to():
+    with pytest.raises(InputError, match="keep_best_by wer needs --evaluate"):
+        TrainingOptions(keep_best_by="wer")
+    with pytest.raises(InputError, match="evaluate_sentences 0"):
+        TrainingOptions(evaluate_sentences=0)
+
+
+class Listener:
+    def __init__(self):
+        self.calls = 0
+
+    def listen(self, audio):
+        self.calls += 1
+        return Heard("good morning")
+
+
+@pytest.fixture
+def spoken(small_voice, tmp_path):
+    """(SpokenEvaluation on the small voice with two held-out rows, the events it logged)"""
+    layout, examples, logged = small_voice.engine.layout, [], []
+    for number, text in enumerate(["Good morning.", "Good night."]):
+        ids, labels = small_voice.prompts.training_row(text, np.full((3, 7), number))
+        examples.append(
+            Example(ids.astype(np.int32), int((labels < 0).sum()), f"{number:064x}", text, None, f"row {number}")
+        )
+    assert layout.to_codes(examples[1].input_ids[examples[1].prompt_tokens :].tolist()).tolist() == [[1] * 7] * 3
+    log = SimpleNamespace(event=lambda step, message, **values: logged.append((step, message, values)))
+    options = TrainingOptions(evaluate=True, evaluate_sentences=2)
+    judges = Judges(listener=Listener())
+    return SpokenEvaluation(small_voice, examples, options, tmp_path, log, judges=judges), logged
+
+
+def test_words_are_counted_on_the_way(spoken):
+    evaluation, logged = spoken
+    assert evaluation.measure(0) == 0.25 == evaluation.measure(20)  # "good night" is heard as "good morning"
+    assert [(step, values) for step, _, values in logged] == [(0, {"held_out_wer": 0.25}), (20, {"held_out_wer": 0.25})]
+    assert logged[0][1].startswith("held-out word error rate 25.0 %".replace(" %", "%"))
+    assert evaluation.facts() == {"held_out_word_error_rate": "25.0% at step 0, 25.0% at step 20 (2 sentences)"}
+
+
+def test_other_ranks_do_not_speak(spoken):
+    evaluation, logged = spoken
+    evaluation.rank = 1
+    assert evaluation.measure(0) == 0.0 and logged == []
+
+
+def test_the_report_holds_base_tuned_and_original_side_by_side(spoken, tmp_path):
+    evaluation, _ = spoken
+    evaluation.measure(0)
+    judges = Judges(listener=Listener())
+    shown = evaluation.report(tmp_path / "lora_model" / "evaluation", (judges, {}, None))
+    report = json.loads((tmp_path / "lora_model" / "evaluation" / "report.json").read_text())
+    assert [system["name"] for system in report["systems"]] == ["base", "tuned", "original"]
+    assert report["differences"]["tuned - base"]["wer"]["value"] == 0
+    assert "tuned (2 rows)" in shown and judges.listener.calls == 6
+    assert [row["seconds"] for row in report["systems"][2]["rows"]] == [0.256, 0.256]  # three frames
+
+
+def test_a_resumed_run_has_the_base_models_clips(spoken, tmp_path):
+    evaluation, _ = spoken
+    evaluation.measure(0)
+    from orpheus.training_evaluation import _kept
+
+    kept = _kept(evaluation.kept)
+    again = evaluation._speak()
+    assert [c.text for c in kept] == [c.text for c in again] == ["Good morning.", "Good night."]
+    assert all(np.array_equal(a.audio, b.audio) for a, b in zip(kept, again, strict=True))  # same seed, same audio
+
+
+def test_there_must_be_held_out_rows(small_voice, tmp_path):
+    with pytest.raises(InputError, match="--evaluate needs held-out rows"):
+        SpokenEvaluation(small_voice, [], TrainingOptions(evaluate=True), tmp_path, None)
