@@ -12,12 +12,14 @@ LEVELS = {
     **dict.fromkeys(["prompt", "codec", "encoder", "fused_encoder", "streaming", "lora", "llama"], 1),
     **dict.fromkeys(["arrow_sources", "sources", "clips", "checks", "splitting", "data_report", "transcription"], 1),
     **dict.fromkeys(["engines", "engines.sampling", "engines.transformers", "loading", "rows", "data"], 2),
+    **dict.fromkeys([f"engines.{part}" for part in ("llama", "kernels", "head", "head_kernels", "slots", "fast")], 2),
     **dict.fromkeys(["training", "training_log"], 2),
     **dict.fromkeys(["synthesis", "adapter_folder"], 3),
     "finetune": 4,
 }
 # Inside a level: what is a part of the other, or a fact that others read.
 ALLOWED_SIDEWAYS = {"errors", "frame", "options", "engines", "engines.sampling", "engines.transformers"} | {
+    "engines.llama", "engines.kernels", "engines.head", "engines.head_kernels", "engines.slots", "engines.fast",
     "audio", "encoder", "fused_encoder", "lora", "arrow_sources", "rows", "training_log"
 }
 
