@@ -121,17 +121,16 @@ def ceilings():
     import torch
 
     size = 2**31
-    a = torch.empty(size, dtype=torch.uint8, device="cuda")
-    b = torch.empty_like(a)
-    found = {"copy_gb_per_s": 2 * size / gpu_seconds(lambda: b.copy_(a)) / 1e9}
-    del b
-    floats = a.view(torch.float32).zero_()
-    found["read_gb_per_s"] = size / gpu_seconds(lambda: floats.sum()) / 1e9
-    weight, vector = a.view(torch.bfloat16).view(-1, 4096), torch.zeros(4096, dtype=torch.bfloat16, device="cuda")
-    found["matrix_vector_gb_per_s"] = size / gpu_seconds(lambda: weight @ vector) / 1e9
-    del a, floats, weight
+    a, b = (torch.zeros(size // 2, dtype=torch.bfloat16, device="cuda") for _ in range(2))
+    floats, weight = a.view(torch.float32), a.view(-1, 4096)
+    vector = torch.zeros(4096, dtype=torch.bfloat16, device="cuda")
     left, right = (torch.randn(8192, 8192, device="cuda", dtype=torch.bfloat16) for _ in range(2))
-    found["product_tflop_per_s"] = 2 * 8192**3 / gpu_seconds(lambda: left @ right) / 1e12
+    found = {
+        "copy_gb_per_s": 2 * size / gpu_seconds(lambda: b.copy_(a)) / 1e9,
+        "read_gb_per_s": size / gpu_seconds(lambda: floats.sum()) / 1e9,
+        "matrix_vector_gb_per_s": size / gpu_seconds(lambda: weight @ vector) / 1e9,
+        "product_tflop_per_s": 2 * 8192**3 / gpu_seconds(lambda: left @ right) / 1e12,
+    }
     return {name: round(value, 1) for name, value in found.items()}
 
 
@@ -322,10 +321,10 @@ def measure_first_audio(run, engine):
 
     found = {"prompt_tokens": len(run.prompt), "first_token": median_time(first_token, 5, run.synchronize)}
     try:
+        import numpy as np
+
         from benchmarks.encode import full_shape_codec
         from tests.checkpoints import snac_config
-
-        import numpy as np
 
         speech = np.random.default_rng(0).standard_normal(24_000).astype(np.float32) * 0.1
         config = snac_config(run.layout.codebook_size, 48, 1024) if run.cuda else snac_config(run.layout.codebook_size)
@@ -334,7 +333,11 @@ def measure_first_audio(run, engine):
 
             def first_chunk(ahead=lookahead):
                 chunks = stream_audio(
-                    tokens(), lambda codes, first: codec.decode_window(codes, 0, first), FrameAssembler(run.layout), ahead, 8
+                    tokens(),
+                    lambda codes, first: codec.decode_window(codes, 0, first),
+                    FrameAssembler(run.layout),
+                    ahead,
+                    8,
                 )
                 next(chunks)
 
@@ -351,7 +354,18 @@ def measure_first_audio(run, engine):
 
 def sentences(count):
     """Different short sentences."""
-    who = ("The old man", "My sister", "Nobody", "The teacher", "A small dog", "Everyone", "The driver", "She", "He", "I")
+    who = (
+        "The old man",
+        "My sister",
+        "Nobody",
+        "The teacher",
+        "A small dog",
+        "Everyone",
+        "The driver",
+        "She",
+        "He",
+        "I",
+    )
     does = ("walks to", "looks at", "thinks of", "forgets", "paints")
     what = ("the river.", "the station.", "a red house.", "the museum.")
     every = [f"{a} {b} {c}" for a in who for b in does for c in what]
@@ -410,7 +424,9 @@ def measure(run):
         run.report["ceilings"] = ceilings()
         print(run.report["ceilings"], flush=True)
     tiles = tune(run) if cuda and arguments.tune else None
-    print(f"{'':28} {'batch':>6} {'tokens/s':>12} {'x real':>8}   ({TOKENS_PER_SECOND:.0f} tokens/s = real time of one)")
+    print(
+        f"{'':28} {'batch':>6} {'tokens/s':>12} {'x real':>8}   ({TOKENS_PER_SECOND:.0f} tokens/s = real time of one)"
+    )
     fast = FastEngine(run.model, run.layout, tiles=tiles)
     measure_engine(run, "fast", lambda: fast, batches[0], tokens)
     measure_first_audio(run, fast)
@@ -423,10 +439,16 @@ def measure(run):
     if cuda:
         for kind in ("int8", "fp8"):
             measure_engine(
-                run, f"fast, {kind} weights", lambda k=kind: FastEngine(run.model, run.layout, weights=k, tiles=tiles), one, tokens
+                run,
+                f"fast, {kind} weights",
+                lambda k=kind: FastEngine(run.model, run.layout, weights=k, tiles=tiles),
+                one,
+                tokens,
             )
         apart = {"tiles": tiles, "overlap": False}
-        measure_engine(run, "fast, kernels not overlapped", lambda: FastEngine(run.model, run.layout, **apart), one, tokens)
+        measure_engine(
+            run, "fast, kernels not overlapped", lambda: FastEngine(run.model, run.layout, **apart), one, tokens
+        )
     for batch in sorted(batches):
         measure_engine(run, "TransformersEngine", lambda: TransformersEngine(run.model, run.layout), batch, tokens)
     if "transformers" in arguments.peers:

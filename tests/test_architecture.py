@@ -19,7 +19,7 @@ LEVELS = {
 }
 # Inside a level: what is a part of the other, or a fact that others read.
 ALLOWED_SIDEWAYS = {"errors", "frame", "options", "engines", "engines.sampling", "engines.transformers"} | {
-    "engines.llama", "engines.kernels", "engines.head", "engines.head_kernels", "engines.slots", "engines.fast",
+    *(f"engines.{part}" for part in ("llama", "kernels", "head", "head_kernels", "slots", "fast")),
     "audio", "encoder", "fused_encoder", "lora", "arrow_sources", "rows", "training_log"
 }
 

@@ -1,5 +1,7 @@
 """The fast engine on a GPU: its kernels, its captured steps, bf16 at the full 3B shape. Run with `pytest -m gpu`."""
 
+import copy
+
 import numpy as np
 import pytest
 import torch
@@ -62,23 +64,27 @@ def full_engine(full_size):
 TEXTS = [[128_259, 128_000, *range(100 + 50 * n, 120 + 60 * n), 128_009, 128_260, 128_261, 128_257] for n in range(4)]
 
 
-def test_logits_at_the_full_shape_are_within_bf16_noise_of_transformers(full_size, full_engine):
-    """The noise: what transformers in bf16 differs from transformers in fp32 by is the measure, doubled."""
+def test_the_full_shape_is_within_bf16_noise_of_transformers(full_size, full_engine):
+    """The noise is what bf16 costs transformers itself, against fp32."""
     ids = torch.tensor(TEXTS[3], device="cuda")
     count = len(ids)
-    llama, plain = full_engine.llama, Llama(full_size, operations=TorchOperations)
+    steps = {"kernels": full_engine.llama, "torch": Llama(full_size, operations=TorchOperations)}
     slots, positions = torch.zeros_like(ids), torch.arange(count, device="cuda")
-    rope, found = llama.rope(512), {}
+    rope, found = full_engine.llama.rope(512), {}
     with torch.inference_mode():
-        reference = full_size.model(ids[None]).last_hidden_state[0, -1].float()
-        for name, step in (("kernels", llama), ("torch", plain)):
+        found["transformers"] = full_size.model(ids[None]).last_hidden_state[0, -1]
+        for name, step in steps.items():
             cache = step.cache(2, 512)
             step.hidden(Tokens(ids[:-1], slots[:-1], positions[:-1], [(0, count - 1, 0, 0)]), cache, rope)
             last = Tokens(ids[-1:], slots[-1:], positions[-1:], [(0, 1, 0, count - 1)])
-            found[name] = full_size.model.norm(step.hidden(last, cache, rope))[0].float()
-    errors = {name: ((value - reference).norm() / reference.norm()).item() for name, value in found.items()}
+            found[name] = full_size.model.norm(step.hidden(last, cache, rope))[0]
+        exact = copy.deepcopy(full_size.model).float()
+        reference = exact(ids[None]).last_hidden_state[0, -1]
+    del exact
+    torch.cuda.empty_cache()
+    errors = {name: ((value.float() - reference).norm() / reference.norm()).item() for name, value in found.items()}
     print(errors)
-    assert max(errors.values()) < 0.04
+    assert max(errors["kernels"], errors["torch"]) < 1.3 * errors["transformers"] + 1e-3
 
 
 @pytest.mark.parametrize("rows", [1, 3])
@@ -105,5 +111,9 @@ def test_overlapped_kernels_give_the_same_ids(full_size, full_engine):
 def test_quantized_weights_speak_at_the_full_shape(full_size, weights):
     engine = FastEngine(full_size, ORPHEUS_LAYOUT, weights=weights)
     tokens = rows_of(engine, TEXTS[:1], SamplingOptions(max_new_tokens=28), [1])[0]
-    assert engine.captured and len(tokens) >= 7 and ORPHEUS_LAYOUT.is_valid(np.array(tokens[:-1]), np.arange(len(tokens) - 1)).all()
+    assert (
+        engine.captured
+        and len(tokens) >= 7
+        and ORPHEUS_LAYOUT.is_valid(np.array(tokens[:-1]), np.arange(len(tokens) - 1)).all()
+    )
     assert engine.llama.layers[0].qkv.values.element_size() == 1
