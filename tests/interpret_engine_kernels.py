@@ -28,7 +28,7 @@ def _patch_with_index(tensor, *scope):
 interpreter._patch_lang_tensor = _patch_with_index
 
 torch.manual_seed(0)
-config = SMALL_CONFIG | {"num_hidden_layers": 1, "num_attention_heads": 6, "num_key_value_heads": 2}
+config = SMALL_CONFIG | {"num_hidden_layers": 1, "hidden_size": 96, "num_attention_heads": 6}
 SLOTS, LENGTH = 3, 80  # two tiles of attention
 model = walking_model(config, SMALL_LAYOUT)
 with torch.no_grad():

@@ -91,8 +91,16 @@ def unfit(model):
 
 def _fused(modules):
     """The modules' weights in one tensor; the modules keep views of it, so that memory is not taken twice."""
-    weight = torch.cat([module.weight.data for module in modules])
-    for module, part in zip(modules, weight.split([module.out_features for module in modules])):
+    parts = [module.weight.data for module in modules]
+    rows, width = sum(map(len, parts)), parts[0].shape[1]
+    storage = parts[0].untyped_storage()
+    follows = storage.nbytes() == rows * width * parts[0].element_size() and parts[0].storage_offset() == 0
+    for part, following in zip(parts, parts[1:]):
+        follows &= following.data_ptr() == part.data_ptr() + part.nbytes and following.is_contiguous()
+    if follows:  # another engine of the same model has done it
+        return parts[0].as_strided((rows, width), (width, 1))
+    weight = torch.cat(parts)
+    for module, part in zip(modules, weight.split([len(part) for part in parts])):
         module.weight.data = part
     return weight
 
