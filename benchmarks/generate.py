@@ -249,7 +249,9 @@ def measure_engine(run, name, make, batch, tokens):
             made = engine_generate(engine, prompts, SamplingOptions(max_new_tokens=tokens))
             times.append(time.perf_counter() - began)
         weights = bytes_per_step(engine) if hasattr(engine, "llama") else None
-        add_row(run, name, batch, statistics.median(times), made, weights, first_run_seconds=round(first, 2), tokens=tokens)
+        add_row(
+            run, name, batch, statistics.median(times), made, weights, first_run_seconds=round(first, 2), tokens=tokens
+        )
     except Exception as error:
         run.report["failed"][f"{name} at batch {batch}"] = f"{type(error).__name__}: {error}"[:300]
         print(f"{name:28} {batch:6} failed: {error!r:.300}", flush=True)
