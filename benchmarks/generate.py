@@ -16,7 +16,8 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+ROOT = Path(__file__).resolve().parent.parent
+sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
 from orpheus.frame import CONTEXT_FRAMES, TOKENS_PER_SECOND
 
@@ -324,9 +325,9 @@ def measure_first_audio(run, engine):
     found = {"prompt_tokens": len(run.prompt), "first_token": median_time(first_token, 5, run.synchronize)}
     try:
         import numpy as np
+        from checkpoints import snac_config
 
         from benchmarks.encode import full_shape_codec
-        from tests.checkpoints import snac_config
 
         speech = np.random.default_rng(0).standard_normal(24_000).astype(np.float32) * 0.1
         config = snac_config(run.layout.codebook_size, 48, 1024) if run.cuda else snac_config(run.layout.codebook_size)
@@ -399,7 +400,7 @@ def load(arguments):
 
     cuda = torch.cuda.is_available()
     if arguments.model == RANDOM_3B or (arguments.model == "auto" and cuda):
-        from tests.checkpoints import ORPHEUS_3B_CONFIG, ORPHEUS_LAYOUT, walking_model
+        from checkpoints import ORPHEUS_3B_CONFIG, ORPHEUS_LAYOUT, walking_model
 
         model = walking_model(ORPHEUS_3B_CONFIG, ORPHEUS_LAYOUT, 10**6, 0, torch.bfloat16, "cuda", margin=11.0)
         layout = ORPHEUS_LAYOUT
@@ -486,7 +487,7 @@ def main(arguments):
     }
     print(f"{name} on {report['hardware']}, loaded in {report['load_seconds']} s", flush=True)
     run = Run(arguments, model, layout, prompt, report)
-    with torch.inference_mode():
+    with torch.no_grad():
         check(run, prompts) if arguments.check else measure(run)
     rows = {(row["name"], row["batch"]): row["tokens_per_second"] for row in report["rows"]}
     report["ratios"] = {
