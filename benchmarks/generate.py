@@ -17,7 +17,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
+sys.path.insert(0, str(ROOT / "tests"))
+sys.path.insert(0, str(ROOT))
 
 from orpheus.frame import CONTEXT_FRAMES, TOKENS_PER_SECOND
 
@@ -251,7 +252,14 @@ def measure_engine(run, name, make, batch, tokens):
             times.append(time.perf_counter() - began)
         weights = bytes_per_step(engine) if hasattr(engine, "llama") else None
         add_row(
-            run, name, batch, statistics.median(times), made, weights, first_run_seconds=round(first, 2), tokens=tokens
+            run,
+            name,
+            batch,
+            statistics.median(times),
+            made,
+            weights,
+            first_run_seconds=round(first, 2),
+            tokens_per_row=tokens,
         )
     except Exception as error:
         run.report["failed"][f"{name} at batch {batch}"] = f"{type(error).__name__}: {error}"[:300]
