@@ -18,6 +18,7 @@ from typing import Annotated, Literal
 
 from orpheus.errors import InputError, OrpheusError, OrpheusWarning
 from orpheus.options import (
+    ENGINES,
     EXAMPLES,
     OUTPUT_DIR,
     LongTextOptions,
@@ -61,6 +62,8 @@ def _parse(argv):
         """Folder or hub id of another SNAC than the model's own."""
         device: Literal["auto", "cuda", "mps", "cpu"] = "auto"
         """Where to compute."""
+        engine: Literal[ENGINES] = "auto"
+        """fast (a Llama step of its own), transformers (any model), or auto (fast where it can compute the model)."""
         stream: Literal["off", "wav", "pcm"] = "off"
         """Writes sound to standard output as it is made: WAV, or raw 16-bit mono PCM at 24 kHz."""
         list_voices: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
@@ -131,7 +134,7 @@ def _options(arguments):
 def _load(arguments):
     from orpheus.synthesis import OrpheusInference
 
-    return OrpheusInference(arguments.model, arguments.lora, arguments.codec, arguments.device)
+    return OrpheusInference(arguments.model, arguments.lora, arguments.codec, arguments.device, arguments.engine)
 
 
 def _list_voices(arguments):

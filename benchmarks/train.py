@@ -29,15 +29,15 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "tests"))
 sys.path.insert(0, str(ROOT))
 
-import numpy as np
-import torch
-from checkpoints import ORPHEUS_LAYOUT, SMALL_CONFIG, SMALL_LAYOUT, save_full_size_voice, save_voice
+import numpy as np  # noqa: E402
+import torch  # noqa: E402
+from checkpoints import ORPHEUS_LAYOUT, SMALL_CONFIG, SMALL_LAYOUT, save_full_size_voice, save_voice  # noqa: E402
 
-from orpheus.data import Example
-from orpheus.frame import CODES_PER_FRAME
-from orpheus.llama import LoraLlama
-from orpheus.packing import plan_steps
-from orpheus.training import make_optimizer, make_pack, matrix_rate
+from orpheus.data import Example  # noqa: E402
+from orpheus.frame import CODES_PER_FRAME  # noqa: E402
+from orpheus.llama import LoraLlama, matrix_rate  # noqa: E402
+from orpheus.packing import plan_steps  # noqa: E402
+from orpheus.training import make_optimizer, make_pack  # noqa: E402
 
 TARGETS = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
 LEARNING_RATE, WARMUP, DECAY = 2e-4, 5, 0.001  # the notebook's
@@ -332,7 +332,9 @@ def main(arguments):
         "peers": [],
         "four_bit": [],
     }
-    print(f"{report['device']}, torch {torch.__version__}" + (f", 8192^3 bf16 {probe / 1e12:.0f} TFLOP/s" if cuda else ""))
+    print(
+        f"{report['device']}, torch {torch.__version__}" + (f", 8192^3 bf16 {probe / 1e12:.0f} TFLOP/s" if cuda else "")
+    )
     with tempfile.TemporaryDirectory() as folder:
         folder = Path(folder)
         checkpoint, layout = make_checkpoint(arguments, cuda, folder)

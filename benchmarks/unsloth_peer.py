@@ -443,7 +443,9 @@ def train_unsloth(
         "peers": [],
     }
     for name in peers:
-        result = train_peer(model, tokenizer, start, examples, PEERS[name], longer_steps if name in longer else steps, skip)
+        result = train_peer(
+            model, tokenizer, start, examples, PEERS[name], longer_steps if name in longer else steps, skip
+        )
         report["peers"].append(result)
         print_result(result)
     return report

@@ -88,6 +88,13 @@ def inverse_frequencies(config, device):
     return 1.0 / rope["rope_theta"] ** (torch.arange(0, dim, 2, device=device).float() / dim), 1.0
 
 
+def rope(positions, frequencies, scale, dtype):
+    """(cos, sin), each (..., head_dim), of int64 positions (...)."""
+    angles = positions[..., None].float() * frequencies
+    angles = torch.cat([angles, angles], dim=-1)
+    return (angles.cos() * scale).to(dtype), (angles.sin() * scale).to(dtype)
+
+
 def _before_attention(x, norm, qkv, shape):
     """x (..., hidden) -> q (..., heads, d), k and v (..., kv_heads, d), not yet rotated."""
     heads, kv_heads, dim, eps = shape
@@ -175,9 +182,7 @@ class LoraLlama:
         return layer.input_layernorm.weight, layer.post_attention_layernorm.weight
 
     def _rope(self, positions):
-        angles = positions[..., None].float() * self.frequencies
-        angles = torch.cat([angles, angles], dim=-1)
-        return (angles.cos() * self.rope_scale).to(self.dtype), (angles.sin() * self.rope_scale).to(self.dtype)
+        return rope(positions, self.frequencies, self.rope_scale, self.dtype)
 
     def hidden(self, pack):
         """The last layer's output for a Pack, before the final norm: (T, hidden)."""

@@ -6,10 +6,11 @@ import re
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from warnings import warn
 
-from orpheus.errors import CheckpointError, InputError
+from orpheus.errors import CheckpointError, InputError, OrpheusWarning
 from orpheus.hub import brief, reason_of
-from orpheus.options import LORA_DIR, ORPHEUS_3B, ORPHEUS_3B_VOICES, PIECE_SECONDS, SNAC_24KHZ
+from orpheus.options import ENGINES, LORA_DIR, ORPHEUS_3B, ORPHEUS_3B_VOICES, PIECE_SECONDS, SNAC_24KHZ
 
 DEMO_VOICE = Path(__file__).resolve().parent.parent / "assets" / "demo_voice"
 
@@ -278,19 +279,34 @@ def known_voices(model="auto", lora="auto", device="auto"):
     return _voices(source, adapter)[:2]
 
 
-def load_voice(model="auto", lora="auto", codec=None, device="auto"):
+def choose_engine(name, model, layout):
+    """The engine `name` (one of ENGINES) for a language model.
+
+    "auto" is the fast one where it can compute the model, on CUDA and on a CPU; "fast" warns where it cannot.
+    """
+    from orpheus.engines.fast import FastEngine, unfit
+    from orpheus.engines.transformers import TransformersEngine
+
+    reason = unfit(model) or (None if model.device.type in ("cuda", "cpu") else f"a device {model.device.type}")
+    if name == "fast" and reason:
+        warn(f"the fast engine cannot compute this model ({reason}); speaking through transformers", OrpheusWarning, 2)
+    return TransformersEngine(model, layout) if name == "transformers" or reason else FastEngine(model, layout)
+
+
+def load_voice(model="auto", lora="auto", codec=None, device="auto", engine="auto"):
     """Loads everything that speaking needs; cheap checks come first.
 
     model: "auto", "demo", a folder or a hub id; lora: "auto", "none", a folder or a hub id; codec: a folder or a hub id,
-    by default the `codec` folder inside the model's, else the 24 kHz SNAC of the hub
+    by default the `codec` folder inside the model's, else the 24 kHz SNAC of the hub; engine: see `choose_engine`
     returns: (LoadedVoice, whether "auto" fell back to the demo voice)
     """
+    if engine not in ENGINES:
+        raise InputError(f"there is no engine {engine!r}; take {', '.join(ENGINES)}")
     source, adapter, device, fell_back = resolve(model, lora, device)
     folder = locate(source, MODEL_FILES)
     codec_folder = find_codec(codec, folder)
 
     from orpheus.codec import Codec
-    from orpheus.engines.transformers import TransformersEngine
     from orpheus.prompt import PromptBuilder, layout_of
 
     codec = Codec.from_folder(codec_folder, device)
@@ -308,7 +324,7 @@ def load_voice(model="auto", lora="auto", codec=None, device="auto"):
     name = (DEMO_VOICE.name if source == str(DEMO_VOICE) else str(source)) + (f" + {adapter}" if adapter else "")
     return LoadedVoice(
         name,
-        TransformersEngine(language_model, layout),
+        choose_engine(engine, language_model, layout),
         PromptBuilder(tokenizer, layout),
         codec,
         voices,

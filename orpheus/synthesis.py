@@ -131,14 +131,16 @@ class OrpheusInference:
     lora: "auto" takes lora_model/ where it is; "none"; a folder or a hub id
     codec: a folder or hub id of a SNAC, where the model's own is not wanted
     device: "auto", "cuda", "mps" or "cpu"
+    engine: "fast" (a step of its own), "transformers" (any model), or "auto" (fast where it can compute the model)
 
     Raises CheckpointError where something cannot be loaded and InputError for a name that is none. One object serves one
     thread at a time. The options of every method are the fields of
     SamplingOptions, TextOptions, LongTextOptions, RetryOptions and (for `stream`) StreamOptions in orpheus/options.py.
     """
 
-    def __init__(self, model="auto", lora="auto", codec=None, device="auto"):
-        loaded, fell_back = (model, False) if isinstance(model, LoadedVoice) else load_voice(model, lora, codec, device)
+    def __init__(self, model="auto", lora="auto", codec=None, device="auto", engine="auto"):
+        given = isinstance(model, LoadedVoice)
+        loaded, fell_back = (model, False) if given else load_voice(model, lora, codec, device, engine)
         self.name, self.engine, self.prompts, self.codec = loaded.name, loaded.engine, loaded.prompts, loaded.codec
         self.voices, self.default_voice, self._voices_closed = loaded.voices, loaded.default_voice, loaded.voices_closed
         self._piece_seconds, self._normalize_text = loaded.piece_seconds, loaded.normalize_text

@@ -5,6 +5,7 @@ Same data, options and seed give the same adapter; on a CPU a run that was kille
 
 import hashlib
 import math
+import shutil
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -242,11 +243,8 @@ class Trainer:
             began = time.perf_counter()
             loss, norm, tokens = self._step(progress.step)
             taken = time.perf_counter() - began
-            progress.step, progress.tokens, progress.seconds = (
-                progress.step + 1,
-                progress.tokens + tokens,
-                progress.seconds + taken,
-            )
+            progress.step, progress.tokens = progress.step + 1, progress.tokens + tokens
+            progress.seconds += taken
             values = {"loss": loss, "tokens_per_second": tokens / taken, "gradient_norm": norm}
             if self.rate:
                 values["card_share"] = self.flop_per_token() * tokens / taken / self.rate / self.world
@@ -322,8 +320,6 @@ class Trainer:
         }
         with whole_folder(folder) as new:
             torch.save(state, new / "state.pt")
-        import shutil
-
         for former in saved_states(self.states):
             if former != folder:
                 shutil.rmtree(former)

@@ -25,6 +25,7 @@ LEVELS = {
     **dict.fromkeys(["prompt", "codec", "encoder", "fused_encoder", "streaming", "lora", "llama"], 1),
     **dict.fromkeys(["arrow_sources", "sources", "clips", "checks", "splitting", "data_report", "transcription"], 1),
     **dict.fromkeys(["engines", "engines.sampling", "engines.transformers", "loading", "rows", "data", "retries"], 2),
+    **dict.fromkeys([f"engines.{part}" for part in ("llama", "kernels", "head", "head_kernels", "slots", "fast")], 2),
     **dict.fromkeys(["training", "training_log"], 2),
     **dict.fromkeys(["synthesis", "adapter_folder"], 3),
     "fused_snake": 1,
@@ -49,6 +50,7 @@ ALLOWED_SIDEWAYS = {"errors", "frame", "options", "engines", "engines.sampling",
     "training_log",
     "written_forms",
     "spoken_numbers",
+    *(f"engines.{part}" for part in ("llama", "kernels", "head", "head_kernels", "slots", "fast")),
 }
 
 

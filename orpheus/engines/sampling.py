@@ -13,21 +13,32 @@ def penalize(logits, seen, penalty):
     return torch.where(seen, torch.where(logits > 0, logits / penalty, logits * penalty), logits)
 
 
+def whole(probability):
+    """A probability as the whole number that `draw_rows` compares sums with."""
+    return int(probability * _ONE)
+
+
 def draw(logits, uniform, temperature, top_p):
-    """Draws from the smallest set of tokens whose probabilities sum to `top_p`.
+    """`draw_rows` with one temperature and one top_p for all rows; temperature 0 takes the likeliest."""
+    if temperature == 0:
+        return logits.argmax(dim=-1)
+    return draw_rows(logits, uniform, temperature, whole(top_p))
+
+
+def draw_rows(logits, uniform, temperature, mass):
+    """Draws from the smallest set of tokens whose probabilities sum to `mass`.
 
     Probabilities are summed as whole numbers of 2^-36: a float sum over a vocabulary is not the same from run to run on
     CUDA. The draw goes through the kept tokens in order of their ids, not of their probabilities, so that rounding
     (another batch shape, say) that swaps two nearly equal tokens changes nothing.
 
-    logits: float (B, V); uniform: (B,) multiples of 2^-24 in [0, 1), the only randomness; temperature 0 takes the likeliest
+    logits: float (B, V); uniform: (B,) multiples of 2^-24 in [0, 1), the only randomness; temperature: above 0, a number
+    or (B, 1); mass: `whole(top_p)`, a number or int64 (B, 1)
     returns: int64 (B,)
     """
-    if temperature == 0:
-        return logits.argmax(dim=-1)
     probabilities = torch.softmax(logits.float() / temperature, dim=-1)
     falling = (probabilities.sort(dim=-1, descending=True).values * _ONE).long()
-    kept = (falling.cumsum(dim=-1) - falling < int(top_p * _ONE)).sum(dim=-1, keepdim=True)
+    kept = (falling.cumsum(dim=-1) - falling < mass).sum(dim=-1, keepdim=True)
     weights = (probabilities * _ONE).long()
     weights = torch.where(weights >= falling.gather(1, (kept - 1).clamp(min=0)), weights, 0)
     cumulative = weights.cumsum(dim=-1)

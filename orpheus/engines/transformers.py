@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from transformers import DynamicCache, StaticCache
 
+from orpheus.engines import check_length, too_large
 from orpheus.engines.sampling import Sampler
-from orpheus.errors import InputError, OrpheusError
 
 _CACHE_STEP = 256  # static caches come in multiples of this, so that a captured step serves prompts of many lengths
 
@@ -112,15 +112,6 @@ class TransformersEngine:
         """Gives back the memory that is kept for the next batch of the same shape."""
         self._idle.clear()
 
-    def _check_length(self, prompts, sampling):
-        limit = self.model.config.max_position_embeddings
-        longest = max(map(len, prompts))
-        if longest + sampling.max_new_tokens > limit:
-            raise InputError(
-                f"a prompt of {longest} tokens and max_new_tokens {sampling.max_new_tokens} exceed the model's {limit} positions: "
-                "lower max_new_tokens or piece_seconds"
-            )
-
     def _decoding(self, prompts, sampling, seeds):
         """Buffers for these prompts; a captured step is kept for the next batch of the same shape."""
         rows, length = len(prompts), max(map(len, prompts)) + sampling.max_new_tokens
@@ -138,7 +129,7 @@ class TransformersEngine:
 
     @torch.inference_mode()
     def generate(self, prompts, sampling, seeds):
-        self._check_length(prompts, sampling)
+        check_length(prompts, sampling, self.model.config.max_position_embeddings)
         key = None
         try:
             key, decoding = self._decoding(prompts, sampling, seeds)
@@ -152,10 +143,7 @@ class TransformersEngine:
                     return
         except torch.OutOfMemoryError as error:
             key = None  # nothing is kept of a batch that does not fit
-            raise OrpheusError(
-                f"out of GPU memory with {len(prompts)} pieces side by side: lower --batch-size or --max-new-tokens, "
-                "free the GPU's memory, or use --device cpu or --model demo"
-            ) from error
+            raise too_large(len(prompts)) from error
         finally:
             if key:
                 self._idle[key] = decoding

@@ -1,0 +1,144 @@
+"""The fast engine: a Llama step of its own over a cache with a slot per row. See docs/speed.md.
+
+On CUDA it runs kernels of its own in CUDA graphs; where those cannot be built it says so once and speaks through the
+TransformersEngine. On a CPU it is the same step in plain PyTorch.
+"""
+
+import warnings
+
+import torch
+
+from orpheus.engines import check_length, too_large
+from orpheus.engines.head import Head
+from orpheus.engines.llama import WEIGHTS, Llama, TorchOperations, unfit
+from orpheus.engines.slots import Slots, sizes_up_to
+from orpheus.engines.transformers import TransformersEngine
+from orpheus.errors import InputError, OrpheusError, OrpheusWarning
+
+_LENGTH_STEP = 512  # caches come in multiples of this, so that one serves prompts of many lengths
+
+__all__ = ["FastEngine", "unfit"]
+
+
+class FastEngine:
+    """See orpheus.engines.Engine. Same seed, same tokens, whatever the neighbours; in 16 bits in the same batch shape.
+
+    model: a LlamaForCausalLM, adapter merged; its linear layers become views of this engine's
+    head: "slot" or "full" (see orpheus/engines/head.py)
+    weights: "same" as the model's, "int8" or "fp8": what one row reads is halved; several rows gain nothing
+    kernels: None takes them on CUDA; True, False
+    tiles: {name: Tile} instead of those of orpheus/engines/kernels.py; overlap: None overlaps kernels where the GPU can
+    Raises ValueError for a model that it cannot compute; `unfit` says why.
+    """
+
+    def __init__(self, model, layout, head="slot", weights="same", kernels=None, tiles=None, overlap=None):
+        if weights not in WEIGHTS:
+            raise ValueError(f"weights {weights!r} are none of {', '.join(WEIGHTS)}")
+        self.model, self.layout, self.head = model.eval(), layout, head
+        self.captured = model.device.type == "cuda" and kernels is not False
+        self.llama = Llama(model, weights)
+        self._tuning = tiles, overlap
+        self._plain = None  # the engine that speaks instead, once something has failed
+        self._idle = None  # Slots that no one uses now
+        if kernels is None:
+            kernels = self.captured
+        if kernels:
+            self._guarded(self._use_kernels)
+
+    # --- ways to speak ---
+
+    def generate(self, prompts, sampling, seeds):
+        check_length(prompts, sampling, self.llama.limit)
+        slots = None
+        if not self._plain:
+            slots = self._guarded(self._slots_for, prompts, sampling)
+        if slots is None:
+            yield from self._plain.generate(prompts, sampling, seeds)
+            return
+        try:
+            places = [slots.join(prompt, sampling, seed) for prompt, seed in zip(prompts, seeds, strict=True)]
+            slots.admit_all()
+            while slots.running:
+                yield slots.step()[places]
+        except torch.OutOfMemoryError as error:
+            slots = None
+            raise too_large(len(prompts)) from error
+        finally:
+            if slots:
+                slots.clear()
+                self._idle = slots
+
+    def open(self, slots, length):
+        """Room for `slots` rows of at most `length` tokens each, prompt included, that join and leave between steps.
+
+        returns: orpheus.engines.slots.Slots, whose memory is its own. On CUDA all its steps are captured here.
+        Raises InputError for a length that the model has not, OrpheusError where it does not fit the memory.
+        """
+        if not slots >= 1:
+            raise InputError(f"slots {slots} is not a whole number from 1 up")
+        if not 2 <= length <= self.llama.limit:
+            raise InputError(f"length {length} is not in 2..{self.llama.limit}, the model's positions")
+        try:
+            opened = self._guarded(self._open, slots, length, True) if self.captured else None
+            return opened or self._open(slots, length)
+        except torch.OutOfMemoryError as error:
+            raise too_large(slots) from error
+
+    # --- parts ---
+
+    def _use_kernels(self):
+        from orpheus.engines.kernels import KernelOperations, can_overlap
+
+        tiles, overlap = self._tuning
+        overlap = can_overlap(self.llama.device) if overlap is None else overlap
+        self.llama.operations = KernelOperations(tiles, overlap)
+
+    def _make_head(self, spare):
+        if self.llama.operations is TorchOperations:
+            return Head(self.llama, self.layout, self.head)
+        from orpheus.engines.head_kernels import KernelHead
+
+        return KernelHead(self.llama, self.layout, self.head, self.llama.operations, spare)
+
+    def _open(self, slots, length, capture=False):
+        opened = Slots(self.llama, self._make_head, slots, length, self.captured)
+        if capture:
+            opened.capture()
+        return opened
+
+    def _slots_for(self, prompts, sampling):
+        """Slots with room for these prompts: those of the last call, or larger ones."""
+        rows, length = len(prompts), max(map(len, prompts)) + sampling.max_new_tokens
+        slots, self._idle = self._idle, None
+        try:
+            if slots is None or slots.slots < rows or slots.length < length:
+                if slots:
+                    rows, length, slots = max(rows, slots.slots), max(length, slots.length), None
+                length = min(-(-length // _LENGTH_STEP) * _LENGTH_STEP, max(self.llama.limit, length))
+                slots = self._open(sizes_up_to(rows)[-1], length)
+            # One number of rows for the whole call: rounding in 16 bits then does not depend on when a neighbour ends.
+            slots.fixed = next(size for size in sizes_up_to(slots.slots) if size >= len(prompts))
+            if self.captured:
+                slots.capture([slots.fixed])
+        except torch.OutOfMemoryError as error:
+            raise too_large(len(prompts)) from error
+        return slots
+
+    def _guarded(self, work, *arguments):
+        """What `work` returns; None where it failed, and from then on the TransformersEngine speaks."""
+        try:
+            return work(*arguments)
+        except (OrpheusError, torch.OutOfMemoryError):
+            raise
+        except Exception as error:  # compilers, drivers, CUDA and Triton each have errors of their own
+            if not self.captured and self.llama.operations is TorchOperations and work != self._use_kernels:
+                raise
+            reason = str(error).strip().splitlines() or [type(error).__name__]
+            warnings.warn(
+                f"the fast engine cannot run here ({type(error).__name__}: {reason[0]:.120}); speaking through transformers",
+                OrpheusWarning,
+                stacklevel=3,
+            )
+            self.captured, self.llama.operations = False, TorchOperations
+            self._plain = TransformersEngine(self.model, self.layout)
+            return None

@@ -1,0 +1,347 @@
+"""The operations of a layer (see orpheus/engines/llama.py) as Triton kernels.
+
+One row reads 5.6 GB of weights a token at the 3B shape and computes next to nothing, so a layer is five kernels that each
+stream one weight: norm, qkv, rotation and cache; attention; o and sum; norm, gate, up and SiLU; down and sum. Many rows take
+the matrix products of PyTorch, and kernels for what lies between them. Sums run in a fixed order without atomics: the same
+input gives the same output, bit for bit.
+
+Where the GPU can (compute capability 9.0), a kernel begins before the one before it has ended, fetches its first weights and
+waits only then (programmatic dependent launch; PDL below). Nothing but weights is read before the wait.
+"""
+
+from typing import NamedTuple
+
+import torch
+import triton
+import triton.language as tl
+
+GROUP = 16  # query heads of one key head, filled up: the smallest tile of a matrix product
+
+
+class Tile(NamedTuple):
+    """How a kernel cuts a weight: rows and columns at a time, and warps. The order of its sums depends on it."""
+
+    rows: int
+    columns: int
+    warps: int
+
+
+# Fixed, not chosen at run time: which of two equally fast tiles wins varies, and with it the last bits of every sum.
+TILES = {
+    "qkv": Tile(8, 1024, 4),
+    "o": Tile(4, 1024, 4),
+    "gate_up": Tile(8, 1024, 4),
+    "down": Tile(4, 1024, 4),
+    "head": Tile(8, 1024, 4),
+}
+
+
+@triton.jit
+def _begin(PDL: tl.constexpr):
+    if PDL:
+        tl.extra.cuda.gdc_launch_dependents()
+
+
+@triton.jit
+def _wait(PDL: tl.constexpr):
+    if PDL:
+        tl.extra.cuda.gdc_wait()
+
+
+@triton.jit
+def row_products(
+    X,
+    NORM,
+    eps,
+    W,
+    row,
+    inside,
+    K: tl.constexpr,
+    ROWS: tl.constexpr,
+    COLUMNS: tl.constexpr,
+    NORMED: tl.constexpr,
+    PDL: tl.constexpr,
+):
+    """Products of some rows of W (n, K) with X (K,), or with its RMS norm: float32 (ROWS,)."""
+    column = tl.arange(0, COLUMNS)
+    place = W + row.to(tl.int64)[:, None] * K + column[None, :]
+    w = tl.load(place, mask=inside[:, None] & (column < K)[None, :], other=0.0)
+    _wait(PDL)
+    total = tl.zeros([ROWS, COLUMNS], tl.float32)
+    squares = tl.zeros([COLUMNS], tl.float32)
+    for start in range(0, K, COLUMNS):
+        at = start + column
+        x = tl.load(X + at, mask=at < K, other=0.0).to(tl.float32)
+        if NORMED:
+            squares += x * x
+            x *= tl.load(NORM + at, mask=at < K, other=0.0).to(tl.float32)
+        total += w.to(tl.float32) * x[None, :]
+        w = tl.load(place + (start + COLUMNS), mask=inside[:, None] & (at + COLUMNS < K)[None, :], other=0.0)
+    y = tl.sum(total, axis=1)
+    if NORMED:
+        y = y * tl.rsqrt(tl.sum(squares, axis=0) / K + eps)
+    return y
+
+
+@triton.jit
+def _qkv_row_kernel(
+    X, NORM, eps, W, SCALE, COS, SIN, SLOTS, POSITIONS, Q, KEYS, VALUES, length, K: tl.constexpr, HEADS: tl.constexpr, KV_HEADS: tl.constexpr,
+    DIM: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr, SCALED: tl.constexpr, PDL: tl.constexpr
+):  # fmt: skip
+    _begin(PDL)
+    blocks: tl.constexpr = DIM // ROWS
+    head = tl.program_id(0) // blocks
+    n = tl.arange(0, ROWS)
+    pair = (tl.program_id(0) % blocks) * (ROWS // 2) + n // 2  # two rows that are rotated together lie side by side
+    row = head * DIM + pair + (n % 2) * (DIM // 2)
+    y = row_products(X, NORM, eps, W, row, n < ROWS, K, ROWS, COLUMNS, True, PDL)
+    if SCALED:
+        y *= tl.load(SCALE + row)
+    slot, position = tl.load(SLOTS).to(tl.int64), tl.load(POSITIONS)
+    a, b = tl.split(tl.reshape(y, (ROWS // 2, 2)))
+    i = (tl.program_id(0) % blocks) * (ROWS // 2) + tl.arange(0, ROWS // 2)
+    if head < HEADS + KV_HEADS:
+        cos, sin = tl.load(COS + position * DIM + i).to(tl.float32), tl.load(SIN + position * DIM + i).to(tl.float32)
+        a, b = a * cos - b * sin, b * cos + a * sin
+    _store_head(a, b, i, head, 0, slot, position, Q, KEYS, VALUES, length, HEADS, KV_HEADS, DIM, i >= 0)
+
+
+@triton.jit
+def _store_head(
+    a,
+    b,
+    i,
+    head,
+    token,
+    slot,
+    position,
+    Q,
+    KEYS,
+    VALUES,
+    length,
+    HEADS: tl.constexpr,
+    KV_HEADS: tl.constexpr,
+    DIM: tl.constexpr,
+    inside,
+):
+    """Both halves of a head's vector, to the queries or to their place in the cache."""
+    if head < HEADS:
+        to = Q + (token * HEADS + head) * DIM + i
+        tl.store(to, a, mask=inside)
+        tl.store(to + DIM // 2, b, mask=inside)
+    elif head < HEADS + KV_HEADS:
+        to = KEYS + ((slot * KV_HEADS + head - HEADS) * length + position) * DIM + i
+        tl.store(to, a, mask=inside)
+        tl.store(to + DIM // 2, b, mask=inside)
+    else:
+        to = VALUES + ((slot * KV_HEADS + head - HEADS - KV_HEADS) * length + position) * DIM + i
+        tl.store(to, a, mask=inside)
+        tl.store(to + DIM // 2, b, mask=inside)
+
+
+@triton.jit
+def _add_row_kernel(
+    X,
+    Y,
+    W,
+    SCALE,
+    count,
+    K: tl.constexpr,
+    ROWS: tl.constexpr,
+    COLUMNS: tl.constexpr,
+    SCALED: tl.constexpr,
+    PDL: tl.constexpr,
+):
+    """X (count,) += W (count, K) Y (K,)"""
+    _begin(PDL)
+    row = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
+    inside = row < count
+    y = row_products(Y, Y, 0.0, W, row, inside, K, ROWS, COLUMNS, False, PDL)
+    if SCALED:
+        y *= tl.load(SCALE + row, mask=inside, other=0.0)
+    tl.store(X + row, tl.load(X + row, mask=inside, other=0.0).to(tl.float32) + y, mask=inside)
+
+
+@triton.jit
+def _gate_up_row_kernel(
+    X,
+    NORM,
+    eps,
+    W,
+    SCALE,
+    Y,
+    inner,
+    K: tl.constexpr,
+    ROWS: tl.constexpr,
+    COLUMNS: tl.constexpr,
+    SCALED: tl.constexpr,
+    PDL: tl.constexpr,
+):
+    """Y (inner,) = silu(gate) * up; W (2 * inner, K) holds gate above up."""
+    _begin(PDL)
+    n = tl.arange(0, ROWS)
+    unit = tl.program_id(0) * (ROWS // 2) + n // 2
+    row = unit + (n % 2) * inner
+    y = row_products(X, NORM, eps, W, row, unit < inner, K, ROWS, COLUMNS, True, PDL)
+    if SCALED:
+        y *= tl.load(SCALE + row, mask=unit < inner, other=0.0)
+    gate, up = tl.split(tl.reshape(y, (ROWS // 2, 2)))
+    unit = tl.program_id(0) * (ROWS // 2) + tl.arange(0, ROWS // 2)
+    tl.store(Y + unit, gate / (1.0 + tl.exp(-gate)) * up, mask=unit < inner)
+
+
+@triton.jit
+def _attend_kernel(
+    Q, KEYS, VALUES, SLOTS, POSITIONS, Y, length, scale, GROUP: tl.constexpr, FILLED: tl.constexpr, KV_HEADS: tl.constexpr, DIM: tl.constexpr,
+    BLOCK: tl.constexpr, PDL: tl.constexpr
+):  # fmt: skip
+    """Attention of the query heads of one key head, for one token, over its slot up to its position."""
+    _begin(PDL)
+    _wait(PDL)
+    token, head = tl.program_id(0), tl.program_id(1)
+    slot, position = tl.load(SLOTS + token).to(tl.int64), tl.load(POSITIONS + token)
+    first = (slot * KV_HEADS + head) * length * DIM
+    g, d, n = tl.arange(0, FILLED), tl.arange(0, DIM), tl.arange(0, BLOCK)
+    own = (token * KV_HEADS + head) * GROUP * DIM + g[:, None] * DIM + d[None, :]
+    q = tl.load(Q + own, mask=(g < GROUP)[:, None], other=0.0)
+    largest = tl.full([FILLED], float("-inf"), tl.float32)
+    weight = tl.zeros([FILLED], tl.float32)
+    total = tl.zeros([FILLED, DIM], tl.float32)
+    for start in range(0, position + 1, BLOCK):
+        at = start + n
+        k = tl.load(KEYS + first + at[None, :] * DIM + d[:, None], mask=(at <= position)[None, :], other=0.0)
+        scores = tl.dot(q, k, input_precision="ieee") * scale
+        scores = tl.where((at <= position)[None, :], scores, float("-inf"))
+        larger = tl.maximum(largest, tl.max(scores, axis=1))
+        p, shrink = tl.exp(scores - larger[:, None]), tl.exp(largest - larger)
+        v = tl.load(VALUES + first + at[:, None] * DIM + d[None, :], mask=(at <= position)[:, None], other=0.0)
+        weight = weight * shrink + tl.sum(p, axis=1)
+        total = total * shrink[:, None] + tl.dot(p.to(v.dtype), v, input_precision="ieee")
+        largest = larger
+    tl.store(Y + own, total / weight[:, None], mask=(g < GROUP)[:, None])
+
+
+@triton.jit
+def norm_kernel(X, NORM, eps, Y, K, BLOCK: tl.constexpr):
+    at = tl.arange(0, BLOCK)
+    row = tl.program_id(0).to(tl.int64) * K
+    x = tl.load(X + row + at, mask=at < K, other=0.0).to(tl.float32)
+    norm = tl.load(NORM + at, mask=at < K, other=0.0).to(tl.float32)
+    tl.store(Y + row + at, x * tl.rsqrt(tl.sum(x * x, axis=0) / K + eps) * norm, mask=at < K)
+
+
+@triton.jit
+def _rotate_kernel(
+    QKV, COS, SIN, SLOTS, POSITIONS, Q, KEYS, VALUES, length, HEADS: tl.constexpr, KV_HEADS: tl.constexpr, DIM: tl.constexpr
+):  # fmt: skip
+    token, head = tl.program_id(0), tl.program_id(1)
+    i = tl.arange(0, DIM // 2)
+    at = QKV + (token * (HEADS + 2 * KV_HEADS) + head) * DIM + i
+    a, b = tl.load(at).to(tl.float32), tl.load(at + DIM // 2).to(tl.float32)
+    slot, position = tl.load(SLOTS + token).to(tl.int64), tl.load(POSITIONS + token)
+    if head < HEADS + KV_HEADS:
+        cos, sin = tl.load(COS + position * DIM + i).to(tl.float32), tl.load(SIN + position * DIM + i).to(tl.float32)
+        a, b = a * cos - b * sin, b * cos + a * sin
+    _store_head(a, b, i, head, token, slot, position, Q, KEYS, VALUES, length, HEADS, KV_HEADS, DIM, i >= 0)
+
+
+@triton.jit
+def _silu_kernel(GATE_UP, Y, inner, BLOCK: tl.constexpr):
+    token = tl.program_id(0).to(tl.int64)
+    at = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
+    gate = tl.load(GATE_UP + token * 2 * inner + at, mask=at < inner, other=0.0).to(tl.float32)
+    up = tl.load(GATE_UP + token * 2 * inner + inner + at, mask=at < inner, other=0.0).to(tl.float32)
+    tl.store(Y + token * inner + at, gate / (1.0 + tl.exp(-gate)) * up, mask=at < inner)
+
+
+def rms_norm(x, norm, eps):
+    """x (T, hidden) -> (T, hidden)"""
+    y = torch.empty_like(x)
+    norm_kernel[(len(x),)](x, norm, eps, y, x.shape[1], BLOCK=triton.next_power_of_2(x.shape[1]), num_warps=8)
+    return y
+
+
+def can_overlap(device):
+    """Whether kernels may begin before the one before them has ended (PDL)."""
+    return (
+        device.type == "cuda"
+        and torch.cuda.get_device_capability(device) >= (9, 0)
+        and hasattr(getattr(tl.extra, "cuda", None), "gdc_wait")
+    )
+
+
+class KernelOperations:
+    """The operations of TorchOperations. tiles: instead of TILES; overlap: with PDL."""
+
+    def __init__(self, tiles=None, overlap=False):
+        self.tiles, self.overlap = TILES | (tiles or {}), overlap
+
+    def launch(self, name, matrix):
+        """Arguments of a kernel that streams a matrix for one row."""
+        tile = self.tiles[name]
+        columns = min(tile.columns, triton.next_power_of_2(matrix.values.shape[1]))
+        return dict(
+            K=matrix.values.shape[1], ROWS=tile.rows, COLUMNS=columns, num_warps=tile.warps, **self.pdl,
+        )  # fmt: skip
+
+    @property
+    def pdl(self):
+        return {"PDL": True, "launch_pdl": True} if self.overlap else {"PDL": False}
+
+    def qkv(self, x, layer, shape, rope, tokens, keys, values):
+        heads, kv_heads, dim, eps = shape
+        q = torch.empty(len(x), heads, dim, dtype=x.dtype, device=x.device)
+        to = (*rope, tokens.slots, tokens.positions, q, keys, values, keys.shape[2])
+        sizes = {"HEADS": heads, "KV_HEADS": kv_heads, "DIM": dim}
+        if len(x) == 1:
+            weight, scale = layer.qkv
+            grid = ((heads + 2 * kv_heads) * (dim // self.tiles["qkv"].rows),)
+            _qkv_row_kernel[grid](
+                x,
+                layer.norm,
+                eps,
+                weight,
+                scale,
+                *to,
+                **sizes,
+                SCALED=scale is not None,
+                **self.launch("qkv", layer.qkv),
+            )
+        else:
+            y = layer.qkv(rms_norm(x, layer.norm, eps))
+            _rotate_kernel[(len(x), heads + 2 * kv_heads)](y, *to, **sizes, num_warps=1)
+        return q
+
+    def attend(self, q, keys, values, tokens):
+        count, heads, dim = q.shape
+        kv_heads, y = keys.shape[1], torch.empty(count, heads * dim, dtype=q.dtype, device=q.device)
+        sizes = {"GROUP": heads // kv_heads, "FILLED": GROUP, "KV_HEADS": kv_heads, "DIM": dim, "BLOCK": 64}
+        pdl = self.pdl if count == 1 else {"PDL": False}
+        _attend_kernel[(count, kv_heads)](
+            q, keys, values, tokens.slots, tokens.positions, y, keys.shape[2], dim**-0.5, **sizes, **pdl, num_warps=4, num_stages=3
+        )  # fmt: skip
+        return y
+
+    def add_product(self, x, y, matrix):
+        if len(x) > 1:
+            if matrix.scale is None:
+                return x.addmm_(y, matrix.values.T)
+            return x.add_(matrix(y))
+        name = "down" if matrix.values.shape[1] > len(matrix.values) else "o"
+        grid = (triton.cdiv(x.shape[1], self.tiles[name].rows),)
+        weight, scale = matrix
+        _add_row_kernel[grid](x, y, weight, scale, x.shape[1], SCALED=scale is not None, **self.launch(name, matrix))
+        return x
+
+    def gate_up(self, x, layer, shape):
+        (weight, scale), inner = layer.gate_up, layer.gate_up.values.shape[0] // 2
+        y = torch.empty(len(x), inner, dtype=x.dtype, device=x.device)
+        if len(x) == 1:
+            grid = (triton.cdiv(inner, self.tiles["gate_up"].rows // 2),)
+            _gate_up_row_kernel[grid](
+                x, layer.mlp_norm, shape.eps, weight, scale, y, inner, SCALED=scale is not None, **self.launch("gate_up", layer.gate_up)
+            )  # fmt: skip
+        else:
+            both = layer.gate_up(rms_norm(x, layer.mlp_norm, shape.eps))
+            _silu_kernel[(len(x), triton.cdiv(inner, 1024))](both, y, inner, BLOCK=1024)
+        return y

@@ -1,0 +1,212 @@
+"""One step of a Llama for tokens of many rows, over a cache with a slot per row: plain PyTorch, and the weights as it takes them.
+
+Every token says which slot of the cache is its row's and at which position it stands; it writes its key and value there and
+attends to that slot up to itself. So reading a prompt and drawing the next tokens of many rows are one function, nothing is
+padded, and what a row gets does not depend on its neighbours or on the length of the buffers.
+
+`orpheus/engines/kernels.py` has the same four operations as Triton kernels, and is tested against these.
+"""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from orpheus.llama import inverse_frequencies, rms_norm, rope, rotate
+
+_POSITION_INDEPENDENT = ("default", "linear", "llama3")  # rope types whose frequencies are the same at every length
+_QUANTIZED = {"int8": torch.int8, "fp8": torch.float8_e4m3fn}
+WEIGHTS = ("same", *_QUANTIZED)
+
+
+class Matrix(NamedTuple):
+    """A linear layer's weight. values (out, in); scale: None, or float32 (out,) that a quantized row is multiplied with."""
+
+    values: torch.Tensor
+    scale: torch.Tensor | None = None
+
+    def __call__(self, x):
+        """x (T, in) -> (T, out)"""
+        if self.scale is None:
+            return F.linear(x, self.values)
+        return (F.linear(x, self.values.to(x.dtype)) * self.scale).to(x.dtype)
+
+
+class Layer(NamedTuple):
+    norm: torch.Tensor
+    qkv: Matrix
+    o: Matrix
+    mlp_norm: torch.Tensor
+    gate_up: Matrix
+    down: Matrix
+
+
+class Shape(NamedTuple):
+    heads: int
+    kv_heads: int
+    dim: int
+    eps: float
+
+
+class Cache(NamedTuple):
+    """Keys and values: (layers, slots, kv_heads, length, dim) each."""
+
+    keys: torch.Tensor
+    values: torch.Tensor
+
+
+@dataclass
+class Tokens:
+    """What a step reads.
+
+    ids, slots, positions: int64 (T,) on the model's device
+    spans: [(first, end, slot, first position)], runs of `ids` that follow each other in one slot; None where only the device
+    knows, for kernels
+    """
+
+    ids: torch.Tensor
+    slots: torch.Tensor
+    positions: torch.Tensor
+    spans: list | None = None
+
+
+def unfit(model):
+    """Why this step cannot compute a model of transformers, in a few words; None where it can."""
+    config = getattr(model, "config", None)
+    if getattr(config, "model_type", None) != "llama" or not hasattr(getattr(model, "model", None), "layers"):
+        return f"a {getattr(config, 'model_type', type(model).__name__)} model, not a llama"
+    if config.hidden_act != "silu" or config.rope_parameters["rope_type"] not in _POSITION_INDEPENDENT:
+        return f"activation {config.hidden_act}, rope {config.rope_parameters['rope_type']}"
+    linear = [module for layer in model.model.layers for module in layer.modules() if hasattr(module, "in_features")]
+    if any(type(module) is not nn.Linear for module in linear):
+        return "layers that are not plain linear ones (quantized, or an adapter that is not merged)"
+    if any(module.bias is not None for module in linear):
+        return "linear layers with a bias"
+    if len({parameter.dtype for parameter in model.parameters()}) > 1:
+        return "weights of more than one data type"
+    return None
+
+
+def _fused(modules):
+    """The modules' weights in one tensor; the modules keep views of it, so that memory is not taken twice."""
+    parts = [module.weight.data for module in modules]
+    rows, width = sum(map(len, parts)), parts[0].shape[1]
+    storage = parts[0].untyped_storage()
+    follows = storage.nbytes() == rows * width * parts[0].element_size() and parts[0].storage_offset() == 0
+    for part, following in zip(parts, parts[1:]):
+        follows &= following.data_ptr() == part.data_ptr() + part.nbytes and following.is_contiguous()
+    if follows:  # another engine of the same model has done it
+        return parts[0].as_strided((rows, width), (width, 1))
+    weight = torch.cat(parts)
+    for module, part in zip(modules, weight.split([len(part) for part in parts])):
+        module.weight.data = part
+    return weight
+
+
+def quantized(weight, kind):
+    """A weight (out, in) with 8 bits a value and a scale per row. kind: int8, or fp8 (e4m3)."""
+    dtype = _QUANTIZED[kind]
+    largest = 127.0 if kind == "int8" else torch.finfo(dtype).max
+    scale = weight.float().abs().amax(dim=1).clamp(min=1e-12) / largest
+    values = weight.float() / scale[:, None]
+    return Matrix((values.round() if kind == "int8" else values).to(dtype), scale)
+
+
+class Llama:
+    """A Llama's weights for the step; made from a LlamaForCausalLM, which stays usable (its layers become views).
+
+    weights: "same" as the model's, or "int8" or "fp8": linear layers in 8 bits with a scale per row, the head excepted
+    operations: a module or class with `qkv`, `attend`, `add_product` and `gate_up`; by default those below
+    Raises ValueError where `unfit` says why.
+    """
+
+    @torch.no_grad()
+    def __init__(self, model, weights="same", operations=None):
+        if reason := unfit(model):
+            raise ValueError(reason)
+        config = self.config = model.config
+        self.operations = operations or TorchOperations
+        self.shape = Shape(config.num_attention_heads, config.num_key_value_heads, config.head_dim, config.rms_norm_eps)
+        make = Matrix if weights == "same" else lambda weight: quantized(weight, weights)
+        self.layers = [self._layer(layer, make) for layer in model.model.layers]
+        self.embeddings = model.get_input_embeddings().weight.data
+        self.norm, self.head = model.model.norm.weight.data, model.get_output_embeddings().weight.data
+        self.dtype, self.device = self.embeddings.dtype, self.embeddings.device
+        self.limit = config.max_position_embeddings
+        self._frequencies = inverse_frequencies(config, self.device)
+
+    @staticmethod
+    def _layer(layer, make):
+        attention, mlp = layer.self_attn, layer.mlp
+        return Layer(
+            layer.input_layernorm.weight.data,
+            make(_fused([attention.q_proj, attention.k_proj, attention.v_proj])),
+            make(attention.o_proj.weight.data),
+            layer.post_attention_layernorm.weight.data,
+            make(_fused([mlp.gate_proj, mlp.up_proj])),
+            make(mlp.down_proj.weight.data),
+        )
+
+    def cache(self, slots, length):
+        """An empty Cache."""
+        shape = (len(self.layers), slots, self.shape.kv_heads, length, self.shape.dim)
+        return Cache(*(torch.zeros(shape, dtype=self.dtype, device=self.device) for _ in range(2)))
+
+    def rope(self, length):
+        """(cos, sin), each (length, dim), of positions 0 to length - 1."""
+        return rope(torch.arange(length, device=self.device), *self._frequencies, self.dtype)
+
+    def hidden(self, tokens, cache, rope):
+        """The last layer's output for `tokens`, before the final norm: (T, hidden). Fills the cache."""
+        do, x = self.operations, F.embedding(tokens.ids, self.embeddings)
+        for index, layer in enumerate(self.layers):
+            keys, values = cache.keys[index], cache.values[index]
+            q = do.qkv(x, layer, self.shape, rope, tokens, keys, values)
+            x = do.add_product(x, do.attend(q, keys, values, tokens), layer.o)
+            x = do.add_product(x, do.gate_up(x, layer, self.shape), layer.down)
+        return x
+
+
+class TorchOperations:
+    """The four operations of a layer in plain PyTorch. They read `tokens.spans`, so they cannot be captured in a graph."""
+
+    @staticmethod
+    def qkv(x, layer, shape, rope, tokens, keys, values):
+        """x (T, hidden) -> queries (T, heads, dim); writes keys and values (slots, kv_heads, length, dim)."""
+        heads, kv_heads, dim, eps = shape
+        y = layer.qkv(rms_norm(x, layer.norm, eps)).view(len(x), heads + 2 * kv_heads, dim)
+        cos, sin = (table[tokens.positions] for table in rope)
+        turned, v = rotate(y[:, : heads + kv_heads], cos, sin), y[:, heads + kv_heads :]
+        k = turned[:, heads:]
+        for first, end, slot, position in tokens.spans:
+            there = slice(position, position + end - first)
+            keys[slot, :, there] = k[first:end].transpose(0, 1)
+            values[slot, :, there] = v[first:end].transpose(0, 1)
+        return turned[:, :heads]
+
+    @staticmethod
+    def attend(q, keys, values, tokens):
+        """Each token's attention over its slot up to its own position: (T, heads, dim) -> (T, heads * dim)."""
+        outputs = []
+        for first, end, slot, position in tokens.spans:
+            count = end - first
+            if count > 1 and position:
+                raise ValueError("a run of tokens must begin at position 0")
+            k, v = (side[None, slot, :, : position + count] for side in (keys, values))
+            row = q[first:end].transpose(0, 1)[None]
+            attended = F.scaled_dot_product_attention(row, k, v, is_causal=count > 1, enable_gqa=True)
+            outputs.append(attended[0].transpose(0, 1).flatten(1))
+        return outputs[0] if len(outputs) == 1 else torch.cat(outputs)
+
+    @staticmethod
+    def add_product(x, y, matrix):
+        """x (T, hidden) + y (T, in) times the matrix; may overwrite x."""
+        return x + matrix(y)
+
+    @staticmethod
+    def gate_up(x, layer, shape):
+        """x (T, hidden) -> silu(gate) * up (T, inner)."""
+        gate, up = layer.gate_up(rms_norm(x, layer.mlp_norm, shape.eps)).chunk(2, dim=-1)
+        return F.silu(gate) * up
