@@ -20,7 +20,7 @@ from orpheus.errors import BusyError, InputError, OrpheusError
 from orpheus.frame import CODES_PER_FRAME, CONTEXT_FRAMES, SAMPLE_RATE
 from orpheus.options import StreamOptions
 from orpheus.stream_decoder import StreamDecoder
-from orpheus.synthesis import NOTHING_SAMPLES, OrpheusInference, _first_trouble, _split_options
+from orpheus.synthesis import NOTHING_SAMPLES, OrpheusInference, _first_trouble
 
 _OVER = object()
 
@@ -122,15 +122,14 @@ class StreamPool:
     def submit(self, text, voice=None, **options):
         """Asks for a text to be spoken; returns at once, with a PooledSpeech.
 
-        options: fields of SamplingOptions and LongTextOptions. Raises InputError for what cannot be spoken, BusyError where
+        options: fields of SamplingOptions, TextOptions and LongTextOptions. Raises InputError for what cannot be spoken, BusyError where
         `waiting` texts wait already.
         """
         for name in options:
             if name in {field.name for field in fields(StreamOptions)}:
                 raise InputError(f"{name} is no option of a pool: its audio is exact and comes frame by frame")
-        sampling, long_text, _ = _split_options(options)
         with self._asking:
-            request = self._speaker._request(text, voice, sampling, long_text)
+            request, sampling, _ = self._speaker._stream_request(text, voice, options)
         longest = max(len(row.prompt) for row in request.rows) + sampling.max_new_tokens
         if longest > self.length:
             raise InputError(

@@ -195,14 +195,18 @@ class OrpheusInference:
         Input is checked at once, before the first chunk is asked for. With retries it raises InputError: sound that was
         sent cannot be taken back.
         """
+        return SpeechStream(self, *self._stream_request(text, voice, options))
+
+    # --- parts ---
+
+    def _stream_request(self, text, voice, options):
+        """(request, SamplingOptions, StreamOptions) of a text whose sound is let out while it is made."""
         sampling, writing, long_text, retry, stream_options = _split_options(options)
         if retry.retries:
             raise InputError(
                 f"a stream cannot take back what was sent: leave retries = {retry.retries} out, or speak into a file"
             )
-        return SpeechStream(self, self._request(text, voice, sampling, writing, long_text), sampling, stream_options)
-
-    # --- parts ---
+        return self._request(text, voice, sampling, writing, long_text), sampling, stream_options
 
     def _request(self, text, voice, sampling, writing, long_text):
         if not isinstance(text, str):

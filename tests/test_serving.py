@@ -125,10 +125,12 @@ def test_the_first_samples_come_with_the_third_frame(loaded):
     gate = threading.Semaphore(0)
     voice, _ = scripted(loaded, {0: 30, 1: 30}, gate)
     with StreamPool(voice, slots=2, tick_steps=10**6) as pool:
-        speeches = [pool.submit("Yes.", seed=seed) for seed in (0, 1)]
-        gate.release(22)
-        assert [len(next(speech)) for speech in speeches] == [1387, 1387]
-        assert pool.counts["steps"] == 22
+        first = pool.submit("Yes.", seed=0)
+        gate.release(22)  # one reads the prompt
+        assert len(next(first)) == 1387 and pool.counts["steps"] == 22
+        second = pool.submit("Yes.", seed=1)  # joins before step 23, or 24 where that one has begun
+        gate.release(23)
+        assert len(next(second)) == 1387
         gate.release(10**4)
 
 
