@@ -440,6 +440,17 @@ def measure(run):
     fast = FastEngine(run.model, run.layout, tiles=tiles)
     measure_engine(run, "fast", lambda: fast, batches[0], tokens)
     measure_first_audio(run, fast)
+    short = min(tokens, 100)
+
+    def plain_engine():
+        return TransformersEngine(run.model, run.layout)
+
+    def measure_others(batch):
+        measure_engine(run, "TransformersEngine", plain_engine, batch, short)
+        if "transformers" in arguments.peers:
+            measure_plain(run, batch)
+
+    measure_others(batches[0])
     for batch in batches[1:]:
         measure_engine(run, "fast", lambda: fast, batch, tokens)
     fast._idle = None
@@ -459,12 +470,8 @@ def measure(run):
         measure_engine(
             run, "fast, kernels not overlapped", lambda: FastEngine(run.model, run.layout, **apart), one, tokens
         )
-    tokens = min(tokens, 100)
-    for batch in sorted(batches):
-        measure_engine(run, "TransformersEngine", lambda: TransformersEngine(run.model, run.layout), batch, tokens)
-    if "transformers" in arguments.peers:
-        for batch in sorted(batches):
-            measure_plain(run, batch)
+    for batch in sorted(batches[1:]):
+        measure_others(batch)
     if "unsloth" in arguments.peers:
         measure_unsloth(run, sorted(batches))
 
