@@ -243,6 +243,8 @@ def measure_engine(run, name, make, batch, tokens):
         began = time.perf_counter()
         engine_generate(engine, prompts, SamplingOptions(max_new_tokens=tokens, temperature=0.6))
         first = time.perf_counter() - began
+        if getattr(engine, "fallen_back", False):
+            raise RuntimeError("it fell back to the TransformersEngine")
         times, made = [], 0
         for _ in range(run.arguments.repeats):
             run.synchronize()

@@ -45,6 +45,11 @@ class FastEngine:
         if kernels:
             self._guarded(self._use_kernels)
 
+    @property
+    def fallen_back(self):
+        """Whether the TransformersEngine speaks instead."""
+        return self._plain is not None
+
     # --- ways to speak ---
 
     def generate(self, prompts, sampling, seeds):

@@ -26,12 +26,13 @@ class Tile(NamedTuple):
     warps: int
 
 
-# Fixed, not chosen at run time: which of two equally fast tiles wins varies, and with it the last bits of every sum.
+# Fixed, not chosen at run time: which of two equally fast tiles wins varies, and with it the last bits of every sum. The fastest
+# of six on an H200, by `benchmarks/generate.py --tune`.
 TILES = {
-    "qkv": Tile(8, 1024, 4),
-    "o": Tile(4, 1024, 4),
+    "qkv": Tile(4, 1024, 4),
+    "o": Tile(4, 2048, 8),
     "gate_up": Tile(8, 1024, 4),
-    "down": Tile(4, 1024, 4),
+    "down": Tile(4, 2048, 8),
     "head": Tile(8, 1024, 4),
 }
 
