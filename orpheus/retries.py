@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from orpheus.evaluation.words import distance, normalise
 from orpheus.frame import FRAMES_PER_SECOND
-from orpheus.text import estimate_seconds, without_tags
+from orpheus.text import estimate_seconds
 from orpheus.transcription import faster_whisper_for, hear, load_whisper
 
 # Speech is implausible outside shortest..longest of the estimate, give or take the silence around it: slow and fast
@@ -131,26 +132,12 @@ class Listener:
     """Hears speech by faster-whisper and counts its word errors, after Whisper's own text normaliser for English."""
 
     def __init__(self, name):
-        from transformers.models.whisper.english_normalizer import EnglishTextNormalizer
-
         cure = "Give a size like tiny.en, or a folder with the model"
         self._model = load_whisper(faster_whisper_for("--choose-by-asr"), name, cure)
-        self._normalise = EnglishTextNormalizer({})
 
     def word_error_rate(self, text, audio):
         """Word errors per word of `text`, tags left out; audio: float32 (samples,) at 24 kHz, or None for none."""
-        said = self._normalise(without_tags(text)).split()
+        said = normalise(text)
         # Greedy and without a fall-back, so that the same sound is always heard alike.
         heard = hear(self._model, audio, language="en", beam_size=1, temperature=0.0) if audio is not None else ""
-        heard = self._normalise(heard).split()
-        return word_errors(said, heard) / len(said) if said else 0.0
-
-
-def word_errors(said, heard):
-    """Fewest substitutions, deletions and insertions that make the list `said` the list `heard`."""
-    row = list(range(len(heard) + 1))
-    for i, a in enumerate(said, 1):
-        diagonal, row[0] = row[0], i
-        for j, b in enumerate(heard, 1):
-            diagonal, row[j] = row[j], min(diagonal + (a != b), row[j] + 1, row[j - 1] + 1)
-    return row[-1]
+        return distance(said, normalise(heard)) / len(said) if said else 0.0

@@ -37,11 +37,6 @@ def find_tags(text):
     return _TAG.findall(text)
 
 
-def without_tags(text):
-    """The words alone: "I <laugh> see." -> "I   see."."""
-    return _TAG.sub(" ", text)
-
-
 def unknown_tags(text):
     """{unknown tag: nearest known tag or None}, in order of appearance."""
     unknown = dict.fromkeys(tag for tag in find_tags(text) if tag.lower() not in KNOWN_TAGS)
