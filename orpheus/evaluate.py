@@ -3,6 +3,7 @@
     python -m orpheus.evaluate                                        the model that inference.py would speak with
     python -m orpheus.evaluate --model demo --voice theo --takes 3    narrower intervals
     python -m orpheus.evaluate --sentences my_lines.txt --reference my_recordings
+    python -m orpheus.evaluate --sentences assets/evaluation/hard_text.jsonl --metrics wer
     python -m orpheus.evaluate --recordings my_recordings             recordings with their transcripts
     python -m orpheus.evaluate --compare base=demo tuned=demo+lora_model original=my_recordings
 
@@ -18,7 +19,7 @@ from typing import Annotated, Literal
 
 from orpheus.errors import InputError, OrpheusError, OrpheusWarning
 from orpheus.evaluation.options import DEMO_REFERENCE, METRICS, OUT, JudgeOptions, ListOptions
-from orpheus.options import LongTextOptions, SamplingOptions
+from orpheus.options import LongTextOptions, RetryOptions, SamplingOptions, TextOptions
 
 
 def _parse(argv):
@@ -46,7 +47,9 @@ def _parse(argv):
         list: Annotated[ListOptions, tyro.conf.OmitArgPrefixes] = field(default_factory=ListOptions)
         judging: Annotated[JudgeOptions, tyro.conf.OmitArgPrefixes] = field(default_factory=JudgeOptions)
         sampling: Annotated[SamplingOptions, tyro.conf.OmitArgPrefixes] = field(default_factory=SamplingOptions)
+        writing: Annotated[TextOptions, tyro.conf.OmitArgPrefixes] = field(default_factory=TextOptions)
         long_text: Annotated[LongTextOptions, tyro.conf.OmitArgPrefixes] = field(default_factory=LongTextOptions)
+        retry: Annotated[RetryOptions, tyro.conf.OmitArgPrefixes] = field(default_factory=RetryOptions)
 
     return tyro.cli(Arguments, description=__doc__, args=argv, prog="python -m orpheus.evaluate")
 
@@ -84,7 +87,8 @@ def _clips(system, arguments, sentences):
     from orpheus.synthesis import OrpheusInference
 
     tts = OrpheusInference(system.model, system.lora, arguments.codec, arguments.device)
-    options = asdict(arguments.sampling) | asdict(arguments.long_text)
+    groups = (arguments.sampling, arguments.writing, arguments.long_text, arguments.retry)
+    options = {name: value for group in groups for name, value in asdict(group).items()}
     seed = options.pop("seed")
     spoken = speak(tts, sentences, arguments.voice, arguments.list.takes, seed, True, **options)
     return Path(tts.name).name if Path(tts.name).is_absolute() else tts.name, list(spoken)
@@ -128,6 +132,10 @@ def evaluate(arguments):
         facts["sentences"] = f"{len(sentences)} of {arguments.list.sentences.name}, takes: {arguments.list.takes}"
         sampling = asdict(arguments.sampling)
         facts["sampling"] = ", ".join(f"{name} {value}" for name, value in sampling.items())
+        if arguments.retry.retries:
+            facts["retries"] = (
+                f"{arguments.retry.retries}, chosen by {arguments.retry.choose_by_asr or 'length and end'}"
+            )
     judged, audio = [], {}
     for system in systems:
         what, clips = _clips(system, arguments, sentences)

@@ -318,6 +318,10 @@ def test_sentences_from_files(tmp_path):
     (tmp_path / "a.txt").write_text("One.\n\nTwo.\n")
     (tmp_path / "b.jsonl").write_text('{"text": "One.", "voice": "theo"}\n')
     assert [s.text for s in read_sentences(tmp_path / "a.txt")] == ["One.", "Two."]
+    (tmp_path / "c.jsonl").write_text('{"text": "It is $5.", "spoken": "It is five dollars."}\n')
+    spoken = read_sentences(tmp_path / "c.jsonl")[0].spoken
+    assert spoken == "It is five dollars." == Clip("It is $5.", np.zeros(1), spoken=spoken).words
+    assert Clip("It is five.", np.zeros(1)).words == "It is five."
     assert read_sentences(tmp_path / "b.jsonl")[0].voice == "theo"
     (tmp_path / "b.jsonl").write_text('{"text": "One."}\n{"txt": 1}\n')
     with pytest.raises(InputError, match="b.jsonl:2: there is no text"):

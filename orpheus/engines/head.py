@@ -103,7 +103,9 @@ class Head:
         state.ids[rows] = ids
         state.positions[rows] += 1
         state.counts[rows] += 1
-        state.seen.view(-1).index_fill_(0, rows * self.columns + columns, True)  # unlike [...] = True it can be captured
+        state.seen.view(-1).index_fill_(
+            0, rows * self.columns + columns, True
+        )  # unlike [...] = True it can be captured
         return ids
 
     def join(self, state, rows):

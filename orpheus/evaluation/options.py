@@ -57,7 +57,8 @@ class ListOptions:
     """What is spoken."""
 
     sentences: Path = SENTENCES
-    """One sentence a line, or a .jsonl file with "text" and, where wanted, "voice" and "kind" (a group in the report)."""
+    """One sentence a line, or a .jsonl file with "text" and, where wanted, "voice", "kind" (a group in the report) and "spoken"
+    (the words to be heard, where they are not written so)."""
     limit: int | None = None
     """Takes so many sentences only, evenly spread over the list."""
     takes: int = 1

@@ -146,7 +146,7 @@ def judge(clip, judges):
 
 def _judge_words(clip, judges):
     heard = judges.listener.listen(clip.audio)
-    found = compare(normalise(clip.text, judges.language), normalise(heard.text, judges.language))
+    found = compare(normalise(clip.words, judges.language), normalise(heard.text, judges.language))
     row = {
         "heard": heard.text,
         "words": len(found.said),
@@ -162,7 +162,7 @@ def _judge_words(clip, judges):
                     for o, i, j in found.operations],
     }  # fmt: skip
     if judges.detector:
-        row["tags"], events = hear_tags(clip.text, clip.audio, heard, judges.detector, judges.language)
+        row["tags"], events = hear_tags(clip.words, clip.audio, heard, judges.detector, judges.language)
         row["events"] = [[e.tag, round(e.start, 2), round(e.end, 2), round(e.score, 3)] for e in events]
         row["false_tag"] = None if row["tags"] else int(bool(events))
     return row

@@ -20,6 +20,7 @@ class Sentence:
     text: str
     voice: str | None = None
     kind: str | None = None  # a group in the report
+    spoken: str | None = None  # the words to be heard, where they are not written so: "$5" is "five dollars"
 
 
 @dataclass(frozen=True, eq=False)  # arrays have no single truth of equality
@@ -32,6 +33,12 @@ class Clip:
     kind: str | None = None
     take: int = 0
     finish_reason: str | None = None  # None where nobody knows: a recording
+    spoken: str | None = None  # as in Sentence
+
+    @property
+    def words(self):
+        """What should be heard."""
+        return self.spoken or self.text
 
 
 @dataclass(frozen=True)
@@ -61,8 +68,8 @@ def read_sentences(path):
         for line in read_jsonl(path)[1]:
             if line.problem or not isinstance(line.values.get("text"), str):
                 raise InputError(f"{line.where}: {line.problem or 'there is no text'}")
-            voice, kind = line.values.get("voice"), line.values.get("kind")
-            found.append((line.where, Sentence(line.values["text"], voice, kind)))
+            more = {name: line.values.get(name) for name in ("voice", "kind", "spoken")}
+            found.append((line.where, Sentence(line.values["text"], **more)))
     else:
         lines = read_text(path).splitlines()
         found = [(f"{path.name}:{n}", Sentence(line.strip())) for n, line in enumerate(lines, 1) if line.strip()]
@@ -132,4 +139,14 @@ def speak(tts, sentences, voice=None, takes=1, seed=0, progress=False, **options
             of_voice = [sentence for sentence in sentences if (sentence.voice or voice) == voices]
             spoken = tts.synthesize_all([s.text for s in of_voice], voices, progress, seed=seed + take, **options)
             for sentence, speech in zip(of_voice, spoken, strict=True):
-                yield Clip(speech.text, speech.audio, speech.voice, sentence.kind, take, speech.finish_reason)
+                yield Clip(
+                    *(
+                        speech.text,
+                        speech.audio,
+                        speech.voice,
+                        sentence.kind,
+                        take,
+                        speech.finish_reason,
+                        sentence.spoken,
+                    )
+                )
