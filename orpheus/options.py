@@ -152,7 +152,7 @@ class StreamOptions:
     lookahead: int = CONTEXT_FRAMES
     """Frames (85 ms each) of right context a frame waits for. 3 is exact; see orpheus/streaming.py for what fewer costs."""
     max_chunk_frames: int = 8
-    """The first chunk is one frame, later ones grow up to this: fewer, larger decodes once the player has something to play."""
+    """The first chunk is one frame or less, later ones grow up to this: fewer, larger decodes once the player has something to play."""
 
     def __post_init__(self):
         check(

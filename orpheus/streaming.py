@@ -1,11 +1,11 @@
 """Tokens as they come to audio as soon as it can be exact: every frame once, in order, the tail included.
 
-A frame is let out when `lookahead` frames after it are known; CONTEXT_FRAMES frames before it are decoded with it and thrown away.
-With 3 frames to each side the chunks are the whole, sample for sample. With fewer ahead speech starts sooner, at an error
+A sample is let out when the `lookahead` frames after it are known, or all that decide it; CONTEXT_FRAMES frames before it are decoded
+with it and thrown away. With look-ahead 3 the chunks are the whole, sample for sample. With fewer, speech starts sooner, at an error
 (energy relative to the speech; the demo voice's codec on speech, and the 24 kHz SNAC's shape with random weights):
 
     lookahead   tokens before the first audio   error, demo voice   24 kHz shape
-    3           28 (341 ms of speech)           exact (1e-5)        exact (1e-5)
+    3           21 (256 ms of speech)           exact (1e-5)        exact (1e-5)  of the first chunk, 58 ms; 28 for the second
     2           21 (256 ms)                     -81 dB              -81 dB        inaudible
     1           14 (171 ms)                     -35 dB              -39 dB        a faint roughness
     0           7 (85 ms)                       -8 dB               -20 dB        an audible seam at every chunk
@@ -13,7 +13,7 @@ With 3 frames to each side the chunks are the whole, sample for sample. With few
 
 import numpy as np
 
-from orpheus.frame import CODES_PER_FRAME, CONTEXT_FRAMES, FRAME_SAMPLES
+from orpheus.frame import CODES_PER_FRAME, CONTEXT_FRAMES, DECODER_REACH, FRAME_SAMPLES
 
 
 class FrameAssembler:
@@ -57,24 +57,31 @@ def stream_audio(tokens, decode, assembler, lookahead, max_chunk_frames):
     decode: (codes (frames, 7), index of the first frame) -> float32 (frames * 2048,)
     assembler: a fresh FrameAssembler; afterwards it tells the frames and why speech ended
 
-    The first chunk is one frame, each later one twice the last up to `max_chunk_frames`, since decoding a chunk costs up to
-    2 * CONTEXT_FRAMES frames of context. For `decode` = Codec.decode_window the chunks joined equal Codec.decode of the whole.
+    With the full look-ahead the first chunk is what three frames decide, 1,387 samples; with less it is one frame. The next is
+    one frame, each later one twice the last up to `max_chunk_frames`, since decoding a chunk costs up to 2 * CONTEXT_FRAMES
+    frames of context. For `decode` = Codec.decode_window the chunks joined equal Codec.decode of the whole.
     """
-    done, chunk = 0, 1
+    early = CONTEXT_FRAMES * FRAME_SAMPLES - DECODER_REACH if lookahead == CONTEXT_FRAMES else 0
+    done, chunk = 0, 1  # samples that are out; frames of the next chunk
+    due = 0 if early else 1  # frames behind the look-ahead at which it comes
 
-    def emit(end, right):
-        first = max(0, done - CONTEXT_FRAMES)
-        window = decode(assembler.window(first, min(end + right, assembler.frames)), first)
-        return window[(done - first) * FRAME_SAMPLES : (end - first) * FRAME_SAMPLES]
+    def emit(end):
+        """The samples done..end, decoded with all frames that are there on the right."""
+        first = max(0, done // FRAME_SAMPLES - CONTEXT_FRAMES)
+        last = -(-end // FRAME_SAMPLES) + CONTEXT_FRAMES
+        window = decode(assembler.window(first, min(last, assembler.frames)), first)
+        return window[done - first * FRAME_SAMPLES : end - first * FRAME_SAMPLES]
 
     for token in tokens:
         if not assembler.push(token):
             break
-        if assembler.position % CODES_PER_FRAME == 0 and assembler.frames - lookahead >= done + chunk:
-            yield emit(done + chunk, lookahead)
-            done += chunk
-            chunk = min(2 * chunk, max_chunk_frames)
-    while done < assembler.frames:  # the tail: all its context is there
-        end = min(done + max_chunk_frames, assembler.frames)
-        yield emit(end, CONTEXT_FRAMES)
+        if assembler.position % CODES_PER_FRAME == 0 and assembler.frames - lookahead == due:
+            end = due * FRAME_SAMPLES + early
+            yield emit(end)
+            chunk = 1 if not done and early else min(2 * chunk, max_chunk_frames)
+            done, due = end, due + chunk
+    total = assembler.frames * FRAME_SAMPLES
+    while done < total:  # the tail: all its context is there
+        end = min((done // FRAME_SAMPLES + max_chunk_frames) * FRAME_SAMPLES, total)
+        yield emit(end)
         done = end

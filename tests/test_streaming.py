@@ -35,14 +35,16 @@ def test_the_first_chunk_comes_as_soon_as_its_context_is_there():
             read.append(token)
             yield token
 
-    for lookahead, needed in ((3, 28), (1, 14), (0, 7)):
+    for lookahead, needed, samples in ((3, 21, 1387), (2, 21, 2048), (1, 14, 2048), (0, 7, 2048)):
         read.clear()
         first = next(stream_audio(counted(), frame_numbers, FrameAssembler(LAYOUT), lookahead, 8))
-        assert len(first) == 2048 and len(read) == needed
+        assert len(first) == samples and len(read) == needed
 
 
 def test_chunks_grow_to_the_limit():
     chunks = stream_audio(tokens_of(30), frame_numbers, FrameAssembler(LAYOUT), 3, 8)
+    assert [len(chunk) for chunk in chunks] == [1387, 2048, 4096, 8192, 16384, 16384, 7 * 2048 - 1387]
+    chunks = stream_audio(tokens_of(30), frame_numbers, FrameAssembler(LAYOUT), 2, 8)
     assert [len(chunk) // 2048 for chunk in chunks] == [1, 2, 4, 8, 8, 7]
 
 

@@ -193,7 +193,7 @@ def test_streamed_equals_whole(small_voice, text, max_chunk_frames):
     assert stream.finish_reason == whole.finish_reason
 
 
-@pytest.mark.parametrize("lookahead, tokens", [(3, 28), (2, 21), (0, 7)])
+@pytest.mark.parametrize("lookahead, tokens", [(3, 21), (2, 21), (0, 7)])
 def test_the_first_chunk_waits_for_its_lookahead_alone(scripted, layout, lookahead, tokens):
     speaker = scripted([*frames(layout, 9), layout.end_of_speech])
     next(speaker.stream("Hello.", lookahead=lookahead))
