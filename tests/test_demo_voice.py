@@ -39,7 +39,7 @@ def test_a_batch_gives_each_row_what_it_gets_alone(demo_voice):
 def test_streamed_equals_whole(demo_voice):
     whole = demo_voice.synthesize(TEXTS[3], "theo", seed=5)
     chunks = list(demo_voice.stream(TEXTS[3], "theo", seed=5))
-    assert len(chunks[0]) == 2048
+    assert len(chunks[0]) == 1387  # what the first three frames decide
     assert np.abs(np.concatenate(chunks) - whole.audio).max() < 1e-5
 
 
