@@ -9,7 +9,6 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
-RESULTS = ROOT / "benchmarks" / "results"
 ENDLESS = 10**6  # frames of speech on average: end-of-speech is as good as never drawn
 
 
@@ -38,12 +37,8 @@ def random_codec(device):
 
 def our_engine(model, layout):
     """The engine that speaking takes for this model here."""
-    try:
-        from orpheus.loading import choose_engine
-    except ImportError:  # there is but one
-        from orpheus.engines.transformers import TransformersEngine
+    from orpheus.loading import choose_engine
 
-        return TransformersEngine(model, layout)
     return choose_engine("auto", model, layout)
 
 

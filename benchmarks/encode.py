@@ -9,7 +9,6 @@ speech at random places and gains. The full shape has random weights, spread ove
 line of standard output is JSON with everything.
 """
 
-import json
 import platform
 import statistics
 import sys
@@ -26,6 +25,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import numpy as np
 import torch
 
+from benchmarks import common
 from orpheus import encoder as encoder_module
 from orpheus.audio import read_audio
 from orpheus.codec import Codec
@@ -352,10 +352,7 @@ def main(arguments):
             )
             print(f"{row['share_of_fp32_peak']:7.1%} of {peak / 1e12:.0f} TFLOP/s in float32: {row['way']}")
     report["table"] = table_rows(report)
-    if arguments.out:
-        Path(arguments.out).parent.mkdir(parents=True, exist_ok=True)
-        Path(arguments.out).write_text(json.dumps(report, indent=1) + "\n")
-    print(json.dumps(report))
+    common.finish_report(report, arguments.out)
 
 
 if __name__ == "__main__":

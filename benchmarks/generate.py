@@ -9,16 +9,15 @@ The last line of standard output is JSON with everything. With --seconds-budget 
 """
 
 import json
-import platform
 import statistics
 import sys
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from benchmarks import common
 from orpheus.frame import CONTEXT_FRAMES, TOKENS_PER_SECOND
 
 TEXT = "It takes five minutes to walk from the swimming pool to the museum."
@@ -480,21 +479,12 @@ def measure(run):
 
 def main(arguments):
     import torch
-    import transformers
 
     began = time.perf_counter()
     name, model, layout, prompt, prompts = load(arguments)
     cuda = model.device.type == "cuda"
-    report = {
-        "benchmark": "generate",
+    report = common.start_report("generate") | {
         "model": name,
-        "hardware": torch.cuda.get_device_name() if cuda else f"CPU, {torch.get_num_threads()} threads",
-        "versions": {
-            "torch": torch.__version__,
-            "transformers": transformers.__version__,
-            "python": platform.python_version(),
-        },
-        "date": time.strftime("%Y-%m-%d"),
         "load_seconds": round(time.perf_counter() - began, 1),
         "prompt_tokens": len(prompt),
         "rows": [],
@@ -513,10 +503,7 @@ def main(arguments):
     }
     if cuda:
         report["peak_gib"] = round(torch.cuda.max_memory_allocated() / 2**30, 2)
-    if arguments.out:
-        Path(arguments.out).parent.mkdir(parents=True, exist_ok=True)
-        Path(arguments.out).write_text(json.dumps(report, indent=1) + "\n")
-    print(json.dumps(report))
+    common.finish_report(report, arguments.out)
 
 
 if __name__ == "__main__":

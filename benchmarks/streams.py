@@ -325,10 +325,7 @@ def load(model, cuda):
     """An OrpheusInference with transformers' engine: the peers' model is as it was loaded."""
     if model == "full" or (model == "auto" and cuda):
         return OrpheusInference(common.random_voice("cuda" if cuda else "cpu"))
-    try:
-        return OrpheusInference(model, lora="none", engine="transformers")
-    except TypeError:  # there is but one
-        return OrpheusInference(model, lora="none")
+    return OrpheusInference(model, lora="none", engine="transformers")
 
 
 def main(arguments):

@@ -82,8 +82,6 @@ class Speaker:
             return []
         finally:
             self.tts.engine.release()  # a captured step's cache is memory that training needs
-            if torch.cuda.is_available():
-                torch.cuda.empty_cache()
 
 
 @contextmanager

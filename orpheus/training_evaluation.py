@@ -52,9 +52,7 @@ class SpokenEvaluation:
         try:
             return list(speak(self.tts, self.sentences, seed=self.options.seed))
         finally:
-            self.tts.engine._idle.clear()  # a captured step's cache is memory that training needs
-            if torch.cuda.is_available():
-                torch.cuda.empty_cache()
+            self.tts.engine.release()  # a captured step's cache is memory that training needs
 
     def measure(self, step):
         """Word error rate of the adapter as it is, in 0..; the same number on every rank."""

@@ -331,3 +331,11 @@ def test_the_kernels_compute_the_plain_operations():
 def test_steps_are_int64_arrays(model, sampling):
     step = next(FastEngine(model, SMALL_LAYOUT).generate(PROMPTS[:2], sampling, [0, 1]))
     assert step.dtype == np.int64 and step.shape == (2,)
+
+
+def test_released_memory_is_asked_for_again(small_voice):
+    engine, sampling = small_voice.engine, SamplingOptions(max_new_tokens=20)
+    first = rows_of(engine, [[1, 2, 3]], sampling, [1])
+    assert isinstance(engine, FastEngine) and engine._idle is not None
+    engine.release()
+    assert engine._idle is None and rows_of(engine, [[1, 2, 3]], sampling, [1]) == first

@@ -31,6 +31,10 @@ class Engine(Protocol):
         """
         ...
 
+    def release(self) -> None:
+        """Gives back the memory that is kept for the next call."""
+        ...
+
 
 def too_large(rows):
     """The error for a batch that does not fit the GPU's memory."""

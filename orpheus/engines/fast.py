@@ -89,6 +89,14 @@ class FastEngine:
         except torch.OutOfMemoryError as error:
             raise too_large(slots) from error
 
+    def release(self):
+        """Gives back the memory that is kept for the next call."""
+        self._idle = None
+        if self._plain:
+            self._plain.release()
+        elif self.captured:
+            torch.cuda.empty_cache()
+
     # --- parts ---
 
     def _use_kernels(self):

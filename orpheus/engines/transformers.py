@@ -111,6 +111,8 @@ class TransformersEngine:
     def release(self):
         """Gives back the memory that is kept for the next batch of the same shape."""
         self._idle.clear()
+        if self.model.device.type == "cuda":
+            torch.cuda.empty_cache()
 
     def _decoding(self, prompts, sampling, seeds):
         """Buffers for these prompts; a captured step is kept for the next batch of the same shape."""

@@ -12,7 +12,7 @@ import numpy as np
 
 from orpheus.evaluation.options import ASSETS
 from orpheus.frame import SAMPLE_RATE
-from orpheus.text import KNOWN_TAGS, TAGS
+from orpheus.text import KNOWN_TAGS
 
 CLASSES = (*KNOWN_TAGS, "speech", "silence")
 MELS, HOP, WINDOW = 40, 480, 1024  # a frame every 20 ms, over 43 ms
@@ -23,8 +23,6 @@ SMOOTHING = 5  # frames: a tenth of a second
 THRESHOLD = 0.5
 SHORTEST, JOINED = 0.14, 0.3  # seconds: shorter events are none; gaps in a laugh are shorter than this
 SLACK = 0.4  # seconds that a recogniser's word times are off beside a sound that is no word
-
-CATEGORY = {tag: category for category, tags in TAGS.items() for tag in tags}
 
 
 @dataclass(frozen=True)
