@@ -1,10 +1,15 @@
-"""Clips to codes in large batches, with the codes that SNAC gives for each clip alone.
+"""Clips to codes in large batches, with the codes that each clip gets alone.
 
-A GPU's libraries sum in another order for another batch size. That moves what the quantizer compares, and where it lies
-close to the border between two code vectors, the other one can win. So every batch is checked: `quantize` says how far
-each latent is from the nearest border, and a clip with any latent closer than TOLERANCE is encoded again, alone, by the
-very call that defines its codes. All three levels are checked: a code also decides what the next level sees. A CPU
-encodes one by one anyway, long clips in windows.
+On CUDA with Triton `fused_encoder` encodes, also a clip alone. Its sums do not depend on what else is in the batch: a
+clip's codes are the same alone and in any batch, by construction. Against the `snac` package's layers a code can differ
+where float32 rounding decides between two code vectors that are equally near (`benchmarks/encode.py` prints the share).
+
+The package's own layers, which run everywhere else, sum in another order for another batch size. That moves what the
+quantizer compares, and where it lies close to the border between two code vectors, the other one can win. So such a batch
+is checked: `quantize` says how far each latent is from the nearest border, and a clip with any latent closer than
+TOLERANCE is encoded again, alone, by the very call that defines its codes. All three levels are checked: a code also
+decides what the next level sees. `strict` asks for that check, and so for the package's codes, on the fused path as well.
+A CPU encodes one by one anyway, long clips in windows.
 """
 
 from collections import defaultdict
@@ -97,12 +102,13 @@ def _to_host(tensor):
     return wait
 
 
-def _fused_encoder_runs(model):
+def _fused_encoder(model):
+    """A FusedEncoder, None where it does not run."""
     try:
         from orpheus import fused_encoder
     except (ImportError, TypeError):  # no Triton, or one too old
-        return False
-    return fused_encoder.runs(model)
+        return None
+    return fused_encoder.load(model)
 
 
 @dataclass(frozen=True)
@@ -118,18 +124,21 @@ class BatchEncoder:
 
     fused: whether clips of any length are laid end to end and run by the kernels of `fused_encoder` (CUDA and Triton);
     None for where that works. Else clips of equal frame count share a batch of the model's own layers.
+    strict: whether codes must be those of the package's layers for each clip alone: on the fused path a clip with a latent
+    close to a border (`tolerance`) is then encoded again. Without the fused path they always are.
     """
 
-    def __init__(self, model, fused=None, tolerance=TOLERANCE):
-        self.model, self.tolerance = model, tolerance
+    def __init__(self, model, fused=None, tolerance=TOLERANCE, strict=False):
+        self.model, self.tolerance, self.strict = model, tolerance, strict
         self.device = next(model.parameters()).device
         self.batched = self.device.type != "cpu"  # a CPU is slower in batches: it maps and unmaps their large buffers
         self._wants_fused, self._fused = fused, None
 
     def _load_fused(self):
-        """At the first call with several clips: building the kernels takes seconds."""
+        """At the first call: building the kernels takes seconds."""
         if self._wants_fused is None:
-            self._wants_fused = self.device.type == "cuda" and _fused_encoder_runs(self.model)
+            self._fused = _fused_encoder(self.model)
+            self._wants_fused = self._fused is not None
         if self._wants_fused and self._fused is None:
             from orpheus.fused_encoder import FusedEncoder
 
@@ -153,7 +162,7 @@ class BatchEncoder:
     def features(self, audio, bounds):
         """What the quantizer gets, (channels, 4 * frames), for clips end to end; clip i has frames bounds[i]:bounds[i+1]."""
         if self._fused:
-            return self._fused(audio, bounds)
+            return self._fused(audio, bounds).t()
         return self.model.encoder(audio.view(len(bounds) - 1, 1, -1)).transpose(0, 1).flatten(1)
 
     def _alone(self, audio):
@@ -177,7 +186,9 @@ class BatchEncoder:
         for index, first in zip(indices, bounds):
             audio.numpy()[first * FRAME_SAMPLES :][: len(clips[index])] = clips[index]
         audio = audio.to(self.device, non_blocking=True)
-        if len(indices) == 1:
+        if self._fused and not self.strict:
+            rows = _rows(self._fused.codes(audio, bounds))
+        elif len(indices) == 1:
             rows = self._alone(audio)
         else:
             codes, borders = quantize(self.model.quantizer, self.features(audio, bounds))
@@ -203,7 +214,7 @@ class BatchEncoder:
 
         on_device = torch.cuda.device(self.device if self.device.type == "cuda" else -1)
         with on_device, full_precision(), parametrize.cached():  # cached: weight norm once, not at every call
-            if self.batched and len(clips) > 1:
+            if self.batched and clips and (len(clips) > 1 or not self.strict):
                 self._load_fused()
             running = None
             for indices in self._batches(frames):

@@ -1,17 +1,19 @@
 """SNAC decoding of many streams, a frame of each per step, and no frame twice.
 
 Decoding in windows computes the context again for every window: 7 frames for 1 new one, 14 for 8. Here the layers keep
-what they need (orpheus/stream_layers.py), so that a frame costs a frame. The first 3 frames (21 tokens) give the first
-1,387 samples, and each further frame 2,048 more: `delay`, 4,757 samples, is how far the exact output lags behind.
+what they need (orpheus/stream_layers.py; orpheus/fused_decoder.py on CUDA), so that a frame costs a frame. The first 3
+frames (21 tokens) give the first 1,387 samples, and each further frame 2,048 more: `delay`, 4,757 samples, is how far
+the exact output lags behind.
 """
 
+import warnings
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 
 from orpheus.encoder import full_precision
-from orpheus.errors import InputError, OrpheusError
+from orpheus.errors import InputError, OrpheusError, OrpheusWarning
 from orpheus.frame import CODES_PER_FRAME, CONTEXT_FRAMES, FRAME_SAMPLES, LEVEL_CODES
 from orpheus.stream_layers import CODES, COLUMNS, ROW, StreamLayers
 from orpheus.tokens import deinterleave
@@ -36,6 +38,44 @@ class _Stream:
 def _sizes_up_to(batch):
     """Batch sizes with a graph of their own: close enough together that little is computed for nothing."""
     return sorted({size for size in (1, 2, 4, 8, 16, *range(32, batch, 32)) if size < batch} | {batch})
+
+
+@torch.inference_mode()
+def _agree(layers, plain):
+    """Whether two ways to decode streams give the same: the first frames of one, in the last row of each."""
+    for first in range(CONTEXT_FRAMES + 1):
+        inputs = torch.zeros(1, COLUMNS, dtype=torch.int64, device=plain.device)
+        inputs[0, :CODES] = torch.tensor([plain.rows - 1, 1, first, _UNKNOWN])
+        inputs[0, CODES:] = first
+        expected = plain(inputs)
+        inputs[0, ROW] = layers.rows - 1
+        if not (layers(inputs) - expected).abs().max() < 1e-4:  # also where it is no number
+            return False
+    return True
+
+
+def _fused_layers(model, rows):
+    """The layers as Triton kernels; None where those do not run."""
+    device = next(model.parameters()).device
+    if device.type != "cuda":
+        return None
+    try:
+        from orpheus import fused_decoder
+    except (ImportError, TypeError):  # no Triton, or one too old
+        return None
+    if not fused_decoder.fits(model):
+        return None
+    try:
+        with torch.cuda.device(device):
+            layers = fused_decoder.FusedLayers(model, rows)
+            if _agree(layers, StreamLayers(model, 1)):
+                return layers
+        reason = "they compute something else"
+    except Exception as error:  # compilers, drivers and Triton each have errors of their own
+        reason = error
+    message = f"the decoder's kernels do not run on this device: {reason}. Streams are decoded in plain PyTorch, slower"
+    warnings.warn(message, OrpheusWarning, stacklevel=3)
+    return None
 
 
 class Decoded:
@@ -69,17 +109,19 @@ class StreamDecoder:
 
     batch: streams in one step at most; `capacity` by default
     graphs: whether a step on CUDA is one graph per batch size, captured here; between two sizes a batch is filled up
+    fused: whether the Triton kernels decode where they run; else plain PyTorch
 
     On CUDA steps run on a stream of their own, beside whatever the caller's stream does. Not for several threads at once.
     """
 
-    def __init__(self, codec, capacity, batch=None, graphs=True):
+    def __init__(self, codec, capacity, batch=None, graphs=True, fused=True):
         self.capacity, self.device, self.batch = capacity, codec.device, batch or capacity
         self.codebook_size = codec.codebook_size
         self._free = list(range(capacity))[::-1]
         self._streams = {}
         with torch.inference_mode(), full_precision():
-            self._layers = StreamLayers(codec.model, capacity + 1)  # the last row takes what fills a batch up
+            rows = capacity + 1  # the last one takes what fills a batch up
+            self._layers = (fused and _fused_layers(codec.model, rows)) or StreamLayers(codec.model, rows)
             self.delay = self._layers.delay
             self._queue, self._graphs = None, {}
             if self.device.type == "cuda":
@@ -91,7 +133,7 @@ class StreamDecoder:
     @property
     def state_bytes(self):
         """Memory of the past of one stream."""
-        return sum(past.values[0].nbytes for past in self._layers.pasts)
+        return self._layers.state_bytes
 
     def _capture(self):
         pool = torch.cuda.graph_pool_handle()

@@ -238,10 +238,12 @@ def test_encoding_leaves_the_callers_precision(small_codec, random):
         torch.set_float32_matmul_precision("highest")
 
 
-def test_the_fused_kernels_compute_the_packages_encoder():
-    """In Triton's interpreter, where Triton is installed; `test_gpu_codec.py` shows it on a GPU."""
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("part", ["encoder", "decoder"])
+def test_the_fused_kernels_compute_what_the_layers_do(part):
+    """In Triton's interpreter, where Triton is installed; `test_gpu_codec.py`, `test_gpu_streams.py` show it on a GPU."""
     pytest.importorskip("triton")
-    script = Path(__file__).parent / "interpret_fused_encoder.py"
+    script = Path(__file__).parent / f"interpret_fused_{part}.py"
     done = subprocess.run(
         [sys.executable, script], capture_output=True, text=True, env=os.environ | {"TRITON_INTERPRET": "1"}
     )

@@ -10,7 +10,7 @@ from checkpoints import save_codec, snac_config
 
 from orpheus.codec import Codec
 from orpheus.engines.transformers import TransformersEngine
-from orpheus.loading import load_voice
+from orpheus.loading import DEMO_VOICE, load_voice
 from orpheus.serving import StreamPool
 from orpheus.stream_decoder import StreamDecoder
 from orpheus.synthesis import OrpheusInference
@@ -47,9 +47,11 @@ def decode_staggered(decoder, streams, interrupt=lambda: None):
 
 
 def test_graphs_equal_eager_layers_and_the_whole(codec, random):
+    fused_decoder = pytest.importorskip("orpheus.fused_decoder")  # needs Triton
     streams = [(random.integers(0, 4096, (1 + index % 9, 7)), 2**40 + index) for index in range(11)]
-    graphs, eager = StreamDecoder(codec, 11), StreamDecoder(codec, 11, graphs=False)
+    graphs, eager = StreamDecoder(codec, 11), StreamDecoder(codec, 11, graphs=False, fused=False)
     assert sorted(graphs._graphs) == [1, 2, 4, 8, 11]
+    assert isinstance(graphs._layers, fused_decoder.FusedLayers) and graphs.delay == eager.delay == 4757
     busy = torch.randn(4096, 4096, device="cuda")
     for _ in range(2):  # the second time in slots that others had
         made = decode_staggered(graphs, streams, lambda: busy @ busy)  # beside work on the caller's stream
@@ -58,6 +60,23 @@ def test_graphs_equal_eager_layers_and_the_whole(codec, random):
             assert len(audio) == 2048 * len(codes)
             assert np.abs(audio - other).max() < 1e-5
             assert np.abs(audio - codec.decode(codes, seed)).max() < 2e-5
+
+
+def test_a_stream_does_not_depend_on_those_beside_it(codec, random):
+    pytest.importorskip("orpheus.fused_decoder")
+    streams = [(random.integers(0, 4096, (1 + index % 5, 7)), index) for index in range(9)]
+    decoder = StreamDecoder(codec, 9)
+    together = decode_staggered(decoder, streams)
+    for index in (0, 4, 8):
+        assert np.array_equal(decode_staggered(decoder, streams[index : index + 1])[0], together[index])
+
+
+def test_the_demo_codec_decodes_by_the_same_kernels(random):
+    fused_decoder = pytest.importorskip("orpheus.fused_decoder")
+    demo = Codec.from_folder(DEMO_VOICE / "codec", "cuda")
+    decoder, codes = StreamDecoder(demo, 2), random.integers(0, 1024, (6, 7))
+    assert isinstance(decoder._layers, fused_decoder.FusedLayers)
+    assert np.abs(decode_staggered(decoder, [(codes, 3)])[0] - demo.decode(codes, 3)).max() < 2e-5
 
 
 def test_the_fused_snake_runs_here_and_is_as_exact_as_torchs():
@@ -82,7 +101,7 @@ def test_a_large_batch_takes_a_small_part_of_real_time(codec):
         times.append(time.perf_counter() - began)
     share = sorted(times)[4] * 24_000 / 2_048
     print(f"200 streams: {sorted(times)[4] * 1e3:.2f} ms per frame of each, {share:.1%} of real time")
-    assert share < 0.5
+    assert share < 0.2
 
 
 @pytest.mark.filterwarnings("ignore::orpheus.errors.OrpheusWarning")  # greedy speech may be cut off
