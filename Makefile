@@ -42,8 +42,8 @@ bench: $(DEV)
 	@$(VENV)/bin/python benchmarks/decode.py
 	@$(VENV)/bin/python benchmarks/encode.py
 	@$(VENV)/bin/python benchmarks/streams.py
-	@$(VENV)/bin/python benchmarks/generate.py $(SMALL_GENERATE)
-	@$(VENV)/bin/python benchmarks/train.py $(SMALL_TRAIN)
+	@$(VENV)/bin/python benchmarks/generate.py
+	@$(VENV)/bin/python benchmarks/train.py
 
 lint: $(DEV)
 	@$(VENV)/bin/ruff check $(LINTED)

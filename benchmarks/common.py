@@ -1,9 +1,12 @@
 """What the benchmarks share: a voice of Orpheus-3B's shape made on the device, and where results go."""
 
 import json
+import os
 import platform
+import signal
 import sys
 import tempfile
+from contextlib import contextmanager
 from datetime import date
 from pathlib import Path
 
@@ -21,6 +24,19 @@ def random_orpheus(device, dtype=None):
     dtype = dtype or torch.bfloat16
     model = walking_model(ORPHEUS_3B_CONFIG, ORPHEUS_LAYOUT, ENDLESS, dtype=dtype, device=device, margin=11.0)
     return model, ORPHEUS_LAYOUT
+
+
+def full_size_files(folder, model=None):
+    """Files of Orpheus-3B's shape and its vocabulary, `model` or a new one of `random_orpheus`; kept where they are there."""
+    from checkpoints import ORPHEUS_LAYOUT, save_tokenizer
+
+    folder = Path(folder)
+    complete = folder / "complete"
+    if not complete.exists():
+        (model or random_orpheus("cuda")[0]).save_pretrained(folder, max_shard_size="2GB")
+        save_tokenizer(folder, ORPHEUS_LAYOUT)
+        complete.touch()
+    return folder
 
 
 def random_codec(device):
@@ -79,10 +95,36 @@ def start_report(benchmark):
     }
 
 
-def finish_report(report, out):
-    """Writes the report as JSON to `out`, where one is given, and as the last line of standard output."""
+@contextmanager
+def time_limit(seconds):
+    """Raises TimeoutError in what runs in the main thread for longer; without signals (Windows) there is no limit."""
+    if not hasattr(signal, "SIGALRM"):
+        yield
+        return
+
+    def stop(*_):
+        raise TimeoutError(f"not done within {seconds:.0f} s")
+
+    handler = signal.signal(signal.SIGALRM, stop)
+    others, _ = signal.setitimer(signal.ITIMER_REAL, max(seconds, 0.001))
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, others)
+        signal.signal(signal.SIGALRM, handler)
+
+
+def write_report(report, out):
+    """The report as JSON in the file `out`, where one is given: whole at any time."""
     if out:
         path = Path(out)
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(report, indent=1) + "\n")
+        new = path.with_suffix(".new")
+        new.write_text(json.dumps(report, indent=1) + "\n")
+        os.replace(new, path)
+
+
+def finish_report(report, out):
+    """Writes the report as JSON to `out`, where one is given, and as the last line of standard output."""
+    write_report(report, out)
     print(json.dumps(report))

@@ -1,13 +1,15 @@
-"""Tokens per second and time to first audio: plain `transformers`, its engine here, and the fast engine, in one run.
+"""Tokens per second and time to first audio: the fast engine and its peers (generate_peers.py) in one run.
 
     python benchmarks/generate.py                                   the demo voice (CPU), or a random 3B in the GPU's memory
     python benchmarks/generate.py --model FOLDER --batches 1 8 32   a checkpoint
     python benchmarks/generate.py --tune --seconds-budget 120       tries tiles of the kernels first and takes the fastest
     python benchmarks/generate.py --check 200                       greedy ids against transformers' own generate
 
-The last line of standard output is JSON with everything. With --seconds-budget nothing new is begun once time is over.
+The last line of standard output is JSON with everything. With --seconds-budget nothing new is begun once time is over;
+what was measured until then stands in --out even where the run is ended from outside.
 """
 
+import gc
 import json
 import statistics
 import sys
@@ -18,6 +20,8 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks import common
+from benchmarks.card import ceilings, tune
+from benchmarks.generate_peers import PEERS, measure_peer, measure_processes, plain_generate
 from orpheus.frame import CONTEXT_FRAMES, TOKENS_PER_SECOND
 
 TEXT = "It takes five minutes to walk from the swimming pool to the museum."
@@ -36,18 +40,20 @@ class Arguments:
     """Batch sizes; by default 1, 128, 32, 8 on CUDA and 1, 4 on a CPU, in this order."""
     repeats: int = 2
     """Timed runs after one that warms up; the median is shown."""
-    peers: tuple[str, ...] = ("transformers",)
-    """Others that are measured: transformers, unsloth (needs CUDA and --model FOLDER; imports for half a minute)."""
+    peers: tuple[str, ...] = ()
+    """Of those in generate_peers.py, or none; by default all on CUDA, transformers and continuous on a CPU."""
     peer_tokens: int = 48
     """Tokens per row for peers that take a quarter of a minute for 400."""
+    files: str = ""
+    """Folder for the random 3B's files, which some peers load: kept, and used again. By default a temporary one."""
     tune: bool = False
     """Tries tiles for every weight and measures with the fastest; prints them for orpheus/engines/kernels.py."""
     check: int = 0
     """Compares greedy ids of so many prompts with transformers' generate, and does nothing else."""
     seconds_budget: float = 1e9
-    """After so many seconds nothing new is begun."""
+    """After so many seconds nothing new is begun, and peers are ended."""
     out: str | None = None
-    """Also writes the JSON to this file."""
+    """Also writes the JSON to this file, anew after each row."""
 
 
 @dataclass
@@ -59,25 +65,66 @@ class Run:
     layout: object
     prompt: list
     report: dict
+    checkpoint: str | None = None
+    """Where the model was loaded from; None for the random one."""
     began: float = field(default_factory=time.perf_counter)
 
     @property
     def cuda(self):
         return self.model.device.type == "cuda"
 
+    @property
+    def batches(self):
+        return self.arguments.batches or ((1, 128, 32, 8) if self.cuda else (1, 4))
+
+    @property
+    def peers(self):
+        return self.arguments.peers or (PEERS if self.cuda else ("transformers", "continuous"))
+
+    def left(self):
+        """Seconds of the budget."""
+        return self.arguments.seconds_budget - (time.perf_counter() - self.began)
+
     def due(self, what):
         """Whether there is time left for `what`."""
-        left = self.arguments.seconds_budget - (time.perf_counter() - self.began)
-        if left <= 0:
+        if self.left() <= 0:
             self.report["left_out"].append(what)
             print(f"left out, no time: {what}", flush=True)
-        return left > 0
+        return self.left() > 0
 
     def synchronize(self):
         if self.cuda:
             import torch
 
             torch.cuda.synchronize()
+
+    def forget(self):
+        """Gives unused memory back before the next measurement."""
+        gc.collect()
+        if self.cuda:
+            import torch
+
+            torch.cuda.empty_cache()
+
+    def add_row(self, name, batch, seconds, tokens, weights=None, **more):
+        """Prints and notes one measurement."""
+        rate = tokens / seconds
+        real_time = round(rate / TOKENS_PER_SECOND, 2)
+        row = {"name": name, "batch": batch, "tokens_per_second": round(rate, 1), "x_real_time": real_time}
+        read = self.report.get("ceilings", {}).get("read_gb_per_s")
+        if weights and read:
+            row["share_of_read_bandwidth"] = round(weights * rate / batch / read / 1e9, 3)
+        row |= more
+        self.report["rows"].append(row)
+        print(f"{name:36} {batch:6} {rate:12.1f} {real_time:8.2f}  {json.dumps(more) if more else ''}", flush=True)
+        common.write_report(self.report, self.arguments.out)
+
+    def add_failure(self, name, batch, error):
+        """Prints and notes what could not be measured."""
+        reason = error if isinstance(error, str) else f"{type(error).__name__}: {error}"
+        self.report["failed"][f"{name} at batch {batch}"] = reason[-1500:]
+        print(f"{name:36} {batch:>6} failed: {reason[-1500:]}", flush=True)
+        common.write_report(self.report, self.arguments.out)
 
 
 def median_time(work, repeats, synchronize):
@@ -93,111 +140,7 @@ def median_time(work, repeats, synchronize):
     return statistics.median(times)
 
 
-def gpu_seconds(work, repeats=10):
-    """Median seconds of GPU work, replayed as a CUDA graph where it can be captured."""
-    import torch
-
-    work()
-    torch.cuda.synchronize()
-    graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
-        work()
-    times = []
-    for _ in range(repeats):
-        start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
-        start.record()
-        graph.replay()
-        end.record()
-        end.synchronize()
-        times.append(start.elapsed_time(end) / 1000)
-    return statistics.median(times)
-
-
-# --- the card ---------------------------------------------------------------------------------------------------------
-
-
-def ceilings():
-    """What the card does at most: GB/s of a copy, of reading, and of a matrix-vector product; TFLOP/s of a product."""
-    import torch
-
-    size = 2**31
-    a, b = (torch.zeros(size // 2, dtype=torch.bfloat16, device="cuda") for _ in range(2))
-    floats, weight = a.view(torch.float32), a.view(-1, 4096)
-    vector = torch.zeros(4096, dtype=torch.bfloat16, device="cuda")
-    left, right = (torch.randn(8192, 8192, device="cuda", dtype=torch.bfloat16) for _ in range(2))
-    found = {
-        "copy_gb_per_s": 2 * size / gpu_seconds(lambda: b.copy_(a)) / 1e9,
-        "read_gb_per_s": size / gpu_seconds(lambda: floats.sum()) / 1e9,
-        "matrix_vector_gb_per_s": size / gpu_seconds(lambda: weight @ vector) / 1e9,
-        "product_tflop_per_s": 2 * 8192**3 / gpu_seconds(lambda: left @ right) / 1e12,
-    }
-    return {name: round(value, 1) for name, value in found.items()}
-
-
-def tune(run):
-    """The fastest tile of every weight, {name: Tile}: measured over all layers, so that nothing stays in the L2 cache."""
-    import torch
-
-    from orpheus.engines.kernels import KernelOperations, Tile, can_overlap
-    from orpheus.engines.llama import Llama, Tokens
-
-    candidates = [Tile(*t) for t in ((8, 1024, 4), (4, 1024, 4), (8, 512, 4), (4, 2048, 8), (16, 512, 8), (2, 2048, 4))]
-    llama, config = Llama(run.model), run.model.config
-    layers, shape = llama.layers, llama.shape
-    x, y, attended = (
-        torch.zeros(1, n, dtype=llama.dtype, device="cuda")
-        for n in (config.hidden_size, config.intermediate_size, shape.heads * shape.dim)
-    )
-    cache, rope, zero = llama.cache(1, 64), llama.rope(64), torch.zeros(1, dtype=torch.int64, device="cuda")
-    tokens = Tokens(zero, zero, zero)
-    keys, values = cache.keys[0], cache.values[0]
-    works = {
-        "qkv": lambda do, layer: do.qkv(x, layer, shape, rope, tokens, keys, values),
-        "o": lambda do, layer: do.add_product(x, attended, layer.o),
-        "gate_up": lambda do, layer: do.gate_up(x, layer, shape),
-        "down": lambda do, layer: do.add_product(x, y, layer.down),
-    }
-    inputs = {"qkv": x, "o": attended, "gate_up": x, "down": y}
-    best, overlap = {}, can_overlap(llama.device)
-    for name, work in works.items():
-        size = sum(getattr(layer, name).values.nbytes for layer in layers)
-        library = gpu_seconds(lambda n=name: [getattr(layer, n)(inputs[n]) for layer in layers])
-        rates = {"library": round(size / library / 1e9)}
-        for tile in candidates:
-            if not run.due(f"tile {name} {tuple(tile)}"):
-                break
-            operations = KernelOperations({name: tile}, overlap)
-            seconds = gpu_seconds(lambda w=work, do=operations: [w(do, layer) for layer in layers])
-            rates[str(tuple(tile))] = round(size / seconds / 1e9)
-            if name not in best or seconds < best[name][0]:
-                best[name] = seconds, tile
-        print(f"GB/s of {name}: {rates}", flush=True)
-        run.report.setdefault("tiles_gb_per_s", {})[name] = rates
-    run.report["tiles"] = {name: tuple(tile) for name, (_, tile) in best.items()}
-    return {name: tile for name, (_, tile) in best.items()}
-
-
 # --- those who generate -----------------------------------------------------------------------------------------------
-
-
-def plain_generate(model, prompts, options, layout, **changes):
-    """Tokens made by `transformers`' own generate with the same sampling, left-padded as its documentation says."""
-    import torch
-
-    width = max(map(len, prompts))
-    ids = torch.tensor([[layout.pad] * (width - len(prompt)) + prompt for prompt in prompts], device=model.device)
-    sampled = {"temperature": options.temperature, "top_p": options.top_p, "top_k": 0} if options.temperature else {}
-    return model.generate(
-        ids,
-        attention_mask=(ids != layout.pad).long(),
-        do_sample=bool(sampled),
-        **sampled,
-        repetition_penalty=options.repetition_penalty,
-        max_new_tokens=options.max_new_tokens,
-        eos_token_id=layout.end_of_speech,
-        pad_token_id=layout.pad,
-        **changes,
-    )[:, width:]
 
 
 def engine_generate(engine, prompts, options):
@@ -211,24 +154,6 @@ def bytes_per_step(engine):
     matrices = [matrix for layer in llama.layers for matrix in (layer.qkv, layer.o, layer.gate_up, layer.down)]
     rows = len(llama.head) if engine.head == "full" else 10 + engine.layout.codebook_size
     return sum(matrix.values.nbytes for matrix in matrices) + rows * llama.head[0].nbytes
-
-
-def add_row(run, name, batch, seconds, tokens, weights=None, **more):
-    """Prints and notes one measurement."""
-    rate = tokens / seconds
-    row = {
-        "name": name,
-        "batch": batch,
-        "tokens_per_second": round(rate, 1),
-        "x_real_time": round(rate / TOKENS_PER_SECOND, 2),
-    }
-    if weights and run.cuda and "read_gb_per_s" in run.report.get("ceilings", {}):
-        row["share_of_read_bandwidth"] = round(
-            weights * rate / batch / run.report["ceilings"]["read_gb_per_s"] / 1e9, 3
-        )
-    row |= more
-    run.report["rows"].append(row)
-    print(f"{name:28} {batch:6} {rate:12.1f} {row['x_real_time']:8.2f}  {json.dumps(more) if more else ''}", flush=True)
 
 
 def measure_engine(run, name, make, batch, tokens):
@@ -251,62 +176,12 @@ def measure_engine(run, name, make, batch, tokens):
             made = engine_generate(engine, prompts, SamplingOptions(max_new_tokens=tokens))
             times.append(time.perf_counter() - began)
         weights = bytes_per_step(engine) if hasattr(engine, "llama") else None
-        add_row(
-            run,
-            name,
-            batch,
-            statistics.median(times),
-            made,
-            weights,
-            first_run_seconds=round(first, 2),
-            tokens_per_row=tokens,
-        )
+        more = {"first_run_seconds": round(first, 2), "tokens_per_row": tokens}
+        run.add_row(name, batch, statistics.median(times), made, weights, **more)
     except Exception as error:
-        run.report["failed"][f"{name} at batch {batch}"] = f"{type(error).__name__}: {error}"[:300]
-        print(f"{name:28} {batch:6} failed: {error!r:.300}", flush=True)
+        run.add_failure(name, batch, error)
     finally:
-        forget(run)
-
-
-def forget(run):
-    """Gives unused memory back before the next measurement."""
-    if run.cuda:
-        import gc
-
-        import torch
-
-        gc.collect()
-        torch.cuda.empty_cache()
-
-
-def measure_plain(run, batch, name="transformers generate", model=None):
-    from orpheus.options import SamplingOptions
-
-    if not run.due(f"{name} at batch {batch}"):
-        return
-    model, prompts, tokens = model or run.model, [run.prompt] * batch, run.arguments.peer_tokens
-    plain_generate(model, prompts, SamplingOptions(max_new_tokens=8), run.layout, min_new_tokens=8)
-    run.synchronize()
-    began = time.perf_counter()
-    made = plain_generate(model, prompts, SamplingOptions(max_new_tokens=tokens), run.layout)
-    run.synchronize()
-    add_row(run, name, batch, time.perf_counter() - began, int((made != run.layout.pad).sum()))
-
-
-def measure_unsloth(run, batches):
-    """Unsloth's for_inference with the adapter not merged: what users run after training."""
-    if not (run.cuda and Path(run.arguments.model).is_dir() and run.due("unsloth")):
-        return print("unsloth left out: it needs CUDA, --model FOLDER and time")
-    try:
-        from unsloth import FastLanguageModel
-    except Exception as error:
-        return print(f"unsloth left out: {error!r:.200}")
-    from unsloth_peer import load_model
-
-    model, _ = load_model(run.arguments.model, 2048)
-    FastLanguageModel.for_inference(model)
-    for batch in batches:
-        measure_plain(run, batch, "unsloth, adapter unmerged", model)
+        run.forget()
 
 
 # --- time to first audio ----------------------------------------------------------------------------------------------
@@ -408,10 +283,7 @@ def load(arguments):
 
     cuda = torch.cuda.is_available()
     if arguments.model == RANDOM_3B or (arguments.model == "auto" and cuda):
-        from checkpoints import ORPHEUS_3B_CONFIG, ORPHEUS_LAYOUT, walking_model
-
-        model = walking_model(ORPHEUS_3B_CONFIG, ORPHEUS_LAYOUT, 10**6, 0, torch.bfloat16, "cuda", margin=11.0)
-        layout = ORPHEUS_LAYOUT
+        model, layout = common.random_orpheus("cuda")
         text = [1000 + 37 * index for index in range(33)]
         begin = [layout.start_of_human, layout.begin_of_text]
         end = [layout.end_of_turn, layout.end_of_human, layout.start_of_ai, layout.start_of_speech]
@@ -423,58 +295,48 @@ def load(arguments):
     return Path(speaker.name).name, speaker.engine.model, speaker.engine.layout, prompts[0], prompts[1:]
 
 
-def measure(run):
-    """All rows, the most telling first."""
+def measure_ours(run, tiles):
+    """All rows of this project's engines, the most telling first."""
     from orpheus.engines.fast import FastEngine
     from orpheus.engines.transformers import TransformersEngine
 
-    cuda, arguments = run.cuda, run.arguments
-    batches = arguments.batches or ((1, 128, 32, 8) if cuda else (1, 4))
-    tokens = arguments.tokens or (400 if cuda else 84)
-    if cuda:
-        run.report["ceilings"] = ceilings()
-        print(run.report["ceilings"], flush=True)
-    tiles = tune(run) if cuda and arguments.tune else None
-    print(
-        f"{'':28} {'batch':>6} {'tokens/s':>12} {'x real':>8}   ({TOKENS_PER_SECOND:.0f} tokens/s = real time of one)"
-    )
+    (one, *many), tokens = run.batches, run.arguments.tokens or (400 if run.cuda else 84)
     fast = FastEngine(run.model, run.layout, tiles=tiles)
-    measure_engine(run, "fast", lambda: fast, batches[0], tokens)
+    measure_engine(run, "fast", lambda: fast, one, tokens)
     measure_first_audio(run, fast)
-    short = min(tokens, 100)
-
-    def plain_engine():
-        return TransformersEngine(run.model, run.layout)
-
-    def measure_others(batch):
-        measure_engine(run, "TransformersEngine", plain_engine, batch, short)
-        if "transformers" in arguments.peers:
-            measure_plain(run, batch)
-
-    measure_others(batches[0])
-    for batch in batches[1:]:
+    for batch in many:
         measure_engine(run, "fast", lambda: fast, batch, tokens)
     fast._idle = None
-    one = batches[0]
-    full = {"head": "full", "tiles": tiles}
-    measure_engine(run, "fast, full head", lambda: FastEngine(run.model, run.layout, **full), one, tokens)
-    if cuda:
-        for kind in ("int8", "fp8"):
-            measure_engine(
-                run,
-                f"fast, {kind} weights",
-                lambda k=kind: FastEngine(run.model, run.layout, weights=k, tiles=tiles),
-                one,
-                tokens,
-            )
-        apart = {"tiles": tiles, "overlap": False}
+    kinds = {"full head": {"head": "full"}}
+    if run.cuda:
+        kinds |= {"int8 weights": {"weights": "int8"}, "kernels not overlapped": {"overlap": False}}
+    for name, options in kinds.items():
         measure_engine(
-            run, "fast, kernels not overlapped", lambda: FastEngine(run.model, run.layout, **apart), one, tokens
+            run, f"fast, {name}", lambda o=options: FastEngine(run.model, run.layout, tiles=tiles, **o), one, tokens
         )
-    for batch in sorted(batches[1:]):
-        measure_others(batch)
-    if "unsloth" in arguments.peers:
-        measure_unsloth(run, sorted(batches))
+    for batch in run.batches:
+        measure_engine(
+            run, "TransformersEngine", lambda: TransformersEngine(run.model, run.layout), batch, min(tokens, 100)
+        )
+
+
+def measure(run):
+    if run.cuda:
+        run.report["ceilings"] = ceilings()
+        print(run.report["ceilings"], flush=True)
+    tiles = tune(run) if run.cuda and run.arguments.tune else None
+    print(
+        f"{'':36} {'batch':>6} {'tokens/s':>12} {'x real':>8}   ({TOKENS_PER_SECOND:.0f} tokens/s = real time of one)"
+    )
+    measure_ours(run, tiles)
+
+    def in_this_process():
+        for batch in run.batches:
+            measure_peer(run, "transformers", batch)
+        measure_peer(run, "continuous", max(run.batches))
+        measure_peer(run, "compiled", 1)
+
+    measure_processes(run, run.batches, in_this_process)
 
 
 def main(arguments):
@@ -482,7 +344,6 @@ def main(arguments):
 
     began = time.perf_counter()
     name, model, layout, prompt, prompts = load(arguments)
-    cuda = model.device.type == "cuda"
     report = common.start_report("generate") | {
         "model": name,
         "load_seconds": round(time.perf_counter() - began, 1),
@@ -492,7 +353,10 @@ def main(arguments):
         "failed": {},
     }
     print(f"{name} on {report['hardware']}, loaded in {report['load_seconds']} s", flush=True)
-    run = Run(arguments, model, layout, prompt, report)
+    checkpoint = None if name == RANDOM_3B else arguments.model
+    run = Run(arguments, model, layout, prompt, report, checkpoint, began)
+    if unknown := set(run.peers) - {*PEERS, "none"}:
+        raise SystemExit(f"no such peers: {', '.join(sorted(unknown))}; there are {', '.join(PEERS)} and none")
     with torch.no_grad():
         check(run, prompts) if arguments.check else measure(run)
     rows = {(row["name"], row["batch"]): row["tokens_per_second"] for row in report["rows"]}
@@ -501,7 +365,8 @@ def main(arguments):
         for (name, batch), rate in rows.items()
         if ("fast", batch) in rows and name != "fast" and rate
     }
-    if cuda:
+    report["seconds"] = round(time.perf_counter() - began, 1)
+    if run.cuda:
         report["peak_gib"] = round(torch.cuda.max_memory_allocated() / 2**30, 2)
     common.finish_report(report, arguments.out)
 

@@ -26,6 +26,7 @@ import numpy as np
 import torch
 
 from benchmarks import common
+from benchmarks.generate_peers import continuous_generate, plain_generate
 from orpheus.errors import OrpheusError
 from orpheus.frame import FRAMES_PER_SECOND, SAMPLE_RATE, TOKENS_PER_SECOND
 from orpheus.options import SamplingOptions
@@ -48,22 +49,22 @@ class Arguments:
     streams: tuple[int, ...] = ()
     """Numbers of streams, rising; 1 8 32 64 128 220 with CUDA, else 1 2."""
     seconds: float = 0.0
-    """Measured for each number; 0 for 5 with CUDA, else 4."""
+    """Measured for each number; 0 for 3 with CUDA, else 4."""
     hold: float = 0.0
     """Measured for the last one; 0 for 60 with CUDA, else as --seconds."""
     arrivals: float = 100.0
     """Listeners that arrive per second."""
     peers: tuple[str, ...] = ()
-    """one_by_one, generate_batch (without CUDA its cache takes half of the machine's memory) or none; both with CUDA, else
-    one_by_one."""
-    peer_tokens: int = 0
-    """Tokens per text of a peer; 0 for 100 with CUDA, else 56."""
+    """one_by_one (transformers' generate, then the codec), generate_batch (transformers' continuous batching) or none; both by
+    default."""
+    peer_tokens: int = 56
+    """Tokens per text of a peer."""
     tick_steps: int = 7
     """See StreamPool."""
-    seconds_budget: float = 150.0
+    seconds_budget: float = 200.0
     """After this no further number of streams and no peer begins, and a hold is cut."""
     out: str = ""
-    """Where the JSON goes as well, and beside it the plot as PNG."""
+    """Where the JSON goes as well, anew after each row, and beside it the plot as PNG."""
 
 
 class Listeners:
@@ -194,60 +195,33 @@ def peer_prompts(speaker, count):
     return [list(prompt) for _ in range(count)]
 
 
-def one_by_one(speaker, tokens, count):
+def one_by_one(speaker, tokens, count, seconds):
     """transformers' generate, then the codec: a text after the other, as simple servers do. Tokens per second."""
     model, layout, made = speaker.engine.model, speaker.engine.layout, 0
-    began = time.perf_counter()
-    for prompt in peer_prompts(speaker, count):
-        ids = torch.tensor([prompt], device=model.device)
-        row = model.generate(
-            ids,
-            attention_mask=torch.ones_like(ids),
-            do_sample=True,
-            temperature=0.6,
-            top_p=0.95,
-            top_k=0,
-            repetition_penalty=1.1,
-            max_new_tokens=tokens,
-            eos_token_id=layout.end_of_speech,
-            pad_token_id=layout.pad,
-        )[0, ids.shape[1] :].tolist()
-        codes = layout.to_codes(row)
-        speaker.codec.decode(codes)
-        made += len(row)
+    options, prompts = SamplingOptions(max_new_tokens=tokens), peer_prompts(speaker, count)
+    with common.time_limit(seconds):
+        plain_generate(model, prompts[:1], SamplingOptions(max_new_tokens=8), layout)  # warms up
+        began = time.perf_counter()
+        for prompt in prompts:
+            row = plain_generate(model, [prompt], options, layout)[0].tolist()
+            speaker.codec.decode(layout.to_codes(row))
+            made += len(row)
     return made / (time.perf_counter() - began)
 
 
-def generate_batch(speaker, tokens, count):
-    """transformers' continuous batching, tokens alone (no audio). Tokens per second of the second, warm call."""
-    from transformers import GenerationConfig
-
-    options = GenerationConfig(
-        max_new_tokens=tokens,
-        do_sample=True,
-        temperature=0.6,
-        top_p=0.95,
-        eos_token_id=-1,
-        pad_token_id=speaker.engine.layout.pad,
-        use_cache=True,
-    )
-    prompts = peer_prompts(speaker, count)
-    for _ in range(2):
-        began = time.perf_counter()
-        made = speaker.engine.model.generate_batch(
-            inputs=prompts, generation_config=options, persistent_manager=True, progress_bar=False
-        )
-        seconds = time.perf_counter() - began
-        total = sum(len(output.generated_tokens) for output in made.values())
-    if not total:
-        raise RuntimeError("it gave no tokens")
-    return total / seconds
+def generate_batch(speaker, tokens, count, seconds):
+    """transformers' continuous batching, tokens alone (no audio). Tokens per second of the second, warm wave."""
+    engine = speaker.engine
+    _, warm, made = continuous_generate(engine.model, engine.layout, peer_prompts(speaker, count), tokens, seconds)
+    return made / warm
 
 
-def run_peers(speaker, arguments, largest, cuda, left):
-    tokens = arguments.peer_tokens or (100 if cuda else 56)
+PEERS = {"one_by_one": one_by_one, "generate_batch": generate_batch}
+
+
+def run_peers(speaker, arguments, largest, left):
     rows = []
-    for name in arguments.peers or (("one_by_one", "generate_batch") if cuda else ("one_by_one",)):
+    for name in arguments.peers or PEERS:
         if name == "none":
             continue
         count = largest if name == "generate_batch" else 2
@@ -256,10 +230,13 @@ def run_peers(speaker, arguments, largest, cuda, left):
             row["skipped"] = "no time left"
         else:
             try:
-                rate = globals()[name](speaker, tokens, count)
+                rate = PEERS[name](speaker, arguments.peer_tokens, count, left())
                 row |= {"tokens_per_second": round(rate, 1), "real_time_streams": round(rate / TOKENS_PER_SECOND, 2)}
             except Exception as error:  # a peer's own faults are a result as well
-                row["failed"] = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"[:200]
+                row["failed"] = f"{type(error).__name__}: {error}"[:800]
+            gc.collect()
+            if torch.cuda.is_available():
+                torch.cuda.empty_cache()
         rows.append(row)
         print(f"peer {row}", flush=True)
     return rows
@@ -334,7 +311,9 @@ def main(arguments):
     report = common.start_report("streams")
     speaker = load(arguments.model, cuda)
     counts = sorted(arguments.streams or ((1, 8, 32, 64, 128, 220) if cuda else (1, 2)))
-    seconds = arguments.seconds or (5.0 if cuda else 4.0)
+    seconds = arguments.seconds or (3.0 if cuda else 4.0)
+    if unknown := set(arguments.peers) - {*PEERS, "none"}:
+        raise SystemExit(f"no such peers: {', '.join(sorted(unknown))}; there are {', '.join(PEERS)} and none")
     tokens = PIECE_TOKENS if cuda else 140
     report |= {
         "model": Path(speaker.name).name,
@@ -347,12 +326,9 @@ def main(arguments):
         speaker,
         arguments,
         counts[-1],
-        cuda,
         lambda: PEER_SHARE * arguments.seconds_budget - (time.perf_counter() - began),
     )
-    gc.collect()
-    if cuda:
-        torch.cuda.empty_cache()  # the peers' caches
+    common.write_report(report, arguments.out)
     opening = time.perf_counter()
     speaker.engine = common.our_engine(speaker.engine.model, speaker.engine.layout)
     report["engine"] = type(speaker.engine).__name__
@@ -372,14 +348,19 @@ def main(arguments):
                 report["cut_short"] = True
                 break
             hold = (arguments.hold or (60.0 if cuda else seconds)) if count == counts[-1] else seconds
-            row = measure(pool, Listeners(pool, tokens), count, min(hold, max(left - 3, 2)), arguments, cuda)
+            try:
+                row = measure(pool, Listeners(pool, tokens), count, min(hold, max(left - 3, 2)), arguments, cuda)
+            except OrpheusError as error:
+                report["failed"] = {count: f"{error}: {error.__cause__!r}"[:1500]}
+                print(f"{count:7} failed: {report['failed'][count]}", flush=True)
+                break
             report["rows"].append(row)
+            report["table"] = table_rows(report)
+            common.write_report(report, arguments.out)
             show(row)
         if cuda:
             report["peak_gib"] = round(torch.cuda.max_memory_allocated() / 2**30, 2)
-    report["table"] = table_rows(report)
     if arguments.out:
-        Path(arguments.out).parent.mkdir(parents=True, exist_ok=True)
         plot(report, Path(arguments.out).with_suffix(".png"))
     common.finish_report(report, arguments.out)
 

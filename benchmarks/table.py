@@ -4,7 +4,8 @@
     python benchmarks/table.py --check     only says whether it is up to date (status 1 where not)
 
 A report shows what it lists under "table": {"what", "ours", "peer" (who), "theirs", "ratio"}, the last three optional. That of
-generate.py is read from its rows: tokens per second of ours ("fast ...") and of others, by batch size.
+generate.py is read from its rows: tokens per second of ours ("fast ...") and of all others of the same batch size, the best
+one first, to which the ratio is.
 """
 
 import json
@@ -18,8 +19,18 @@ NONE = "No results are recorded yet; `make bench` prints those of your machine."
 
 
 def origin(report):
-    versions = ", ".join(f"{name} {version}" for name, version in report.get("versions", {}).items())
-    return ", ".join(part for part in (report["hardware"], versions, report.get("date")) if part)
+    return report["hardware"], report.get("date", "")
+
+
+def heading(reports):
+    """Where reports of one origin come from: hardware, every version in them, date."""
+    versions = {}
+    for report in reports:
+        for name, version in report.get("versions", {}).items():
+            versions.setdefault(name, {})[version] = None
+    named = [f"{name} {' and '.join(found)}" for name, found in versions.items()]
+    hardware, date = origin(reports[0])
+    return ", ".join(part for part in (hardware, *named, date) if part)
 
 
 def generate_rows(report):
@@ -28,9 +39,9 @@ def generate_rows(report):
         others = {other: r for (other, size), r in rates.items() if size == batch and not other.startswith("fast")}
         if name.startswith("fast") and rate:
             row = {"what": f"tokens/s, batch {batch}, {name}", "ours": f"{rate:,.0f}"}
-            if others := {other: r for other, r in others.items() if r}:
-                best = max(others, key=others.get)
-                row |= {"peer": best, "theirs": f"{others[best]:,.0f}", "ratio": rate / others[best]}
+            if others := sorted(((r, other) for other, r in others.items() if r), reverse=True):
+                (best, peer), rest = others[0], [f"{r:,.0f} ({other})" for r, other in others[1:]]
+                row |= {"peer": peer, "theirs": f"{best:,.0f}", "ratio": rate / best, "others": rest}
             yield row
 
 
@@ -45,6 +56,7 @@ def lines_of(report):
     for row in rows_of(report):
         ratio = f"{row['ratio']:.1f}" if row.get("ratio") else ""
         theirs = f"{row['theirs']} ({row['peer']})" if row.get("peer") else ""
+        theirs = "; ".join([theirs, *row.get("others", [])])
         yield f"| {report['benchmark']} | {row['what']} | {theirs} | {row.get('ours', '')} | {ratio} |"
 
 
@@ -55,9 +67,10 @@ def render(folder):
     if not reports:
         return NONE
     parts = []
-    for where, group in groupby(reports, key=origin):
+    for _, group in groupby(reports, key=origin):
+        group = list(group)
         parts.append(
-            f"{where}:\n\n| benchmark | what | others | this project | ratio |\n| --- | --- | --- | --- | --- |"
+            f"{heading(group)}:\n\n| benchmark | what | others | this project | ratio |\n| --- | --- | --- | --- | --- |"
         )
         parts[-1] += "".join(f"\n{line}" for report in group for line in lines_of(report))
     return "\n\n".join(parts)

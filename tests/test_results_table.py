@@ -44,11 +44,21 @@ def test_what_generate_measures(tmp_path):
     rows = [{"name": name, "batch": 1, "tokens_per_second": rate} for name, rate in names.items()]
     rows.append({"name": "fast", "batch": 128, "tokens_per_second": 25_000.0})
     (tmp_path / "a.json").write_text(json.dumps({"benchmark": "generate", "hardware": "NVIDIA X", "rows": rows}))
+    others = "165 (TransformersEngine); 21 (transformers generate)"
     assert table.render(tmp_path).splitlines()[4:] == [
-        "| generate | tokens/s, batch 1, fast | 165 (TransformersEngine) | 420 | 2.5 |",
-        "| generate | tokens/s, batch 1, fast, int8 weights | 165 (TransformersEngine) | 660 | 4.0 |",
+        f"| generate | tokens/s, batch 1, fast | {others} | 420 | 2.5 |",
+        f"| generate | tokens/s, batch 1, fast, int8 weights | {others} | 660 | 4.0 |",
         "| generate | tokens/s, batch 128, fast |  | 25,000 |  |",
     ]
+
+
+def test_reports_of_a_day_stand_together_under_all_their_versions(tmp_path):
+    more = REPORT | {"benchmark": "train", "versions": {"torch": "2.11.0", "transformers": "5.17.0"}}
+    for name, report in {"decode": REPORT, "train": more}.items():
+        (tmp_path / f"{name}.json").write_text(json.dumps(report))
+    lines = table.render(tmp_path).splitlines()
+    assert lines[0] == "NVIDIA X, torch 2.11.0, python 3.12.1, transformers 5.17.0, 2026-11-24:"
+    assert [line.split(" | ")[0] for line in lines[4:]] == ["| decode", "| decode", "| train", "| train"]
 
 
 def test_no_results_are_said_to_be_none(tmp_path):
