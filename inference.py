@@ -63,7 +63,8 @@ def _parse(argv):
         device: Literal["auto", "cuda", "mps", "cpu"] = "auto"
         """Where to compute."""
         engine: Literal[ENGINES] = "auto"
-        """fast (a Llama step of its own), transformers (any model), or auto (fast where it can compute the model)."""
+        """fast (a Llama step of its own), fast-int8 (its weights in 8 bits), transformers (any model), or auto (fast where it
+        can compute the model)."""
         stream: Literal["off", "wav", "pcm"] = "off"
         """Writes sound to standard output as it is made: WAV, or raw 16-bit mono PCM at 24 kHz."""
         list_voices: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False

@@ -19,7 +19,7 @@ from typing import Annotated, Literal
 
 from orpheus.errors import InputError, OrpheusError, OrpheusWarning
 from orpheus.evaluation.options import DEMO_REFERENCE, METRICS, OUT, JudgeOptions, ListOptions
-from orpheus.options import LongTextOptions, RetryOptions, SamplingOptions, TextOptions
+from orpheus.options import ENGINES, LongTextOptions, RetryOptions, SamplingOptions, TextOptions
 
 
 def _parse(argv):
@@ -33,6 +33,8 @@ def _parse(argv):
         """auto (lora_model/ where it is), none, a folder or a hub id."""
         codec: str | None = None
         """Folder or hub id of another SNAC than the model's own."""
+        engine: Literal[ENGINES] = "auto"
+        """What speaks, as of inference.py."""
         device: Literal["auto", "cuda", "mps", "cpu"] = "auto"
         """Where to speak."""
         voice: str | None = None
@@ -86,7 +88,7 @@ def _clips(system, arguments, sentences):
         return f"recordings in {system.recordings.name}", read_recordings(system.recordings)
     from orpheus.synthesis import OrpheusInference
 
-    tts = OrpheusInference(system.model, system.lora, arguments.codec, arguments.device)
+    tts = OrpheusInference(system.model, system.lora, arguments.codec, arguments.device, arguments.engine)
     groups = (arguments.sampling, arguments.writing, arguments.long_text, arguments.retry)
     options = {name: value for group in groups for name, value in asdict(group).items()}
     seed = options.pop("seed")

@@ -282,15 +282,18 @@ def known_voices(model="auto", lora="auto", device="auto"):
 def choose_engine(name, model, layout):
     """The engine `name` (one of ENGINES) for a language model.
 
-    "auto" is the fast one where it can compute the model, on CUDA and on a CPU; "fast" warns where it cannot.
+    "auto" is the fast one where it can compute the model, on CUDA and on a CPU; "fast" and "fast-int8" (its linear layers
+    in 8 bits) warn where it cannot.
     """
     from orpheus.engines.fast import FastEngine, unfit
     from orpheus.engines.transformers import TransformersEngine
 
     reason = unfit(model) or (None if model.device.type in ("cuda", "cpu") else f"a device {model.device.type}")
-    if name == "fast" and reason:
+    if name.startswith("fast") and reason:
         warn(f"the fast engine cannot compute this model ({reason}); speaking through transformers", OrpheusWarning, 2)
-    return TransformersEngine(model, layout) if name == "transformers" or reason else FastEngine(model, layout)
+    if name == "transformers" or reason:
+        return TransformersEngine(model, layout)
+    return FastEngine(model, layout, weights="int8" if name == "fast-int8" else "same")
 
 
 def load_voice(model="auto", lora="auto", codec=None, device="auto", engine="auto"):

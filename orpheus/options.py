@@ -12,7 +12,7 @@ ORPHEUS_3B = "unsloth/orpheus-3b-0.1-ft"
 SNAC_24KHZ = "hubertsiuzdak/snac_24khz"
 ORPHEUS_3B_VOICES = ("tara", "leah", "jess", "leo", "dan", "mia", "zac", "zoe")
 
-ENGINES = ("auto", "fast", "transformers")  # what turns prompt ids into token ids; see docs/speed.md
+ENGINES = ("auto", "fast", "fast-int8", "transformers")  # what turns prompt ids into token ids; see docs/speed.md
 
 PIECE_SECONDS = 10.0  # where neither the user nor the model says
 

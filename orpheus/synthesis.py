@@ -131,7 +131,8 @@ class OrpheusInference:
     lora: "auto" takes lora_model/ where it is; "none"; a folder or a hub id
     codec: a folder or hub id of a SNAC, where the model's own is not wanted
     device: "auto", "cuda", "mps" or "cpu"
-    engine: "fast" (a step of its own), "transformers" (any model), or "auto" (fast where it can compute the model)
+    engine: "fast" (a step of its own), "fast-int8" (the same with weights in 8 bits), "transformers" (any model), or "auto"
+        (fast where it can compute the model)
 
     Raises CheckpointError where something cannot be loaded and InputError for a name that is none. One object serves one
     thread at a time. The options of every method are the fields of

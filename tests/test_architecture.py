@@ -27,6 +27,7 @@ LEVELS = {
     **dict.fromkeys(["arrow_sources", "sources", "clips", "checks", "splitting", "data_report", "transcription"], 1),
     **dict.fromkeys(["engines", "engines.sampling", "engines.transformers", "loading", "rows", "data", "retries"], 2),
     **dict.fromkeys([f"engines.{part}" for part in ("llama", "kernels", "head", "head_kernels", "slots", "fast")], 2),
+    "engines.row_kernels": 1,
     **dict.fromkeys(["training", "training_log"], 2),
     **dict.fromkeys(["synthesis", "adapter_folder"], 3),
     **dict.fromkeys(["engines.separate", "stream_layers"], 2),

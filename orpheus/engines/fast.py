@@ -25,7 +25,7 @@ class FastEngine:
 
     model: a LlamaForCausalLM, adapter merged; its linear layers become views of this engine's
     head: "slot" or "full" (see orpheus/engines/head.py)
-    weights: "same" as the model's, "int8" or "fp8": what one row reads is halved; several rows gain nothing
+    weights: "same" as the model's, or "int8": what one row reads is halved; several rows gain nothing
     kernels: None takes them on CUDA; True, False
     tiles: {name: Tile} instead of those of orpheus/engines/kernels.py; overlap: None overlaps kernels where the GPU can
     Raises ValueError for a model that it cannot compute; `unfit` says why.

@@ -10,8 +10,9 @@ import triton
 import triton.language as tl
 
 from orpheus.engines.head import Head
-from orpheus.engines.kernels import _begin, _wait, rms_norm, row_products
+from orpheus.engines.kernels import rms_norm
 from orpheus.engines.llama import Matrix
+from orpheus.engines.row_kernels import begin, row_products, wait
 from orpheus.frame import CODES_PER_FRAME
 from orpheus.tokens import CONTROL_TOKENS
 
@@ -22,8 +23,8 @@ def _head_row_kernel(
     ROWS: tl.constexpr, COLUMNS: tl.constexpr, PDL: tl.constexpr
 ):  # fmt: skip
     """Logits of what may be drawn in the slot that the row's count says."""
-    _begin(PDL)
-    _wait(PDL)
+    begin(PDL)
+    wait(PDL)
     place = (tl.load(COUNTS + tl.load(SLOTS)) % FRAME) * CODES
     n = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
     row = first + n + tl.where(n < CONTROL, 0, place)
@@ -34,11 +35,11 @@ def _head_row_kernel(
 @triton.jit
 def _draw_kernel(
     LOGITS, stride, above, compact, SLOTS, SEEN, UNIFORMS, length, COUNTS, TEMPERATURE, MASS, PENALTY, IDS, POSITIONS, DRAWN, first, spare,
-    CONTROL: tl.constexpr, CODES: tl.constexpr, FRAME: tl.constexpr, BLOCK: tl.constexpr, PDL: tl.constexpr
+    CONTROL: tl.constexpr, CODES: tl.constexpr, FRAME: tl.constexpr, BLOCK: tl.constexpr, HALVINGS: tl.constexpr, PDL: tl.constexpr
 ):  # fmt: skip
     """What Head.next_tokens does. LOGITS (T, stride): of all columns after `above` others, or, compact, of the slot alone."""
-    _begin(PDL)
-    _wait(PDL)
+    begin(PDL)
+    wait(PDL)
     token = tl.program_id(0)
     slot = tl.load(SLOTS + token)
     count = tl.load(COUNTS + slot)
@@ -55,7 +56,12 @@ def _draw_kernel(
     temperature = tl.load(TEMPERATURE + slot)
     if temperature > 0:
         drawn = _draw(
-            x / temperature, n, tl.load(UNIFORMS + slot * length + count), tl.load(MASS + slot), CONTROL + CODES
+            x / temperature,
+            n,
+            tl.load(UNIFORMS + slot * length + count),
+            tl.load(MASS + slot),
+            CONTROL + CODES,
+            HALVINGS,
         )
     column = (drawn + tl.where(drawn < CONTROL, 0, place)).to(tl.int64)
     tl.store(DRAWN + token, first + column)
@@ -73,8 +79,8 @@ def _likeliest(x, n, BLOCK: tl.constexpr):
 
 
 @triton.jit
-def _draw(x, n, uniform, mass, width):
-    """orpheus.engines.sampling.draw_rows for one row x, `width` long and filled up with -inf."""
+def _draw(x, n, uniform, mass, width, HALVINGS: tl.constexpr):
+    """orpheus.engines.sampling.draw_rows for one row x, `width` (at most 2**HALVINGS) long and filled up with -inf."""
     p = tl.exp(x - tl.max(x, axis=0))
     weights = (p / tl.sum(p, axis=0) * 68719476736.0).to(tl.int64)  # of 2^36
     low, high = tl.zeros([], tl.int64), tl.full([], 68719476736, tl.int64)
@@ -86,7 +92,7 @@ def _draw(x, n, uniform, mass, width):
     weights = tl.where(weights >= high, weights, 0)
     target = ((uniform * 16777216.0).to(tl.int64) * tl.sum(weights, axis=0)) >> 24
     left, right = tl.zeros([], tl.int32), tl.full([], 0, tl.int32) + width - 1
-    for _ in range(24):  # the first token at which the sum exceeds the target
+    for _ in range(HALVINGS):  # the first token at which the sum exceeds the target
         middle = (left + right) // 2
         beyond = tl.sum(tl.where(n <= middle, weights, 0), axis=0) > target
         right = tl.where(beyond, middle, right)
@@ -117,22 +123,21 @@ class KernelHead(Head):
             return ids
         one = len(x) == 1
         logits = self._row_logits(x, rows, state) if one else self._audio_logits(x)
-        ids = torch.empty_like(rows)
+        ids, block = torch.empty_like(rows), triton.next_power_of_2(self.width)
         pdl = self.operations.pdl if one else {"PDL": False}
         _draw_kernel[(len(x),)](
             logits, logits.shape[1], self.above, int(one), rows, state.seen, state.uniforms, state.uniforms.shape[1], state.counts,
             state.temperature, state.mass, state.penalty, state.ids, state.positions, ids, self.first, self.spare,
-            **self._sizes, BLOCK=triton.next_power_of_2(self.width), num_warps=8, **pdl,
+            **self._sizes, BLOCK=block, HALVINGS=block.bit_length() - 1, num_warps=8, **pdl,
         )  # fmt: skip
         return ids
 
     def _row_logits(self, x, rows, state):
         logits = torch.empty(1, self.width, device=x.device)
-        matrix = Matrix(self.weight)
-        grid = (triton.cdiv(self.width, self.operations.tiles["head"].rows),)
+        weight, options = self.operations.launch("head", Matrix(self.weight))
+        grid = (triton.cdiv(self.width, options["ROWS"]),)
         _head_row_kernel[grid](
-            x, self.norm, self.eps, self.weight, rows, state.counts, logits, self.width, self.first,
-            **self._sizes, **self.operations.launch("head", matrix),
+            x, self.norm, self.eps, weight, rows, state.counts, logits, self.width, self.first, **self._sizes, **options
         )  # fmt: skip
         return logits
 

@@ -6,7 +6,9 @@ the matrix products of PyTorch, and kernels for what lies between them. Sums run
 input gives the same output, bit for bit.
 
 Where the GPU can (compute capability 9.0), a kernel begins before the one before it has ended, fetches its first weights and
-waits only then (programmatic dependent launch; PDL below). Nothing but weights is read before the wait.
+waits only then (programmatic dependent launch; PDL below). Nothing but weights is read before the wait. And weights that come
+next are asked for early, into the L2 cache: attention computes on a few of the multiprocessors and waits for most of its
+time, so the others fetch o meanwhile, and a weight's first programs ask for what the later ones will read.
 """
 
 from typing import NamedTuple
@@ -14,6 +16,16 @@ from typing import NamedTuple
 import torch
 import triton
 import triton.language as tl
+
+from orpheus.engines.row_kernels import (
+    add_row_kernel,
+    begin,
+    fetch,
+    gate_up_row_kernel,
+    qkv_row_kernel,
+    store_head,
+    wait,
+)
 
 GROUP = 16  # query heads of one key head, filled up: the smallest tile of a matrix product
 
@@ -35,171 +47,51 @@ TILES = {
     "down": Tile(4, 2048, 8),
     "head": Tile(8, 1024, 4),
 }
+TILES_INT8 = {  # columns of two
+    "qkv": Tile(4, 512, 2),
+    "o": Tile(4, 512, 4),
+    "gate_up": Tile(8, 512, 4),
+    "down": Tile(4, 1024, 4),
+}
+ATTENTION = (64, 4, 3)  # positions at a time, warps, stages
 
 
-@triton.jit
-def _begin(PDL: tl.constexpr):
-    if PDL:
-        tl.extra.cuda.gdc_launch_dependents()
+class Ahead(NamedTuple):
+    """Bytes that are brought into the L2 cache before they are read."""
+
+    attention: int = 18 * 2**20  # of o and what follows it, while attention runs
+    first: int = 4 * 2**20  # of a kernel's own weight, before it waits for its input
 
 
-@triton.jit
-def _wait(PDL: tl.constexpr):
-    if PDL:
-        tl.extra.cuda.gdc_wait()
-
-
-@triton.jit
-def row_products(
-    X,
-    NORM,
-    eps,
-    W,
-    row,
-    inside,
-    K: tl.constexpr,
-    ROWS: tl.constexpr,
-    COLUMNS: tl.constexpr,
-    NORMED: tl.constexpr,
-    PDL: tl.constexpr,
-):
-    """Products of some rows of W (n, K) with X (K,), or with its RMS norm: float32 (ROWS,)."""
-    column = tl.arange(0, COLUMNS)
-    place = W + row.to(tl.int64)[:, None] * K + column[None, :]
-    w = tl.load(place, mask=inside[:, None] & (column < K)[None, :], other=0.0)
-    _wait(PDL)
-    total = tl.zeros([ROWS, COLUMNS], tl.float32)
-    squares = tl.zeros([COLUMNS], tl.float32)
-    for start in range(0, K, COLUMNS):
-        at = start + column
-        x = tl.load(X + at, mask=at < K, other=0.0).to(tl.float32)
-        if NORMED:
-            squares += x * x
-            x *= tl.load(NORM + at, mask=at < K, other=0.0).to(tl.float32)
-        total += w.to(tl.float32) * x[None, :]
-        w = tl.load(place + (start + COLUMNS), mask=inside[:, None] & (at + COLUMNS < K)[None, :], other=0.0)
-    y = tl.sum(total, axis=1)
-    if NORMED:
-        y = y * tl.rsqrt(tl.sum(squares, axis=0) / K + eps)
-    return y
-
-
-@triton.jit
-def _qkv_row_kernel(
-    X, NORM, eps, W, SCALE, COS, SIN, SLOTS, POSITIONS, Q, KEYS, VALUES, length, K: tl.constexpr, HEADS: tl.constexpr, KV_HEADS: tl.constexpr,
-    DIM: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr, SCALED: tl.constexpr, PDL: tl.constexpr
-):  # fmt: skip
-    _begin(PDL)
-    blocks: tl.constexpr = DIM // ROWS
-    head = tl.program_id(0) // blocks
-    n = tl.arange(0, ROWS)
-    pair = (tl.program_id(0) % blocks) * (ROWS // 2) + n // 2  # two rows that are rotated together lie side by side
-    row = head * DIM + pair + (n % 2) * (DIM // 2)
-    y = row_products(X, NORM, eps, W, row, n < ROWS, K, ROWS, COLUMNS, True, PDL)
-    if SCALED:
-        y *= tl.load(SCALE + row)
-    slot, position = tl.load(SLOTS).to(tl.int64), tl.load(POSITIONS)
-    a, b = tl.split(tl.reshape(y, (ROWS // 2, 2)))
-    i = (tl.program_id(0) % blocks) * (ROWS // 2) + tl.arange(0, ROWS // 2)
-    if head < HEADS + KV_HEADS:
-        cos, sin = tl.load(COS + position * DIM + i).to(tl.float32), tl.load(SIN + position * DIM + i).to(tl.float32)
-        a, b = a * cos - b * sin, b * cos + a * sin
-    _store_head(a, b, i, head, 0, slot, position, Q, KEYS, VALUES, length, HEADS, KV_HEADS, DIM, i >= 0)
-
-
-@triton.jit
-def _store_head(
-    a,
-    b,
-    i,
-    head,
-    token,
-    slot,
-    position,
-    Q,
-    KEYS,
-    VALUES,
-    length,
-    HEADS: tl.constexpr,
-    KV_HEADS: tl.constexpr,
-    DIM: tl.constexpr,
-    inside,
-):
-    """Both halves of a head's vector, to the queries or to their place in the cache."""
-    if head < HEADS:
-        to = Q + (token * HEADS + head) * DIM + i
-        tl.store(to, a, mask=inside)
-        tl.store(to + DIM // 2, b, mask=inside)
-    elif head < HEADS + KV_HEADS:
-        to = KEYS + ((slot * KV_HEADS + head - HEADS) * length + position) * DIM + i
-        tl.store(to, a, mask=inside)
-        tl.store(to + DIM // 2, b, mask=inside)
-    else:
-        to = VALUES + ((slot * KV_HEADS + head - HEADS - KV_HEADS) * length + position) * DIM + i
-        tl.store(to, a, mask=inside)
-        tl.store(to + DIM // 2, b, mask=inside)
-
-
-@triton.jit
-def _add_row_kernel(
-    X,
-    Y,
-    W,
-    SCALE,
-    count,
-    K: tl.constexpr,
-    ROWS: tl.constexpr,
-    COLUMNS: tl.constexpr,
-    SCALED: tl.constexpr,
-    PDL: tl.constexpr,
-):
-    """X (count,) += W (count, K) Y (K,)"""
-    _begin(PDL)
-    row = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
-    inside = row < count
-    y = row_products(Y, Y, 0.0, W, row, inside, K, ROWS, COLUMNS, False, PDL)
-    if SCALED:
-        y *= tl.load(SCALE + row, mask=inside, other=0.0)
-    tl.store(X + row, tl.load(X + row, mask=inside, other=0.0).to(tl.float32) + y, mask=inside)
-
-
-@triton.jit
-def _gate_up_row_kernel(
-    X,
-    NORM,
-    eps,
-    W,
-    SCALE,
-    Y,
-    inner,
-    K: tl.constexpr,
-    ROWS: tl.constexpr,
-    COLUMNS: tl.constexpr,
-    SCALED: tl.constexpr,
-    PDL: tl.constexpr,
-):
-    """Y (inner,) = silu(gate) * up; W (2 * inner, K) holds gate above up."""
-    _begin(PDL)
-    n = tl.arange(0, ROWS)
-    unit = tl.program_id(0) * (ROWS // 2) + n // 2
-    row = unit + (n % 2) * inner
-    y = row_products(X, NORM, eps, W, row, unit < inner, K, ROWS, COLUMNS, True, PDL)
-    if SCALED:
-        y *= tl.load(SCALE + row, mask=unit < inner, other=0.0)
-    gate, up = tl.split(tl.reshape(y, (ROWS // 2, 2)))
-    unit = tl.program_id(0) * (ROWS // 2) + tl.arange(0, ROWS // 2)
-    tl.store(Y + unit, gate / (1.0 + tl.exp(-gate)) * up, mask=unit < inner)
+AHEAD = Ahead()
+_PIECE = 16384  # bytes of one request
 
 
 @triton.jit
 def _attend_kernel(
-    Q, KEYS, VALUES, SLOTS, POSITIONS, Y, length, scale, GROUP: tl.constexpr, FILLED: tl.constexpr, KV_HEADS: tl.constexpr, DIM: tl.constexpr,
-    BLOCK: tl.constexpr, PDL: tl.constexpr
+    Q, KEYS, VALUES, SLOTS, POSITIONS, Y, length, scale, W, NEXT, GROUP: tl.constexpr, FILLED: tl.constexpr, KV_HEADS: tl.constexpr,
+    DIM: tl.constexpr, BLOCK: tl.constexpr, PDL: tl.constexpr, COUNT: tl.constexpr, NEXT_COUNT: tl.constexpr, PIECE: tl.constexpr
 ):  # fmt: skip
-    """Attention of the query heads of one key head, for one token, over its slot up to its position."""
-    _begin(PDL)
-    _wait(PDL)
+    """Attention of the query heads of one key head, for one token, over its slot up to its position.
+
+    Programs beyond the key heads fetch COUNT pieces of W each, and NEXT_COUNT of NEXT.
+    """
+    begin(PDL)
     token, head = tl.program_id(0), tl.program_id(1)
+    if head < KV_HEADS:
+        wait(PDL)
+        _attend(Q, KEYS, VALUES, SLOTS, POSITIONS, Y, length, scale, token, head, GROUP, FILLED, KV_HEADS, DIM, BLOCK)
+    else:
+        spare = (head - KV_HEADS).to(tl.int64)
+        fetch(W, spare * (COUNT * PIECE), COUNT, PIECE)
+        fetch(NEXT, spare * (NEXT_COUNT * PIECE), NEXT_COUNT, PIECE)
+
+
+@triton.jit
+def _attend(
+    Q, KEYS, VALUES, SLOTS, POSITIONS, Y, length, scale, token, head, GROUP: tl.constexpr, FILLED: tl.constexpr, KV_HEADS: tl.constexpr,
+    DIM: tl.constexpr, BLOCK: tl.constexpr
+):  # fmt: skip
     slot, position = tl.load(SLOTS + token).to(tl.int64), tl.load(POSITIONS + token)
     first = (slot * KV_HEADS + head) * length * DIM
     g, d, n = tl.arange(0, FILLED), tl.arange(0, DIM), tl.arange(0, BLOCK)
@@ -243,7 +135,7 @@ def _rotate_kernel(
     if head < HEADS + KV_HEADS:
         cos, sin = tl.load(COS + position * DIM + i).to(tl.float32), tl.load(SIN + position * DIM + i).to(tl.float32)
         a, b = a * cos - b * sin, b * cos + a * sin
-    _store_head(a, b, i, head, token, slot, position, Q, KEYS, VALUES, length, HEADS, KV_HEADS, DIM, i >= 0)
+    store_head(a, b, i, head, token, slot, position, Q, KEYS, VALUES, length, HEADS, KV_HEADS, DIM, i >= 0)
 
 
 @triton.jit
@@ -272,18 +164,36 @@ def can_overlap(device):
 
 
 class KernelOperations:
-    """The operations of TorchOperations. tiles: instead of TILES; overlap: with PDL."""
+    """The operations of TorchOperations.
 
-    def __init__(self, tiles=None, overlap=False):
-        self.tiles, self.overlap = TILES | (tiles or {}), overlap
+    tiles: instead of TILES and TILES_INT8; attention: instead of ATTENTION; ahead: instead of AHEAD
+    overlap: whether kernels overlap (PDL) and fetch ahead
+    """
+
+    def __init__(self, tiles=None, overlap=False, attention=None, ahead=None):
+        self.tiles, self.overlap = tiles or {}, overlap
+        self.attention = attention or ATTENTION
+        self.ahead = (ahead or AHEAD) if overlap else Ahead(0, 0)
+        self._processors = torch.cuda.get_device_properties().multi_processor_count if overlap else 1
+
+    def _pieces(self, matrix, programs, limit):
+        """Pieces of a matrix that each of so many programs fetches, all together `limit` bytes at most."""
+        return min(matrix.values.nbytes, limit) // (programs * _PIECE)
+
+    def tile(self, name, matrix):
+        return self.tiles.get(name) or (TILES if matrix.scale is None else TILES_INT8)[name]
 
     def launch(self, name, matrix):
-        """Arguments of a kernel that streams a matrix for one row."""
-        tile = self.tiles[name]
-        columns = min(tile.columns, triton.next_power_of_2(matrix.values.shape[1]))
-        return dict(
-            K=matrix.values.shape[1], ROWS=tile.rows, COLUMNS=columns, num_warps=tile.warps, **self.pdl,
-        )  # fmt: skip
+        """(weight, arguments) of a kernel that streams a matrix for one row."""
+        tile = self.tile(name, matrix)
+        weight = matrix.values if matrix.scale is None else matrix.values.view(torch.int16)
+        columns = min(tile.columns, triton.next_power_of_2(weight.shape[1]))
+        return weight, dict(K=weight.shape[1], ROWS=tile.rows, COLUMNS=columns, num_warps=tile.warps, **self.pdl)
+
+    def fetch_first(self, matrix):
+        """Arguments of what `launch` is for: what its first programs fetch of its weight."""
+        count = self._pieces(matrix, self._processors, self.ahead.first)
+        return dict(PROGRAMS=self._processors, COUNT=count, PIECE=_PIECE)
 
     @property
     def pdl(self):
@@ -295,31 +205,31 @@ class KernelOperations:
         to = (*rope, tokens.slots, tokens.positions, q, keys, values, keys.shape[2])
         sizes = {"HEADS": heads, "KV_HEADS": kv_heads, "DIM": dim}
         if len(x) == 1:
-            weight, scale = layer.qkv
-            grid = ((heads + 2 * kv_heads) * (dim // self.tiles["qkv"].rows),)
-            _qkv_row_kernel[grid](
-                x,
-                layer.norm,
-                eps,
-                weight,
-                scale,
-                *to,
-                **sizes,
-                SCALED=scale is not None,
-                **self.launch("qkv", layer.qkv),
-            )
+            weight, options = self.launch("qkv", layer.qkv)
+            scale = layer.qkv.scale
+            grid = ((heads + 2 * kv_heads) * (dim // options["ROWS"]),)
+            qkv_row_kernel[grid](
+                x, layer.norm, eps, weight, scale, *to, **sizes, SCALED=scale is not None, **options, **self.fetch_first(layer.qkv)
+            )  # fmt: skip
         else:
             y = layer.qkv(rms_norm(x, layer.norm, eps))
             _rotate_kernel[(len(x), heads + 2 * kv_heads)](y, *to, **sizes, num_warps=1)
         return q
 
-    def attend(self, q, keys, values, tokens):
+    def attend(self, q, keys, values, tokens, layer):
         count, heads, dim = q.shape
         kv_heads, y = keys.shape[1], torch.empty(count, heads * dim, dtype=q.dtype, device=q.device)
-        sizes = {"GROUP": heads // kv_heads, "FILLED": GROUP, "KV_HEADS": kv_heads, "DIM": dim, "BLOCK": 64}
+        block, warps, stages = self.attention if count == 1 else ATTENTION
+        spare, pieces = 0, (0, 0)
+        if count == 1 and self.ahead.attention:
+            spare = self._processors - kv_heads
+            own = self._pieces(layer.o, spare, self.ahead.attention)
+            pieces = own, self._pieces(layer.gate_up, spare, self.ahead.attention - own * spare * _PIECE)
         pdl = self.pdl if count == 1 else {"PDL": False}
-        _attend_kernel[(count, kv_heads)](
-            q, keys, values, tokens.slots, tokens.positions, y, keys.shape[2], dim**-0.5, **sizes, **pdl, num_warps=4, num_stages=3
+        _attend_kernel[(count, kv_heads + spare)](
+            q, keys, values, tokens.slots, tokens.positions, y, keys.shape[2], dim**-0.5, layer.o.values, layer.gate_up.values,
+            GROUP=heads // kv_heads, FILLED=GROUP, KV_HEADS=kv_heads, DIM=dim, BLOCK=block, COUNT=pieces[0], NEXT_COUNT=pieces[1],
+            PIECE=_PIECE, **pdl, num_warps=warps, num_stages=stages,
         )  # fmt: skip
         return y
 
@@ -329,18 +239,22 @@ class KernelOperations:
                 return x.addmm_(y, matrix.values.T)
             return x.add_(matrix(y))
         name = "down" if matrix.values.shape[1] > len(matrix.values) else "o"
-        grid = (triton.cdiv(x.shape[1], self.tiles[name].rows),)
-        weight, scale = matrix
-        _add_row_kernel[grid](x, y, weight, scale, x.shape[1], SCALED=scale is not None, **self.launch(name, matrix))
+        (weight, options), scale = self.launch(name, matrix), matrix.scale
+        grid = (triton.cdiv(x.shape[1], options["ROWS"]),)
+        add_row_kernel[grid](
+            x, y, weight, scale, x.shape[1], SCALED=scale is not None, **options, **self.fetch_first(matrix)
+        )
         return x
 
     def gate_up(self, x, layer, shape):
-        (weight, scale), inner = layer.gate_up, layer.gate_up.values.shape[0] // 2
+        scale, inner = layer.gate_up.scale, layer.gate_up.values.shape[0] // 2
         y = torch.empty(len(x), inner, dtype=x.dtype, device=x.device)
         if len(x) == 1:
-            grid = (triton.cdiv(inner, self.tiles["gate_up"].rows // 2),)
-            _gate_up_row_kernel[grid](
-                x, layer.mlp_norm, shape.eps, weight, scale, y, inner, SCALED=scale is not None, **self.launch("gate_up", layer.gate_up)
+            weight, options = self.launch("gate_up", layer.gate_up)
+            grid = (triton.cdiv(inner, options["ROWS"] // 2),)
+            gate_up_row_kernel[grid](
+                x, layer.mlp_norm, shape.eps, weight, scale, y, inner, SCALED=scale is not None, **options,
+                **self.fetch_first(layer.gate_up),
             )  # fmt: skip
         else:
             both = layer.gate_up(rms_norm(x, layer.mlp_norm, shape.eps))

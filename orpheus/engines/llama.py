@@ -17,12 +17,16 @@ from torch import nn
 from orpheus.llama import inverse_frequencies, rms_norm, rope, rotate
 
 _POSITION_INDEPENDENT = ("default", "linear", "llama3")  # rope types whose frequencies are the same at every length
-_QUANTIZED = {"int8": torch.int8, "fp8": torch.float8_e4m3fn}
-WEIGHTS = ("same", *_QUANTIZED)
+WEIGHTS = ("same", "int8")
 
 
 class Matrix(NamedTuple):
-    """A linear layer's weight. values (out, in); scale: None, or float32 (out,) that a quantized row is multiplied with."""
+    """A linear layer's weight.
+
+    values: (out, in) in the model's data type; or int8 with the columns of the first and the second half in turn (0, in / 2,
+    1, in / 2 + 1, ...), so that a kernel finds in two bytes what it multiplies with two runs of its input
+    scale: None, or float32 (out,) that an int8 row is multiplied with
+    """
 
     values: torch.Tensor
     scale: torch.Tensor | None = None
@@ -31,7 +35,12 @@ class Matrix(NamedTuple):
         """x (T, in) -> (T, out)"""
         if self.scale is None:
             return F.linear(x, self.values)
-        return (F.linear(x, self.values.to(x.dtype)) * self.scale).to(x.dtype)
+        return (F.linear(_in_turn(x), self.values.to(x.dtype)) * self.scale).to(x.dtype)
+
+
+def _in_turn(x):
+    """(n, 2 * half) with the columns of both halves in turn."""
+    return x.unflatten(1, (2, -1)).transpose(1, 2).flatten(1)
 
 
 class Layer(NamedTuple):
@@ -105,19 +114,16 @@ def _fused(modules):
     return weight
 
 
-def quantized(weight, kind):
-    """A weight (out, in) with 8 bits a value and a scale per row. kind: int8, or fp8 (e4m3)."""
-    dtype = _QUANTIZED[kind]
-    largest = 127.0 if kind == "int8" else torch.finfo(dtype).max
-    scale = weight.float().abs().amax(dim=1).clamp(min=1e-12) / largest
-    values = weight.float() / scale[:, None]
-    return Matrix((values.round() if kind == "int8" else values).to(dtype), scale)
+def quantized(weight):
+    """A weight (out, in) as an int8 Matrix, scaled so that each row's largest value is 127."""
+    scale = weight.float().abs().amax(dim=1).clamp(min=1e-12) / 127
+    return Matrix(_in_turn((weight.float() / scale[:, None]).round().to(torch.int8)).contiguous(), scale)
 
 
 class Llama:
     """A Llama's weights for the step; made from a LlamaForCausalLM, which stays usable (its layers become views).
 
-    weights: "same" as the model's, or "int8" or "fp8": linear layers in 8 bits with a scale per row, the head excepted
+    weights: "same" as the model's, or "int8": linear layers in 8 bits with a scale per row, the head excepted
     operations: a module or class with `qkv`, `attend`, `add_product` and `gate_up`; by default those below
     Raises ValueError where `unfit` says why.
     """
@@ -129,7 +135,7 @@ class Llama:
         config = self.config = model.config
         self.operations = operations or TorchOperations
         self.shape = Shape(config.num_attention_heads, config.num_key_value_heads, config.head_dim, config.rms_norm_eps)
-        make = Matrix if weights == "same" else lambda weight: quantized(weight, weights)
+        make = Matrix if weights == "same" else quantized
         self.layers = [self._layer(layer, make) for layer in model.model.layers]
         self.embeddings = model.get_input_embeddings().weight.data
         self.norm, self.head = model.model.norm.weight.data, model.get_output_embeddings().weight.data
@@ -164,7 +170,7 @@ class Llama:
         for index, layer in enumerate(self.layers):
             keys, values = cache.keys[index], cache.values[index]
             q = do.qkv(x, layer, self.shape, rope, tokens, keys, values)
-            x = do.add_product(x, do.attend(q, keys, values, tokens), layer.o)
+            x = do.add_product(x, do.attend(q, keys, values, tokens, layer), layer.o)
             x = do.add_product(x, do.gate_up(x, layer, self.shape), layer.down)
         return x
 
@@ -187,7 +193,7 @@ class TorchOperations:
         return turned[:, :heads]
 
     @staticmethod
-    def attend(q, keys, values, tokens):
+    def attend(q, keys, values, tokens, layer):
         """Each token's attention over its slot up to its own position: (T, heads, dim) -> (T, heads * dim)."""
         outputs = []
         for first, end, slot, position in tokens.spans:

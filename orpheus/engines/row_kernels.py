@@ -1,0 +1,225 @@
+"""Triton kernels that stream one weight of a layer for one row (see orpheus/engines/kernels.py)."""
+
+import triton
+import triton.language as tl
+
+
+@triton.jit
+def begin(PDL: tl.constexpr):
+    """From here on the next kernel may begin."""
+    if PDL:
+        tl.extra.cuda.gdc_launch_dependents()
+
+
+@triton.jit
+def wait(PDL: tl.constexpr):
+    if PDL:
+        tl.extra.cuda.gdc_wait()
+
+
+@triton.jit
+def fetch(W, first, COUNT: tl.constexpr, PIECE: tl.constexpr):
+    """Asks for COUNT pieces of W, from byte `first` on, to be brought into the L2 cache."""
+    for piece in tl.static_range(COUNT):
+        tl.inline_asm_elementwise(
+            """{
+            .reg .pred p;
+            .reg .u32 t;
+            mov.u32 t, %tid.x;
+            setp.eq.u32 p, t, 0;
+            @p cp.async.bulk.prefetch.L2.global [$1], $2;
+            mov.u32 $0, 0;
+            }""",
+            "=r,l,r",
+            [W.to(tl.int64) + first + piece * PIECE, PIECE],
+            dtype=tl.int32,
+            is_pure=False,
+            pack=1,
+        )
+
+
+@triton.jit
+def fetch_first(W, PROGRAMS: tl.constexpr, COUNT: tl.constexpr, PIECE: tl.constexpr):
+    """The first programs ask for COUNT pieces of W each."""
+    if COUNT:  # noqa: SIM102  a constant: known when compiling
+        if tl.program_id(0) < PROGRAMS:
+            fetch(W, tl.program_id(0).to(tl.int64) * (COUNT * PIECE), COUNT, PIECE)
+
+
+@triton.jit
+def _byte(w, shift: tl.constexpr):
+    """float32 of the int8 that lies in bits shift..shift + 7 of w: the last bits of a float, as converting is slow."""
+    return (((w >> shift) & 0xFF) ^ 0x4B000080).to(tl.float32, bitcast=True) - 8388736.0
+
+
+@triton.jit
+def _normed(X, NORM, at, inside, NORMED: tl.constexpr):
+    """(X, X times NORM) in float32."""
+    x = tl.load(X + at, mask=inside, other=0.0).to(tl.float32)
+    y = x
+    if NORMED:
+        y = x * tl.load(NORM + at, mask=inside, other=0.0).to(tl.float32)
+    return x, y
+
+
+@triton.jit
+def row_products(
+    X,
+    NORM,
+    eps,
+    W,
+    row,
+    inside,
+    K: tl.constexpr,
+    ROWS: tl.constexpr,
+    COLUMNS: tl.constexpr,
+    NORMED: tl.constexpr,
+    PDL: tl.constexpr,
+):
+    """Products of some rows of W with X, or with its RMS norm: float32 (ROWS,).
+
+    W (n, K), X (K,); or W int16 (n, K), two int8 in each (see Matrix), X (2 * K,)
+    """
+    PAIRS: tl.constexpr = W.dtype.element_ty == tl.int16
+    column = tl.arange(0, COLUMNS)
+    place = W + row.to(tl.int64)[:, None] * K + column[None, :]
+    w = tl.load(place, mask=inside[:, None] & (column < K)[None, :], other=0)
+    wait(PDL)
+    total = tl.zeros([ROWS, COLUMNS], tl.float32)
+    squares = tl.zeros([COLUMNS], tl.float32)
+    for start in range(0, K, COLUMNS):
+        at = start + column
+        following = tl.load(place + (start + COLUMNS), mask=inside[:, None] & (at + COLUMNS < K)[None, :], other=0)
+        x, y = _normed(X, NORM, at, at < K, NORMED)
+        if PAIRS:
+            second, z = _normed(X, NORM, at + K, at < K, NORMED)
+            bits = w.to(tl.int32)
+            total += _byte(bits, 0) * y[None, :]
+            total += _byte(bits, 8) * z[None, :]
+            squares += second * second
+        else:
+            total += w.to(tl.float32) * y[None, :]
+        squares += x * x
+        w = following
+    products = tl.sum(total, axis=1)
+    if NORMED:
+        width = K * (2 if PAIRS else 1)
+        products = products * tl.rsqrt(tl.sum(squares, axis=0) / width + eps)
+    return products
+
+
+@triton.jit
+def qkv_row_kernel(
+    X, NORM, eps, W, SCALE, COS, SIN, SLOTS, POSITIONS, Q, KEYS, VALUES, length, K: tl.constexpr, HEADS: tl.constexpr, KV_HEADS: tl.constexpr,
+    DIM: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr, SCALED: tl.constexpr, PDL: tl.constexpr, PROGRAMS: tl.constexpr,
+    COUNT: tl.constexpr, PIECE: tl.constexpr
+):  # fmt: skip
+    begin(PDL)
+    fetch_first(W, PROGRAMS, COUNT, PIECE)
+    blocks: tl.constexpr = DIM // ROWS
+    head = tl.program_id(0) // blocks
+    n = tl.arange(0, ROWS)
+    pair = (tl.program_id(0) % blocks) * (ROWS // 2) + n // 2  # two rows that are rotated together lie side by side
+    row = head * DIM + pair + (n % 2) * (DIM // 2)
+    y = row_products(X, NORM, eps, W, row, n < ROWS, K, ROWS, COLUMNS, True, PDL)
+    if SCALED:
+        y *= tl.load(SCALE + row)
+    slot, position = tl.load(SLOTS).to(tl.int64), tl.load(POSITIONS)
+    a, b = tl.split(tl.reshape(y, (ROWS // 2, 2)))
+    i = (tl.program_id(0) % blocks) * (ROWS // 2) + tl.arange(0, ROWS // 2)
+    if head < HEADS + KV_HEADS:
+        cos, sin = tl.load(COS + position * DIM + i).to(tl.float32), tl.load(SIN + position * DIM + i).to(tl.float32)
+        a, b = a * cos - b * sin, b * cos + a * sin
+    store_head(a, b, i, head, 0, slot, position, Q, KEYS, VALUES, length, HEADS, KV_HEADS, DIM, i >= 0)
+
+
+@triton.jit
+def store_head(
+    a,
+    b,
+    i,
+    head,
+    token,
+    slot,
+    position,
+    Q,
+    KEYS,
+    VALUES,
+    length,
+    HEADS: tl.constexpr,
+    KV_HEADS: tl.constexpr,
+    DIM: tl.constexpr,
+    inside,
+):
+    """Both halves of a head's vector, to the queries or to their place in the cache."""
+    if head < HEADS:
+        to = Q + (token * HEADS + head) * DIM + i
+        tl.store(to, a, mask=inside)
+        tl.store(to + DIM // 2, b, mask=inside)
+    elif head < HEADS + KV_HEADS:
+        to = KEYS + ((slot * KV_HEADS + head - HEADS) * length + position) * DIM + i
+        tl.store(to, a, mask=inside)
+        tl.store(to + DIM // 2, b, mask=inside)
+    else:
+        to = VALUES + ((slot * KV_HEADS + head - HEADS - KV_HEADS) * length + position) * DIM + i
+        tl.store(to, a, mask=inside)
+        tl.store(to + DIM // 2, b, mask=inside)
+
+
+@triton.jit
+def add_row_kernel(
+    X,
+    Y,
+    W,
+    SCALE,
+    count,
+    K: tl.constexpr,
+    ROWS: tl.constexpr,
+    COLUMNS: tl.constexpr,
+    SCALED: tl.constexpr,
+    PDL: tl.constexpr,
+    PROGRAMS: tl.constexpr,
+    COUNT: tl.constexpr,
+    PIECE: tl.constexpr,
+):
+    """X (count,) += W (count, K) Y (K,)"""
+    begin(PDL)
+    fetch_first(W, PROGRAMS, COUNT, PIECE)
+    row = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
+    inside = row < count
+    y = row_products(Y, Y, 0.0, W, row, inside, K, ROWS, COLUMNS, False, PDL)
+    if SCALED:
+        y *= tl.load(SCALE + row, mask=inside, other=0.0)
+    tl.store(X + row, tl.load(X + row, mask=inside, other=0.0).to(tl.float32) + y, mask=inside)
+
+
+@triton.jit
+def gate_up_row_kernel(
+    X,
+    NORM,
+    eps,
+    W,
+    SCALE,
+    Y,
+    inner,
+    K: tl.constexpr,
+    ROWS: tl.constexpr,
+    COLUMNS: tl.constexpr,
+    SCALED: tl.constexpr,
+    PDL: tl.constexpr,
+    PROGRAMS: tl.constexpr,
+    COUNT: tl.constexpr,
+    PIECE: tl.constexpr,
+):
+    """Y (inner,) = silu(gate) * up; W (2 * inner, K) holds gate above up."""
+    begin(PDL)
+    fetch_first(W, PROGRAMS, COUNT, PIECE)
+    n = tl.arange(0, ROWS)
+    unit = tl.program_id(0) * (ROWS // 2) + n // 2
+    row = unit + (n % 2) * inner
+    y = row_products(X, NORM, eps, W, row, unit < inner, K, ROWS, COLUMNS, True, PDL)
+    if SCALED:
+        y *= tl.load(SCALE + row, mask=unit < inner, other=0.0)
+    gate, up = tl.split(tl.reshape(y, (ROWS // 2, 2)))
+    unit = tl.program_id(0) * (ROWS // 2) + tl.arange(0, ROWS // 2)
+    tl.store(Y + unit, gate / (1.0 + tl.exp(-gate)) * up, mask=unit < inner)
