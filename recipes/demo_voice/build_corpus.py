@@ -67,15 +67,16 @@ def join(pieces: list[Piece]) -> Piece:
     return np.concatenate([audio for audio, _ in pieces]), np.concatenate([track for _, track in pieces])
 
 
-def read_clips(path: str) -> list[tuple[str, Piece]]:
+def read_clips(path: str) -> list[tuple[str, Piece, bool]]:
+    """(text, audio and labels, whether the other half of the sentence follows) of every clip."""
     stored = np.load(path)
     texts = json.loads(bytes(stored["texts"]).decode())
     pcm, track, ends = stored["pcm"], stored["track"], stored["ends"].tolist()
     clips, begin, track_begin = [], 0, 0
-    for text, end in zip(texts, ends):
+    for text, end, half in zip(texts, ends, stored["halves"].tolist()):
         entries = -(-(end - begin) // TRACK_HOP)
         audio = pcm[begin:end].astype(np.float32) / 32767
-        clips.append((text, whole(audio, track[track_begin : track_begin + entries])))
+        clips.append((text, whole(audio, track[track_begin : track_begin + entries]), half))
         begin, track_begin = end, track_begin + entries
     return clips
 
@@ -89,17 +90,23 @@ def mix(path: str) -> tuple[str, list[tuple[str, bool, np.ndarray, np.ndarray]]]
     rng, noise = random.Random(f"{teacher_voice}{part}"), np.random.default_rng(int(part) * 7 + len(teacher_voice))
     made, position = [], 0
     while position < len(clips):
-        first, piece = clips[position]
+        first, piece, half = clips[position]
         text = first
         position += 1
         after = clips[position] if position < len(clips) else None
         joinable = (
             after is not None
+            and not after[2]
             and max(len(piece[0]), len(after[1][0])) < LONGEST_JOINED
             and is_held_out(after[0]) == is_held_out(first)
         )
         choice = rng.random()
-        if choice < 0.22:
+        if half:
+            name = rng.choice(TAG_NAMES)
+            sound, position = spoken_tag(name, tract, noise), position + 1
+            text = f"{first} <{name}> {after[0]}"
+            piece = join([piece, silence(rng, 0.02, 0.07), sound, silence(rng, 0.04, 0.10), after[1]])
+        elif choice < 0.22:
             name = rng.choice(TAG_NAMES)
             sound, place = spoken_tag(name, tract, noise), rng.random()
             if place < 0.45 and joinable:

@@ -4,6 +4,7 @@ import torch
 from codec_losses import Listener, MelLoss, PhonemeHeads, accuracy, class_loss
 from codec_model import Codebooks, decode, encode, quantise
 from discriminators import Discriminators, discriminator_loss, generator_losses
+from torch.nn.utils import parametrize
 
 LOGGED = (
     *("mel", "mel1024", "commitment"),
@@ -99,12 +100,13 @@ class CodecStep:
         loss = loss + options.heard_weight * heard + options.heard_feature_weight * heard_features
         fooling = features = judged = zero
         if adversarial:
-            judged = self._update_discriminators(true, made)
-            fooling, features = self._fool(true, made)
+            judged, fooling, features, judges_gradients = self._judge(true, made)
             weighted = options.adversarial_weight * fooling + options.feature_weight * features
             loss = loss + self.adversarial_share * weighted
         norm = apply_gradients(self.optimiser, self.trained, torch.autograd.grad(loss, self.trained), 100.0)
         apply_gradients(self.listener_optimiser, self.listener_parameters, listener_gradients, 10.0)
+        if adversarial:
+            apply_gradients(self.discriminator_optimiser, self.discriminator_parameters, judges_gradients, 10.0)
         if not self.decoder_only:
             self.codebooks.update(quantised)
         self._follow()
@@ -124,24 +126,17 @@ class CodecStep:
             difference = difference + (ours.float() - reference).abs().mean() / reference.abs().mean()
         return hears, heard, difference, torch.autograd.grad(hears, self.listener_parameters)
 
-    def _rows(self, audio):
-        return audio[: self.options.adversarial_batch]
+    def _judge(self, true, made):
+        """(discriminators' loss, the codec's loss by their scores and by their features, gradients of the first).
 
-    def _update_discriminators(self, true, made):
-        true, made = self._rows(true), self._rows(made).detach()
-        with self.half():
-            verdicts = self.discriminators(torch.cat([true, made]))
-        loss = discriminator_loss(verdicts, len(true))
-        parameters = self.discriminator_parameters
-        apply_gradients(self.discriminator_optimiser, parameters, torch.autograd.grad(loss, parameters), 10.0)
-        return loss
-
-    def _fool(self, true, made):
-        with self.half():
-            with torch.no_grad():
-                real = self.discriminators(self._rows(true))
-            verdicts = self.discriminators(self._rows(made))
-        return generator_losses(verdicts, real)
+        They listen once to each: both losses come from the same verdicts.
+        """
+        true, made = (self.crops.part(audio[: self.options.adversarial_batch]) for audio in (true, made))
+        with self.half(), parametrize.cached():
+            real, fake = self.discriminators(true), self.discriminators(made)
+        judged = discriminator_loss(real, fake)
+        gradients = torch.autograd.grad(judged, self.discriminator_parameters, retain_graph=True)
+        return judged, *generator_losses(fake, real), gradients
 
     @torch.no_grad()
     def _follow(self):

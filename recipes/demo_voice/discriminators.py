@@ -98,20 +98,17 @@ class Discriminators(nn.Module):
         return [discriminator(audio) for discriminator in self.all]
 
 
-def discriminator_loss(verdicts: list[Verdict], real: int) -> torch.Tensor:
-    """Least squares; the first `real` rows are real, the others made."""
-    losses = []
-    for scores, _ in verdicts:
-        scores = scores.float()
-        losses.append((1 - scores[:real]).square().mean() + scores[real:].square().mean())
-    return torch.stack(losses).sum()
+def discriminator_loss(real: list[Verdict], made: list[Verdict]) -> torch.Tensor:
+    """Least squares."""
+    pairs = zip(real, made)
+    return torch.stack([(1 - a.float()).square().mean() + b.float().square().mean() for (a, _), (b, _) in pairs]).sum()
 
 
 def generator_losses(made: list[Verdict], real: list[Verdict]) -> tuple[torch.Tensor, torch.Tensor]:
-    """(adversarial loss, difference of the features)."""
+    """(adversarial loss, difference of the features); nothing is learnt from what is real."""
     adversarial = torch.stack([(1 - scores.float()).square().mean() for scores, _ in made]).sum()
     differences = [
-        (a.float() - b.float()).abs().mean()
+        (a.float() - b.detach().float()).abs().mean()
         for (_, made_features), (_, real_features) in zip(made, real)
         for a, b in zip(made_features, real_features)
     ]

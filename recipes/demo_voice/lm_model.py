@@ -41,6 +41,13 @@ def new_model(codebook_size, hidden, layers, heads, mlp):
     return LlamaForCausalLM(config)
 
 
+def load_model(folder):
+    """The model of a folder of `save_model`, in float32."""
+    from transformers import LlamaForCausalLM
+
+    return LlamaForCausalLM.from_pretrained(folder, dtype=torch.float32)
+
+
 def save_model(model, folder):
     """config.json (with the voices), generation_config.json and model.safetensors (fp16)."""
     from safetensors.torch import save_file

@@ -27,7 +27,7 @@ def main(speech: str, out: str) -> None:
     Path(out).mkdir(parents=True, exist_ok=True)
     for teacher in ("af_heart", "am_puck"):
         clips = sorted(read_clips(f"{speech}/{teacher}-0.npz"), key=lambda clip: -len(clip[1][0]))[:CLIPS]
-        for number, (text, (audio, _)) in enumerate(clips):
+        for number, (text, (audio, _), _) in enumerate(clips):
             name = f"{VOICE_NAMES[teacher]}_{number}.opus"
             # libsndfile's level 0 to 1 stands for 256 to 6 kbit/s: 32 kbit/s
             leveled, level = audio * level_gain(audio), 1 - 26_000 / 250_000

@@ -1,11 +1,13 @@
 #!/bin/bash
-# One step of the recipe on a machine with an NVIDIA GPU and 16 CPU cores; README.md has the sequence.
-#   run_on_gpu.sh corpus SECONDS | codec MINUTES | language MINUTES | assemble FOLDER
-# WORK holds what the steps make, TEACHER the teacher's files.
+# One step of the recipe on a machine with an NVIDIA GPU and 16 CPU cores for each; README.md has the sequence.
+#   run_on_gpu.sh corpus SECONDS | codec MINUTES | decoder MINUTES | language MINUTES | assemble FOLDER
+# WORK holds what the steps make, TEACHER the teacher's files. `decoder` and `language` need what `codec` made, and can run
+# side by side: on two GPUs (CUDA_VISIBLE_DEVICES chooses), or on one. What follows the minutes goes to the script.
 set -u -o pipefail
 HERE=$(cd "$(dirname "$0")" && pwd)
 WORK=${WORK:-/tmp/demo_voice}
 TEACHER=${TEACHER:-teacher}
+GPUS=$(nvidia-smi -L | wc -l)
 export PYTHONPATH="$HERE:$HERE/../..:${PYTHONPATH:-}" PYTHONUNBUFFERED=1 OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1
 # Several processes share a GPU well only under MPS.
 export CUDA_MPS_PIPE_DIRECTORY=$WORK/mps CUDA_MPS_LOG_DIRECTORY=$WORK/mps_log
@@ -14,16 +16,16 @@ start_mps() { nvidia-cuda-mps-control -d; }
 stop_mps() { echo quit | nvidia-cuda-mps-control; }
 
 speak() { # VOICE PROCESSES SECONDS [OPTIONS]
-  python3 "$HERE/speak_corpus.py" --teacher "$TEACHER" --sentences "$HERE/sentences.jsonl.gz" --out "$WORK/spoken" \
-    --voice "$1" --processes "$2" --seconds "$3" "${@:4}" >"$WORK/speak_$1.log" 2>&1
+  python3 "$HERE/speak_corpus.py" --teacher "$TEACHER" --sentences "$HERE"/*sentences.jsonl.gz --out "$WORK/spoken" \
+    --voice "$1" --processes "$2" --gpus "$GPUS" --seconds "$3" "${@:4}" >"$WORK/speak_$1.log" 2>&1
 }
 
 case ${1:-} in
 corpus)
   start_mps
-  # nora and theo take the sentences from opposite ends; two more voices teach the codec some breadth.
-  speak af_heart 7 "$2" &
-  speak am_puck 7 "$2" --backwards &
+  # nora and theo take the sentences from opposite ends; two more voices teach the codec some breadth. theo speaks fast.
+  speak af_heart $((6 * GPUS)) "$2" &
+  speak am_puck $((6 * GPUS)) "$2" --backwards --pace 0.94 &
   speak af_bella 1 "$2" --seed 5 &
   speak am_michael 1 "$2" --seed 6 &
   wait
@@ -34,19 +36,16 @@ corpus)
 codec)
   python3 "$HERE/train_codec.py" --data "$WORK/data" --out "$WORK/codec" --state "$WORK/state" --minutes "$2" "${@:3}" \
     2>&1 | tee "$WORK/codec.log"
+  rm -rf "$WORK/codec_fixed"
+  cp -r "$WORK/codec" "$WORK/codec_fixed" # the codes are fixed now
+  ;;
+decoder)
+  python3 "$HERE/train_codec.py" --data "$WORK/data" --out "$WORK/codec" --state "$WORK/state" --stage decoder \
+    --minutes "$2" "${@:3}" 2>&1 | tee "$WORK/decoder.log"
   ;;
 language)
-  # The codes are fixed now: the language model and the last polish of the decoder share the GPU.
-  start_mps
-  rm -rf "$WORK/codec_fixed"
-  cp -r "$WORK/codec" "$WORK/codec_fixed"
-  python3 "$HERE/train_codec.py" --data "$WORK/data" --out "$WORK/codec" --state "$WORK/state" --stage decoder \
-    --minutes "$2" --adversarial-from 0 --rate 2e-4 --last-rate 1e-5 --warm-up 50 >"$WORK/decoder.log" 2>&1 &
   python3 "$HERE/train_lm.py" --data "$WORK/data" --codec "$WORK/codec_fixed" --out "$WORK/lm" --minutes "$2" "${@:3}" \
     2>&1 | tee "$WORK/lm.log"
-  wait
-  stop_mps
-  tail -n 3 "$WORK/decoder.log"
   ;;
 assemble)
   mkdir -p "$2/codec"

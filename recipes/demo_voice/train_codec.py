@@ -28,6 +28,8 @@ def parse_options(arguments=None):
     add("--state", required=True, help="folder for what a later call goes on from")
     add("--stage", choices=("joint", "decoder"), default="joint")
     add("--resume", action="store_true", help="joint: go on from --state")
+    add("--begin-with", help="joint: folder of a codec to go on from where there is no state; its codes will drift")
+    add("--voices", nargs="*", default=(), help="take the clips of these alone")
     add("--minutes", type=float, default=9.0, help="of training, start-up included")
     add("--max-steps", type=int, default=0, help="stop earlier, after this many steps")
     add("--encoder-dim", type=int, default=24, help="half of SNAC's: the encoder only has to know a few voices")
@@ -35,6 +37,7 @@ def parse_options(arguments=None):
     add("--codebook-size", type=int, default=1024, help="10 bits a code, 820 bit/s")
     add("--batch", type=int, default=64)
     add("--adversarial-batch", type=int, default=32, help="rows of the batch that the discriminators see")
+    add("--adversarial-frames", type=int, default=0, help="frames of a crop that they hear, 0 for all")
     add("--crop-frames", type=int, default=10, help="frames of 2,048 samples in a crop")
     add("--rate", type=float, default=6e-4, help="highest learning rate of the codec")
     add("--last-rate", type=float, default=6e-5, help="learning rate at the end")
@@ -74,8 +77,9 @@ class CodecTrainer:
         self.operations = "triton" if self.cuda and fused_snake.agrees(self.device) else "plain"
         fused_snake.use(self.operations)
         self.decoder_only = options.stage == "decoder"
-        if self.decoder_only:
-            codec, self.config = load_codec(options.out, self.device)
+        known = options.out if self.decoder_only else options.begin_with
+        if known:
+            codec, self.config = load_codec(known, self.device)
         else:
             self.config = dict(
                 sampling_rate=SAMPLE_RATE,
@@ -93,10 +97,11 @@ class CodecTrainer:
             codec = snac.SNAC(**self.config).to(self.device)
         average = snac.SNAC(**self.config).to(self.device).requires_grad_(False)
         average.load_state_dict(codec.state_dict())
-        self.crops = Crops(options.data, self.device, options.batch, options.crop_frames)
+        frames = options.crop_frames, options.adversarial_frames
+        self.crops = Crops(options.data, self.device, options.batch, *frames, options.voices)
         self.step = CodecStep(codec, average, self.crops, options, self.decoder_only)
         self.done = 0
-        self.quantised_since = 0 if self.decoder_only else None
+        self.quantised_since = -options.quantise_ramp if known else None
         self.adversarial_since = None
         if self.decoder_only or options.resume:
             self.load_state()

@@ -11,7 +11,7 @@ import time
 import torch
 from corpus import load_codec, load_corpus
 from lm_data import Rows, encode_clips
-from lm_model import VOICES, new_model, save_model
+from lm_model import VOICES, load_model, new_model, save_model
 from lm_step import LanguageStep, describe
 from make_tokenizer import write_tokenizer
 
@@ -25,6 +25,7 @@ def parse_options(arguments=None):
     add("--data", required=True, help="folder of build_corpus.py")
     add("--codec", required=True, help="folder of train_codec.py")
     add("--out", required=True, help="a folder for LlamaForCausalLM.from_pretrained")
+    add("--begin-with", help="folder of a model to go on from; sizes are its own")
     add("--minutes", type=float, default=6.6, help="start-up and encoding included")
     add("--max-steps", type=int, default=0)
     add("--hidden", type=int, default=384)
@@ -84,9 +85,9 @@ class LanguageTrainer:
         self.rng = random.Random(options.seed)
         self.rows, self.held_out, codebook_size = make_rows(options, self.device)
         print(f"encoded after {time.time() - self.began:.1f} s", flush=True)
-        self.model = new_model(codebook_size, options.hidden, options.layers, options.heads, options.mlp).to(
-            self.device
-        )
+        sizes = options.hidden, options.layers, options.heads, options.mlp
+        model = load_model(options.begin_with) if options.begin_with else new_model(codebook_size, *sizes)
+        self.model = model.to(self.device)
         self.step = LanguageStep(self.model, self.rows, options)
         self.best = math.inf
 

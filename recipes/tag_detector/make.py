@@ -119,7 +119,7 @@ def make_set(path: str, seed: int, count: int) -> tuple[str, list]:
     from orpheus.codec import Codec
 
     torch.set_num_threads(1)
-    voice, clips = Path(path).stem[:-2], [audio for _, (audio, _) in read_clips(path)]
+    voice, clips = Path(path).stem[:-2], [audio for _, (audio, _), _ in read_clips(path)]
     codec = Codec.from_folder(ROOT / "assets" / "demo_voice" / "codec", "cpu")
     tract = json.loads((DEMO_VOICE / "vocal_tracts.json").read_text())[voice]
     rng, made = np.random.default_rng(seed), []
