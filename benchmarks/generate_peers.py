@@ -176,8 +176,11 @@ def measure_processes(run, batches, meanwhile=lambda: None):
         arguments += ["--batches", *sorted(batches)]
         processes = {name: PeerProcess("generate_process.py", "--peer", name, *arguments) for name in names}
         try:
-            if not run.checkpoint:
-                common.full_size_files(files, run.model)
+            try:
+                if not run.checkpoint:
+                    common.full_size_files(files, run.model)
+            except Exception as error:  # no room, say: the peers will miss them
+                run.add_failure("files", 0, error)
             meanwhile()
             run.forget()
             for name in names:
