@@ -27,7 +27,7 @@ class PeriodDiscriminator(nn.Module):
     def __init__(self, period: int, width: int):
         super().__init__()
         self.period = period
-        sizes = [1, width * 2, width * 4, width * 8, width * 16, width * 16]
+        sizes = [1, width * 2, width * 8, width * 24, width * 32, width * 32]
         self.layers = nn.ModuleList(conv(sizes[i], sizes[i + 1], (5, 1), (3, 1) if i < 4 else (1, 1)) for i in range(5))
         self.score = conv(sizes[-1], 1, (3, 1))
 

@@ -27,7 +27,8 @@ def parse_options(arguments=None):
     add("--out", required=True, help="config.json and model.safetensors of the averaged codec go here")
     add("--state", required=True, help="folder for what a later call goes on from")
     add("--stage", choices=("joint", "decoder"), default="joint")
-    add("--resume", action="store_true", help="joint: go on from --state")
+    add("--resume", action="store_true", help="go on from what the same stage left in --state")
+    add("--progress-from", type=float, default=0.0, help="where the learning rates begin, 0 to 1; for --resume")
     add("--begin-with", help="joint: folder of a codec to go on from where there is no state; its codes will drift")
     add("--voices", nargs="*", default=(), help="take the clips of these alone")
     add("--minutes", type=float, default=9.0, help="of training, start-up included")
@@ -154,7 +155,7 @@ class CodecTrainer:
         last_log, last_save, last_done = time.time(), time.time(), self.done
         while True:
             minutes = (time.time() - self.began) / 60
-            progress = minutes / options.minutes
+            progress = options.progress_from + (1 - options.progress_from) * minutes / options.minutes
             if options.max_steps:
                 progress = max(progress, self.done / options.max_steps)
             if progress >= 1:
@@ -162,7 +163,8 @@ class CodecTrainer:
             if self.quantised_since is None and (self.done >= options.quantise_from or progress > 0.15):
                 self.begin_quantisation()
             if not adversarial and progress >= options.adversarial_from and self.quantised_since is not None:
-                adversarial, run, self.adversarial_since = True, None, self.done
+                adversarial, run = True, None
+                self.adversarial_since = self.done if self.adversarial_since is None else self.adversarial_since
             self.set_schedule(progress)
             run = run or self.step.recorded(adversarial)
             self.crops.choose()
@@ -218,21 +220,22 @@ class CodecTrainer:
         os.replace(path + ".tmp", path)
 
     def load_state(self):
-        """Joint: everything. Decoder: the listener and the discriminators; the codec comes from --out."""
-        path = f"{self.options.state}/joint.pt"
-        if self.decoder_only and not os.path.exists(path):
-            print("no state: the discriminators begin anew", flush=True)
+        """Goes on with a stage's own state, or the decoder with the listener and the discriminators of the joint stage."""
+        stage = self.options.stage if self.options.resume else "joint"
+        path = f"{self.options.state}/{stage}.pt"
+        if not self.options.resume and not os.path.exists(path):
+            print("no state: listener and discriminators begin anew", flush=True)
             return
         kept = torch.load(path, map_location=self.device, weights_only=True)
         modules = self.step.modules()
-        if self.decoder_only:
-            for name in ("codec", "average", "heads", "optimiser"):
-                modules.pop(name)
-        else:
+        if self.options.resume:
             for ours, theirs in zip(self.step.codebooks.tensors(), kept["codebooks"]):
                 ours.copy_(theirs)
             for name, value in kept["progress"].items():
                 setattr(self, name, value)
+        else:
+            for name in ("codec", "average", "heads", "optimiser"):
+                modules.pop(name)
         for name, module in modules.items():
             rates = [group["lr"] for group in getattr(module, "param_groups", [])]
             module.load_state_dict(kept[name])
