@@ -48,7 +48,8 @@ def tune(run):
     from orpheus.engines.kernels import KernelOperations, Tile, can_overlap
     from orpheus.engines.llama import Llama, Tokens
 
-    candidates = [Tile(*t) for t in ((8, 1024, 4), (4, 1024, 4), (8, 512, 4), (4, 2048, 8), (16, 512, 8), (2, 2048, 4))]
+    widths = ((512, 4), (1024, 4), (1024, 8), (2048, 8))
+    candidates = [Tile(rows, columns, warps) for rows in (2, 4, 8) for columns, warps in widths]
     llama, config = Llama(run.model), run.model.config
     layers, shape = llama.layers, llama.shape
     x, y, attended = (

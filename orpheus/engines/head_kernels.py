@@ -12,7 +12,7 @@ import triton.language as tl
 from orpheus.engines.head import Head
 from orpheus.engines.kernels import rms_norm
 from orpheus.engines.llama import Matrix
-from orpheus.engines.row_kernels import begin, row_products, wait
+from orpheus.engines.row_kernels import begin, first_columns, row_products, wait
 from orpheus.frame import CODES_PER_FRAME
 from orpheus.tokens import CONTROL_TOKENS
 
@@ -28,7 +28,8 @@ def _head_row_kernel(
     place = (tl.load(COUNTS + tl.load(SLOTS)) % FRAME) * CODES
     n = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
     row = first + n + tl.where(n < CONTROL, 0, place)
-    y = row_products(X, NORM, eps, W, row, n < width, K, ROWS, COLUMNS, True, False)
+    w = first_columns(W, row, n < width, K, COLUMNS)
+    y = row_products(w, X, NORM, eps, W, row, n < width, K, ROWS, COLUMNS, True)
     tl.store(LOGITS + n, y, mask=n < width)
 
 

@@ -6,9 +6,7 @@ the matrix products of PyTorch, and kernels for what lies between them. Sums run
 input gives the same output, bit for bit.
 
 Where the GPU can (compute capability 9.0), a kernel begins before the one before it has ended, fetches its first weights and
-waits only then (programmatic dependent launch; PDL below). Nothing but weights is read before the wait. And weights that come
-next are asked for early, into the L2 cache: attention computes on a few of the multiprocessors and waits for most of its
-time, so the others fetch o meanwhile, and a weight's first programs ask for what the later ones will read.
+waits only then (programmatic dependent launch; PDL below). Nothing but weights is read before the wait.
 """
 
 from typing import NamedTuple
@@ -20,7 +18,6 @@ import triton.language as tl
 from orpheus.engines.row_kernels import (
     add_row_kernel,
     begin,
-    fetch,
     gate_up_row_kernel,
     qkv_row_kernel,
     store_head,
@@ -39,59 +36,31 @@ class Tile(NamedTuple):
 
 
 # Fixed, not chosen at run time: which of two equally fast tiles wins varies, and with it the last bits of every sum. The fastest
-# of six on an H200, by `benchmarks/generate.py --tune`.
+# of twelve on an H100, by `benchmarks/generate.py --tune`.
 TILES = {
-    "qkv": Tile(4, 1024, 4),
-    "o": Tile(4, 2048, 8),
-    "gate_up": Tile(8, 1024, 4),
+    "qkv": Tile(8, 512, 4),
+    "o": Tile(8, 1024, 4),
+    "gate_up": Tile(2, 2048, 8),
     "down": Tile(4, 2048, 8),
     "head": Tile(8, 1024, 4),
 }
 TILES_INT8 = {  # columns of two
-    "qkv": Tile(4, 512, 2),
-    "o": Tile(4, 512, 4),
-    "gate_up": Tile(8, 512, 4),
+    "qkv": Tile(4, 512, 4),
+    "o": Tile(8, 512, 4),
+    "gate_up": Tile(4, 256, 1),
     "down": Tile(4, 1024, 4),
 }
-ATTENTION = (64, 4, 3)  # positions at a time, warps, stages
-
-
-class Ahead(NamedTuple):
-    """Bytes that are brought into the L2 cache before they are read."""
-
-    attention: int = 18 * 2**20  # of o and what follows it, while attention runs
-    first: int = 4 * 2**20  # of a kernel's own weight, before it waits for its input
-
-
-AHEAD = Ahead()
-_PIECE = 16384  # bytes of one request
 
 
 @triton.jit
 def _attend_kernel(
-    Q, KEYS, VALUES, SLOTS, POSITIONS, Y, length, scale, W, NEXT, GROUP: tl.constexpr, FILLED: tl.constexpr, KV_HEADS: tl.constexpr,
-    DIM: tl.constexpr, BLOCK: tl.constexpr, PDL: tl.constexpr, COUNT: tl.constexpr, NEXT_COUNT: tl.constexpr, PIECE: tl.constexpr
+    Q, KEYS, VALUES, SLOTS, POSITIONS, Y, length, scale, GROUP: tl.constexpr, FILLED: tl.constexpr, KV_HEADS: tl.constexpr, DIM: tl.constexpr,
+    BLOCK: tl.constexpr, PDL: tl.constexpr
 ):  # fmt: skip
-    """Attention of the query heads of one key head, for one token, over its slot up to its position.
-
-    Programs beyond the key heads fetch COUNT pieces of W each, and NEXT_COUNT of NEXT.
-    """
+    """Attention of the query heads of one key head, for one token, over its slot up to its position."""
     begin(PDL)
+    wait(PDL)
     token, head = tl.program_id(0), tl.program_id(1)
-    if head < KV_HEADS:
-        wait(PDL)
-        _attend(Q, KEYS, VALUES, SLOTS, POSITIONS, Y, length, scale, token, head, GROUP, FILLED, KV_HEADS, DIM, BLOCK)
-    else:
-        spare = (head - KV_HEADS).to(tl.int64)
-        fetch(W, spare * (COUNT * PIECE), COUNT, PIECE)
-        fetch(NEXT, spare * (NEXT_COUNT * PIECE), NEXT_COUNT, PIECE)
-
-
-@triton.jit
-def _attend(
-    Q, KEYS, VALUES, SLOTS, POSITIONS, Y, length, scale, token, head, GROUP: tl.constexpr, FILLED: tl.constexpr, KV_HEADS: tl.constexpr,
-    DIM: tl.constexpr, BLOCK: tl.constexpr
-):  # fmt: skip
     slot, position = tl.load(SLOTS + token).to(tl.int64), tl.load(POSITIONS + token)
     first = (slot * KV_HEADS + head) * length * DIM
     g, d, n = tl.arange(0, FILLED), tl.arange(0, DIM), tl.arange(0, BLOCK)
@@ -166,19 +135,11 @@ def can_overlap(device):
 class KernelOperations:
     """The operations of TorchOperations.
 
-    tiles: instead of TILES and TILES_INT8; attention: instead of ATTENTION; ahead: instead of AHEAD
-    overlap: whether kernels overlap (PDL) and fetch ahead
+    tiles: {name: Tile} instead of TILES and TILES_INT8; overlap: with PDL
     """
 
-    def __init__(self, tiles=None, overlap=False, attention=None, ahead=None):
+    def __init__(self, tiles=None, overlap=False):
         self.tiles, self.overlap = tiles or {}, overlap
-        self.attention = attention or ATTENTION
-        self.ahead = (ahead or AHEAD) if overlap else Ahead(0, 0)
-        self._processors = torch.cuda.get_device_properties().multi_processor_count if overlap else 1
-
-    def _pieces(self, matrix, programs, limit):
-        """Pieces of a matrix that each of so many programs fetches, all together `limit` bytes at most."""
-        return min(matrix.values.nbytes, limit) // (programs * _PIECE)
 
     def tile(self, name, matrix):
         return self.tiles.get(name) or (TILES if matrix.scale is None else TILES_INT8)[name]
@@ -189,11 +150,6 @@ class KernelOperations:
         weight = matrix.values if matrix.scale is None else matrix.values.view(torch.int16)
         columns = min(tile.columns, triton.next_power_of_2(weight.shape[1]))
         return weight, dict(K=weight.shape[1], ROWS=tile.rows, COLUMNS=columns, num_warps=tile.warps, **self.pdl)
-
-    def fetch_first(self, matrix):
-        """Arguments of what `launch` is for: what its first programs fetch of its weight."""
-        count = self._pieces(matrix, self._processors, self.ahead.first)
-        return dict(PROGRAMS=self._processors, COUNT=count, PIECE=_PIECE)
 
     @property
     def pdl(self):
@@ -209,27 +165,20 @@ class KernelOperations:
             scale = layer.qkv.scale
             grid = ((heads + 2 * kv_heads) * (dim // options["ROWS"]),)
             qkv_row_kernel[grid](
-                x, layer.norm, eps, weight, scale, *to, **sizes, SCALED=scale is not None, **options, **self.fetch_first(layer.qkv)
+                x, layer.norm, eps, weight, scale, *to, **sizes, SCALED=scale is not None, **options
             )  # fmt: skip
         else:
             y = layer.qkv(rms_norm(x, layer.norm, eps))
             _rotate_kernel[(len(x), heads + 2 * kv_heads)](y, *to, **sizes, num_warps=1)
         return q
 
-    def attend(self, q, keys, values, tokens, layer):
+    def attend(self, q, keys, values, tokens):
         count, heads, dim = q.shape
         kv_heads, y = keys.shape[1], torch.empty(count, heads * dim, dtype=q.dtype, device=q.device)
-        block, warps, stages = self.attention if count == 1 else ATTENTION
-        spare, pieces = 0, (0, 0)
-        if count == 1 and self.ahead.attention:
-            spare = self._processors - kv_heads
-            own = self._pieces(layer.o, spare, self.ahead.attention)
-            pieces = own, self._pieces(layer.gate_up, spare, self.ahead.attention - own * spare * _PIECE)
+        sizes = {"GROUP": heads // kv_heads, "FILLED": GROUP, "KV_HEADS": kv_heads, "DIM": dim, "BLOCK": 64}
         pdl = self.pdl if count == 1 else {"PDL": False}
-        _attend_kernel[(count, kv_heads + spare)](
-            q, keys, values, tokens.slots, tokens.positions, y, keys.shape[2], dim**-0.5, layer.o.values, layer.gate_up.values,
-            GROUP=heads // kv_heads, FILLED=GROUP, KV_HEADS=kv_heads, DIM=dim, BLOCK=block, COUNT=pieces[0], NEXT_COUNT=pieces[1],
-            PIECE=_PIECE, **pdl, num_warps=warps, num_stages=stages,
+        _attend_kernel[(count, kv_heads)](
+            q, keys, values, tokens.slots, tokens.positions, y, keys.shape[2], dim**-0.5, **sizes, **pdl, num_warps=4, num_stages=3
         )  # fmt: skip
         return y
 
@@ -241,9 +190,7 @@ class KernelOperations:
         name = "down" if matrix.values.shape[1] > len(matrix.values) else "o"
         (weight, options), scale = self.launch(name, matrix), matrix.scale
         grid = (triton.cdiv(x.shape[1], options["ROWS"]),)
-        add_row_kernel[grid](
-            x, y, weight, scale, x.shape[1], SCALED=scale is not None, **options, **self.fetch_first(matrix)
-        )
+        add_row_kernel[grid](x, y, weight, scale, x.shape[1], SCALED=scale is not None, **options)
         return x
 
     def gate_up(self, x, layer, shape):
@@ -254,7 +201,6 @@ class KernelOperations:
             grid = (triton.cdiv(inner, options["ROWS"] // 2),)
             gate_up_row_kernel[grid](
                 x, layer.mlp_norm, shape.eps, weight, scale, y, inner, SCALED=scale is not None, **options,
-                **self.fetch_first(layer.gate_up),
             )  # fmt: skip
         else:
             both = layer.gate_up(rms_norm(x, layer.mlp_norm, shape.eps))

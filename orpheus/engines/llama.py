@@ -170,7 +170,7 @@ class Llama:
         for index, layer in enumerate(self.layers):
             keys, values = cache.keys[index], cache.values[index]
             q = do.qkv(x, layer, self.shape, rope, tokens, keys, values)
-            x = do.add_product(x, do.attend(q, keys, values, tokens, layer), layer.o)
+            x = do.add_product(x, do.attend(q, keys, values, tokens), layer.o)
             x = do.add_product(x, do.gate_up(x, layer, self.shape), layer.down)
         return x
 
@@ -193,7 +193,7 @@ class TorchOperations:
         return turned[:, :heads]
 
     @staticmethod
-    def attend(q, keys, values, tokens, layer):
+    def attend(q, keys, values, tokens):
         """Each token's attention over its slot up to its own position: (T, heads, dim) -> (T, heads * dim)."""
         outputs = []
         for first, end, slot, position in tokens.spans:

@@ -18,35 +18,6 @@ def wait(PDL: tl.constexpr):
 
 
 @triton.jit
-def fetch(W, first, COUNT: tl.constexpr, PIECE: tl.constexpr):
-    """Asks for COUNT pieces of W, from byte `first` on, to be brought into the L2 cache."""
-    for piece in tl.static_range(COUNT):
-        tl.inline_asm_elementwise(
-            """{
-            .reg .pred p;
-            .reg .u32 t;
-            mov.u32 t, %tid.x;
-            setp.eq.u32 p, t, 0;
-            @p cp.async.bulk.prefetch.L2.global [$1], $2;
-            mov.u32 $0, 0;
-            }""",
-            "=r,l,r",
-            [W.to(tl.int64) + first + piece * PIECE, PIECE],
-            dtype=tl.int32,
-            is_pure=False,
-            pack=1,
-        )
-
-
-@triton.jit
-def fetch_first(W, PROGRAMS: tl.constexpr, COUNT: tl.constexpr, PIECE: tl.constexpr):
-    """The first programs ask for COUNT pieces of W each."""
-    if COUNT:  # noqa: SIM102  a constant: known when compiling
-        if tl.program_id(0) < PROGRAMS:
-            fetch(W, tl.program_id(0).to(tl.int64) * (COUNT * PIECE), COUNT, PIECE)
-
-
-@triton.jit
 def _byte(w, shift: tl.constexpr):
     """float32 of the int8 that lies in bits shift..shift + 7 of w: the last bits of a float, as converting is slow."""
     return (((w >> shift) & 0xFF) ^ 0x4B000080).to(tl.float32, bitcast=True) - 8388736.0
@@ -63,7 +34,16 @@ def _normed(X, NORM, at, inside, NORMED: tl.constexpr):
 
 
 @triton.jit
+def first_columns(W, row, inside, K: tl.constexpr, COLUMNS: tl.constexpr):
+    """The first columns of some rows of W, for `row_products`: what may be loaded before the wait."""
+    column = tl.arange(0, COLUMNS)
+    place = W + row.to(tl.int64)[:, None] * K + column[None, :]
+    return tl.load(place, mask=inside[:, None] & (column < K)[None, :], other=0)
+
+
+@triton.jit
 def row_products(
+    w,
     X,
     NORM,
     eps,
@@ -74,17 +54,14 @@ def row_products(
     ROWS: tl.constexpr,
     COLUMNS: tl.constexpr,
     NORMED: tl.constexpr,
-    PDL: tl.constexpr,
 ):
-    """Products of some rows of W with X, or with its RMS norm: float32 (ROWS,).
+    """Products of some rows of W with X, or with its RMS norm: float32 (ROWS,). w: their `first_columns`.
 
     W (n, K), X (K,); or W int16 (n, K), two int8 in each (see Matrix), X (2 * K,)
     """
     PAIRS: tl.constexpr = W.dtype.element_ty == tl.int16
     column = tl.arange(0, COLUMNS)
     place = W + row.to(tl.int64)[:, None] * K + column[None, :]
-    w = tl.load(place, mask=inside[:, None] & (column < K)[None, :], other=0)
-    wait(PDL)
     total = tl.zeros([ROWS, COLUMNS], tl.float32)
     squares = tl.zeros([COLUMNS], tl.float32)
     for start in range(0, K, COLUMNS):
@@ -111,24 +88,26 @@ def row_products(
 @triton.jit
 def qkv_row_kernel(
     X, NORM, eps, W, SCALE, COS, SIN, SLOTS, POSITIONS, Q, KEYS, VALUES, length, K: tl.constexpr, HEADS: tl.constexpr, KV_HEADS: tl.constexpr,
-    DIM: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr, SCALED: tl.constexpr, PDL: tl.constexpr, PROGRAMS: tl.constexpr,
-    COUNT: tl.constexpr, PIECE: tl.constexpr
+    DIM: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr, SCALED: tl.constexpr, PDL: tl.constexpr
 ):  # fmt: skip
     begin(PDL)
-    fetch_first(W, PROGRAMS, COUNT, PIECE)
     blocks: tl.constexpr = DIM // ROWS
     head = tl.program_id(0) // blocks
     n = tl.arange(0, ROWS)
     pair = (tl.program_id(0) % blocks) * (ROWS // 2) + n // 2  # two rows that are rotated together lie side by side
     row = head * DIM + pair + (n % 2) * (DIM // 2)
-    y = row_products(X, NORM, eps, W, row, n < ROWS, K, ROWS, COLUMNS, True, PDL)
+    w = first_columns(W, row, n < ROWS, K, COLUMNS)
     if SCALED:
-        y *= tl.load(SCALE + row)
+        scale = tl.load(SCALE + row)
+    wait(PDL)
     slot, position = tl.load(SLOTS).to(tl.int64), tl.load(POSITIONS)
-    a, b = tl.split(tl.reshape(y, (ROWS // 2, 2)))
     i = (tl.program_id(0) % blocks) * (ROWS // 2) + tl.arange(0, ROWS // 2)
+    cos, sin = tl.load(COS + position * DIM + i).to(tl.float32), tl.load(SIN + position * DIM + i).to(tl.float32)
+    y = row_products(w, X, NORM, eps, W, row, n < ROWS, K, ROWS, COLUMNS, True)
+    if SCALED:
+        y *= scale
+    a, b = tl.split(tl.reshape(y, (ROWS // 2, 2)))
     if head < HEADS + KV_HEADS:
-        cos, sin = tl.load(COS + position * DIM + i).to(tl.float32), tl.load(SIN + position * DIM + i).to(tl.float32)
         a, b = a * cos - b * sin, b * cos + a * sin
     store_head(a, b, i, head, 0, slot, position, Q, KEYS, VALUES, length, HEADS, KV_HEADS, DIM, i >= 0)
 
@@ -178,19 +157,20 @@ def add_row_kernel(
     COLUMNS: tl.constexpr,
     SCALED: tl.constexpr,
     PDL: tl.constexpr,
-    PROGRAMS: tl.constexpr,
-    COUNT: tl.constexpr,
-    PIECE: tl.constexpr,
 ):
     """X (count,) += W (count, K) Y (K,)"""
     begin(PDL)
-    fetch_first(W, PROGRAMS, COUNT, PIECE)
     row = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
     inside = row < count
-    y = row_products(Y, Y, 0.0, W, row, inside, K, ROWS, COLUMNS, False, PDL)
+    w = first_columns(W, row, inside, K, COLUMNS)
     if SCALED:
-        y *= tl.load(SCALE + row, mask=inside, other=0.0)
-    tl.store(X + row, tl.load(X + row, mask=inside, other=0.0).to(tl.float32) + y, mask=inside)
+        scale = tl.load(SCALE + row, mask=inside, other=0.0)
+    wait(PDL)
+    x = tl.load(X + row, mask=inside, other=0.0).to(tl.float32)
+    y = row_products(w, Y, Y, 0.0, W, row, inside, K, ROWS, COLUMNS, False)
+    if SCALED:
+        y *= scale
+    tl.store(X + row, x + y, mask=inside)
 
 
 @triton.jit
@@ -207,19 +187,19 @@ def gate_up_row_kernel(
     COLUMNS: tl.constexpr,
     SCALED: tl.constexpr,
     PDL: tl.constexpr,
-    PROGRAMS: tl.constexpr,
-    COUNT: tl.constexpr,
-    PIECE: tl.constexpr,
 ):
     """Y (inner,) = silu(gate) * up; W (2 * inner, K) holds gate above up."""
     begin(PDL)
-    fetch_first(W, PROGRAMS, COUNT, PIECE)
     n = tl.arange(0, ROWS)
     unit = tl.program_id(0) * (ROWS // 2) + n // 2
     row = unit + (n % 2) * inner
-    y = row_products(X, NORM, eps, W, row, unit < inner, K, ROWS, COLUMNS, True, PDL)
+    w = first_columns(W, row, unit < inner, K, COLUMNS)
     if SCALED:
-        y *= tl.load(SCALE + row, mask=unit < inner, other=0.0)
+        scale = tl.load(SCALE + row, mask=unit < inner, other=0.0)
+    wait(PDL)
+    y = row_products(w, X, NORM, eps, W, row, unit < inner, K, ROWS, COLUMNS, True)
+    if SCALED:
+        y *= scale
     gate, up = tl.split(tl.reshape(y, (ROWS // 2, 2)))
     unit = tl.program_id(0) * (ROWS // 2) + tl.arange(0, ROWS // 2)
     tl.store(Y + unit, gate / (1.0 + tl.exp(-gate)) * up, mask=unit < inner)
