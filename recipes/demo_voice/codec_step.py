@@ -3,8 +3,7 @@
 import torch
 from codec_losses import Listener, MelLoss, PhonemeHeads, accuracy, class_loss
 from codec_model import Codebooks, decode, encode, quantise
-from discriminators import Discriminators, discriminator_loss, generator_losses
-from torch.nn.utils import parametrize
+from discriminators import Discriminators, adversarial_losses
 
 LOGGED = (
     *("mel", "mel1024", "commitment"),
@@ -129,14 +128,14 @@ class CodecStep:
     def _judge(self, true, made):
         """(discriminators' loss, the codec's loss by their scores and by their features, gradients of the first).
 
-        They listen once to each: both losses come from the same verdicts.
+        They listen once, to both: all losses come from the same verdicts.
         """
         true, made = (self.crops.part(audio[: self.options.adversarial_batch]) for audio in (true, made))
-        with self.half(), parametrize.cached():
-            real, fake = self.discriminators(true), self.discriminators(made)
-        judged = discriminator_loss(real, fake)
+        with self.half():
+            verdicts = self.discriminators(torch.cat([true, made]))
+        judged, fooling, features = adversarial_losses(verdicts)
         gradients = torch.autograd.grad(judged, self.discriminator_parameters, retain_graph=True)
-        return judged, *generator_losses(fake, real), gradients
+        return judged, fooling, features, gradients
 
     @torch.no_grad()
     def _follow(self):

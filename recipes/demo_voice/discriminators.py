@@ -1,4 +1,5 @@
-"""Discriminators after Descript Audio Codec: several periods of the waveform, several resolutions of the spectrum."""
+"""Discriminators: several periods of the waveform (HiFi-GAN), several resolutions of the complex spectrum (as in Descript
+Audio Codec, in one band). Few large layers, since small kernels are what a step waits for."""
 
 from __future__ import annotations
 
@@ -9,8 +10,6 @@ from torch.nn.utils.parametrizations import weight_norm
 
 PERIODS = (2, 3, 5, 7, 11)
 RESOLUTIONS = (2048, 1024, 512)
-BANDS = ((0.0, 0.1), (0.1, 0.25), (0.25, 0.5), (0.5, 0.75), (0.75, 1.0))
-"""Shares of the spectrum that have convolutions of their own."""
 
 Verdict = tuple[torch.Tensor, list[torch.Tensor]]
 """(scores, features of the inner layers)."""
@@ -45,26 +44,14 @@ class PeriodDiscriminator(nn.Module):
 
 
 class SpectrumDiscriminator(nn.Module):
-    """Looks at the complex spectrum of (batch, samples) band by band."""
+    """Looks at the complex spectrum of (batch, samples)."""
 
     def __init__(self, fft_size: int, width: int):
         super().__init__()
         self.fft_size = fft_size
         self.register_buffer("window", torch.hann_window(fft_size), persistent=False)
-        bins = fft_size // 2 + 1
-        self.limits = [(int(low * bins), int(high * bins)) for low, high in BANDS]
-        self.stacks = nn.ModuleList(
-            nn.ModuleList(
-                [
-                    conv(2, width, (3, 9)),
-                    conv(width, width, (3, 9), (1, 2)),
-                    conv(width, width, (3, 9), (1, 2)),
-                    conv(width, width, (3, 9), (1, 2)),
-                    conv(width, width, (3, 3)),
-                ]
-            )
-            for _ in BANDS
-        )
+        shapes = [(2, (3, 9), (1, 1)), *[(width, (3, 9), (1, 2))] * 3, (width, (3, 3), (1, 1))]
+        self.layers = nn.ModuleList(conv(inputs, width, kernel, stride) for inputs, kernel, stride in shapes)
         self.score = conv(width, 1, (3, 3))
 
     def forward(self, audio: torch.Tensor) -> Verdict:
@@ -73,21 +60,18 @@ class SpectrumDiscriminator(nn.Module):
                 audio.float(), self.fft_size, self.fft_size // 4, window=self.window, return_complex=True
             )
             spectrum = torch.view_as_real(spectrum).permute(0, 3, 2, 1)
-        outputs, features = [], []
-        for (low, high), stack in zip(self.limits, self.stacks):
-            hidden = spectrum[..., low:high].contiguous(memory_format=torch.channels_last)
-            for layer in stack:
-                hidden = F.leaky_relu(layer(hidden), 0.1)
-                features.append(hidden)
-            outputs.append(hidden)
-        return self.score(torch.cat(outputs, -1)), features
+        hidden, features = spectrum.contiguous(memory_format=torch.channels_last), []
+        for layer in self.layers:
+            hidden = F.leaky_relu(layer(hidden), 0.1)
+            features.append(hidden)
+        return self.score(hidden), features
 
 
 class Discriminators(nn.Module):
     def __init__(self, width: int = 16):
         super().__init__()
         periods = [PeriodDiscriminator(period, width) for period in PERIODS]
-        spectra = [SpectrumDiscriminator(size, width) for size in RESOLUTIONS]
+        spectra = [SpectrumDiscriminator(size, 2 * width) for size in RESOLUTIONS]
         self.all = nn.ModuleList(periods + spectra)
         self.to(memory_format=torch.channels_last)
 
@@ -98,18 +82,17 @@ class Discriminators(nn.Module):
         return [discriminator(audio) for discriminator in self.all]
 
 
-def discriminator_loss(real: list[Verdict], made: list[Verdict]) -> torch.Tensor:
-    """Least squares."""
-    pairs = zip(real, made)
-    return torch.stack([(1 - a.float()).square().mean() + b.float().square().mean() for (a, _), (b, _) in pairs]).sum()
+def adversarial_losses(verdicts: list[Verdict]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """(discriminators' loss, the codec's by their scores, the codec's by their features), least squares.
 
-
-def generator_losses(made: list[Verdict], real: list[Verdict]) -> tuple[torch.Tensor, torch.Tensor]:
-    """(adversarial loss, difference of the features); nothing is learnt from what is real."""
-    adversarial = torch.stack([(1 - scores.float()).square().mean() for scores, _ in made]).sum()
-    differences = [
-        (a.float() - b.detach().float()).abs().mean()
-        for (_, made_features), (_, real_features) in zip(made, real)
-        for a, b in zip(made_features, real_features)
-    ]
-    return adversarial, torch.stack(differences).sum()
+    The first half of the rows is real, the other half made. Nothing is learnt from what is real but by the discriminators.
+    """
+    judged, fooling, difference = [], [], []
+    for scores, features in verdicts:
+        real, made = scores.float().chunk(2)
+        judged.append((1 - real).square().mean() + made.square().mean())
+        fooling.append((1 - made).square().mean())
+        for feature in features:
+            real, made = feature.chunk(2)
+            difference.append(F.l1_loss(made, real.detach()).float())
+    return torch.stack(judged).sum(), torch.stack(fooling).sum(), torch.stack(difference).sum()

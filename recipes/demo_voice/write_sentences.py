@@ -302,11 +302,15 @@ def phonemizer():
 
 
 def texts_of(path):
-    """Texts in lower case of a .jsonl file, or of a .txt file with lines that may begin with a voice ("nora: Good morning.")."""
+    """Texts in lower case of a .jsonl file, or of a .txt file with lines that may begin with a voice ("nora: Good morning."), and
+    the sentences that they are made of."""
     with open(path, encoding="utf-8") as lines:
         if path.endswith(".jsonl"):
-            return {json.loads(line)["text"].strip().lower() for line in lines}
-        return {re.sub(r"^[a-z]+: ", "", line.strip()).lower() for line in lines}
+            texts = [json.loads(line)["text"] for line in lines]
+        else:
+            texts = [re.sub(r"^[a-z]+: ", "", line) for line in lines]
+    parts = {part for text in texts for part in re.split(r"<\w+>|(?<=[.!?])\s", text)}
+    return {text.strip().lower() for text in {*texts, *parts}}
 
 
 def main():
