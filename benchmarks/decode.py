@@ -64,7 +64,7 @@ def timed(work, ticks, cuda):
 
 
 class WindowGraph:
-    """Codec._decode_window as a CUDA graph with weight norm folded: the peer that a window can be at best."""
+    """Codec._decode_window as a CUDA graph: the peer that a window can be at best."""
 
     def __init__(self, codec, rows, frames):
         self.codec, device = codec, codec.device
@@ -87,25 +87,6 @@ class WindowGraph:
         return self.audio.cpu()
 
 
-def folded(codec):
-    """A second Codec with the same weights and no weight norm."""
-    import copy
-
-    from torch.nn.utils import parametrize
-
-    model = copy.deepcopy(codec.model)
-    for module in model.modules():
-        if parametrize.is_parametrized(module, "weight"):
-            parametrize.remove_parametrizations(module, "weight")
-    other = object.__new__(Codec)
-    other.__dict__.update(codec.__dict__, model=model)
-    other._noise_context = {}
-    for module in model.modules():
-        if hasattr(module, "context"):
-            module.context = other._noise_context
-    return other
-
-
 def ways(codec, streams, cuda):
     """(name, a tick's work, new frames per stream and tick)"""
     random = np.random.default_rng(0)
@@ -120,9 +101,8 @@ def ways(codec, streams, cuda):
     yield "window, one by one, eager", one_by_one, 1
     yield "window, one batch, eager", lambda: codec._decode_window(codes[:, :narrow], seeds, first).cpu(), 1
     if cuda:
-        plain = folded(codec)
-        yield "window, one batch, CUDA graph, weight norm folded", WindowGraph(plain, streams, narrow), 1
-        yield "window of 14, one batch, CUDA graph, weight norm folded", WindowGraph(plain, streams, wide), 8
+        yield "window, one batch, CUDA graph", WindowGraph(codec, streams, narrow), 1
+        yield "window of 14, one batch, CUDA graph", WindowGraph(codec, streams, wide), 8
     else:
         yield "window of 14, one batch, eager", lambda: codec._decode_window(codes, seeds, first).cpu(), 8
     decoder = StreamDecoder(codec, streams)

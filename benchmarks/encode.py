@@ -64,8 +64,10 @@ class Arguments:
     """Clips of 2 to 15 s, log-normal; 0 for 400 with CUDA, else 8 of 1 to 4 s."""
     repeats: int = 0
     """Timed runs of the faster rows after one that warms up, the median is shown; 0 for 3 with CUDA, else 1."""
+    seconds_budget: float = 1e9
+    """After this no further way is measured."""
     out: str = ""
-    """Where the JSON goes as well."""
+    """Where the JSON goes as well, anew after each set of clips."""
 
 
 @torch.no_grad()
@@ -194,7 +196,8 @@ def encoder_flops(model, device):
 
 
 class Bench:
-    def __init__(self, codec, repeats):
+    def __init__(self, codec, repeats, ends):
+        self.ends = ends  # by time.perf_counter
         self.codec, self.model, self.device, self.repeats = codec, codec.model, codec.device, repeats
         self.cuda = codec.device.type == "cuda"
 
@@ -211,30 +214,28 @@ class Bench:
             torch.cuda.synchronize()
         return time.perf_counter() - began, made
 
-    def rows(self, name, clips, variants):
-        """Prints and returns a row per variant: (name, what encodes clips, timed runs at most); the last is ratio 1."""
+    def rows(self, name, clips, ours, notebook, extra=()):
+        """Prints and returns a row per variant: (name, what encodes clips, timed runs at most); the notebook is ratio 1.
+
+        Ours come first, and so meet every shape first: their first run says what a new data set costs.
+        """
         audio_seconds = sum(map(len, clips)) / SAMPLE_RATE
         print(f"{name}: {len(clips)} clips, {audio_seconds:.0f} s of audio")
-        print(
-            f"  {'':58} {'audio s/s':>9} {'ratio':>6} {'first run':>9} {'equal codes':>12} {'differ':>7} {'alone':>6}"
-        )
+        columns = f"{'audio s/s':>9} {'ratio':>6} {'first run':>9} {'equal codes':>12} {'differ':>7} {'alone':>6}"
+        print(f"  {'':58} {columns}", flush=True)
         self.one_by_one(clips[:3])  # TorchScript compiles Snake in the first calls
-        # What comes first also meets every shape first: this project, so that its first run says what a new data set costs.
-        measured = {}
         yardstick = ("plain snac, one by one, float32 (the yardstick)", self.one_by_one, 1)
-        for title, work, repeats in (*variants, yardstick):
-            first, expected = self.time(work, clips)
-            runs = [self.time(work, clips) for _ in range(min(repeats, self.repeats))]
-            measured[title] = (first, statistics.median(seconds for seconds, _ in runs), runs[-1][1])
-        slow = measured[variants[-1][0]][1]
+        measured = [self.measure(clips, variant) for variant in (*ours, notebook, yardstick)]
+        *_, slow, (_, _, _, expected) = measured
         rows = []
-        for title, (first, seconds, result) in reversed(measured.items()):
+
+        def show(title, first, seconds, result):
             codes, redone = (result.codes, len(result.redone)) if hasattr(result, "redone") else (result, None)
             share, differ = equal_share(codes, expected)
             row = {
                 "way": title,
                 "audio_seconds_per_second": round(audio_seconds / seconds, 1),
-                "ratio": round(slow / seconds, 2),
+                "ratio": round(slow[2] / seconds, 2),
                 "first_run": round(audio_seconds / first, 1),
                 "equal_codes": share,
                 "codes_that_differ": differ,
@@ -246,7 +247,22 @@ class Bench:
                 f"  {title:58} {row['audio_seconds_per_second']:9.1f} {row['ratio']:6.2f} {row['first_run']:9.1f} {share:12.5%} {differ:7} {alone:>6}",
                 flush=True,
             )
+
+        for each in reversed(measured):
+            show(*each)
+        for variant in extra:
+            if time.perf_counter() > self.ends:
+                print(f"  left out, no time: {variant[0]}")
+                continue
+            show(*self.measure(clips, variant))
         return {"clips": name, "audio_seconds": round(audio_seconds, 1), "rows": rows}
+
+    def measure(self, clips, variant):
+        """(title, seconds of the first run, of the median run, what it gave)"""
+        title, work, repeats = variant
+        first, _ = self.time(work, clips)
+        runs = [self.time(work, clips) for _ in range(min(repeats, self.repeats))]
+        return title, first, statistics.median(seconds for seconds, _ in runs), runs[-1][1]
 
 
 def in_precision(model, clips, device, tf32=False, bf16=False):
@@ -290,7 +306,7 @@ def table_rows(report):
 
 
 def main(arguments):
-    cuda = torch.cuda.is_available()
+    began, cuda = time.perf_counter(), torch.cuda.is_available()
     device = torch.device("cuda" if cuda else "cpu")
     random, speech = np.random.default_rng(0), read_speech()
     kind = {"auto": "full" if cuda else "demo"}.get(arguments.codec, arguments.codec)
@@ -298,7 +314,7 @@ def main(arguments):
         codec = full_shape_codec(device, speech[: 10 * SAMPLE_RATE])
     else:
         codec = Codec.from_folder(DEMO_VOICE / "codec" if kind == "demo" else kind, device)
-    model, bench = codec.model, Bench(codec, arguments.repeats or (3 if cuda else 1))
+    model, bench = codec.model, Bench(codec, arguments.repeats or (3 if cuda else 1), began + arguments.seconds_budget)
     counts = (arguments.clips or (128 if cuda else 6), arguments.mixed or (400 if cuda else 8))
     equal = cut_clips(speech, [5 if cuda else 2] * counts[0], random)
     lengths = np.exp(random.normal(np.log(5.5), 0.5, counts[1])).clip(2, 15)
@@ -336,10 +352,11 @@ def main(arguments):
 
     if cuda:
         torch.cuda.reset_peak_memory_stats()
-    report["sets"] = [
-        bench.rows("equal lengths", equal, [*ours, *extra, notebook]),
-        bench.rows("mixed lengths", mixed, [*ours, notebook]),
-    ]
+    report["sets"] = []
+    for name, clips, more in (("equal lengths", equal, extra), ("mixed lengths", mixed, ())):
+        report["sets"].append(bench.rows(name, clips, ours, notebook, more))
+        report["table"] = table_rows(report)
+        common.write_report(report, arguments.out)
     chosen = [*equal[:16], *mixed[:16]]
     alone, together = one_at_a_time(codec.encoder, chosen), codec.encode(chosen)
     report["batch_equals_one_by_one"] = all(map(np.array_equal, alone, together))
@@ -362,7 +379,6 @@ def main(arguments):
                 row["audio_seconds_per_second"] * report["encoder_gflop_per_audio_second"] * 1e9 / peak, 3
             )
             print(f"{row['share_of_fp32_peak']:7.1%} of {peak / 1e12:.0f} TFLOP/s in float32: {row['way']}")
-    report["table"] = table_rows(report)
     common.finish_report(report, arguments.out)
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import nn
+from torch.nn.utils import parametrize
 
 from orpheus.encoder import BatchEncoder
 from orpheus.errors import CheckpointError
@@ -72,6 +73,13 @@ def _index_noise(module, context):
                 places += 1
 
 
+def _fold_weight_norm(module):
+    """Computes the weights that weight norm gives once: at every decode it takes as long as the layers do for a frame."""
+    for child in module.modules():
+        if parametrize.is_parametrized(child, "weight"):
+            parametrize.remove_parametrizations(child, "weight")
+
+
 _RATES = ("encoder_rates", "decoder_rates", "vq_strides")
 
 
@@ -126,6 +134,7 @@ class Codec:
         self.device = next(model.parameters()).device
         self.encoder = BatchEncoder(model)
         self._noise_context, self._lock = {}, threading.Lock()  # one decode at a time
+        _fold_weight_norm(model.decoder)
         _index_noise(model.decoder, self._noise_context)
 
     @classmethod
