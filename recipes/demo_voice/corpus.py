@@ -25,8 +25,9 @@ def save_codec(state: dict[str, torch.Tensor], config: dict, folder: str) -> Non
     tensors = {}
     for name, value in state.items():
         value = value.detach().float()
-        if name.endswith("codebook.weight"):
-            value = torch.nn.functional.normalize(value)
+        if name.endswith("codebook.weight"):  # rows that are rounded to fp16 already stay as they are
+            length = value.norm(dim=1, keepdim=True)
+            value = torch.where((length - 1).abs() < 1e-3, value, value / length)
         tensors[name] = value.to("cpu", torch.float16).contiguous()
     save_file(tensors, f"{folder}/model.safetensors.tmp", metadata={"format": "pt"})
     os.replace(f"{folder}/model.safetensors.tmp", f"{folder}/model.safetensors")

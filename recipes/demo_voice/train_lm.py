@@ -101,7 +101,7 @@ class LanguageTrainer:
     def train(self):
         options = self.options
         training = time.time()
-        budget = options.minutes * 60 - (training - self.began)
+        budget = max(1.0, options.minutes * 60 - (training - self.began))  # encoding may have taken it all
         count = sum(parameter.numel() for parameter in self.model.parameters())
         print(f"{self.device}, model {count / 1e6:.2f} M parameters, {budget:.0f} s of training", flush=True)
         done, tokens, epochs, queue = 0, 0, 0, []
