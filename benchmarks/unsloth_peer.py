@@ -174,10 +174,17 @@ def train_peer(model, tokenizer, start, examples, peer, step_count, skip, deadli
     return failures[-1]
 
 
-def train_unsloth(arguments, examples):
+def read_examples(path):
+    """{"input_ids": ints, "labels": ints} each, labels -100 where there is no loss."""
+    examples = json.loads(Path(path).read_text())
+    if any(len(example["input_ids"]) != len(example["labels"]) for example in examples):
+        raise SystemExit("input_ids and labels differ in length")
+    return examples
+
+
+def train_unsloth(arguments):
     """Trains each peer on the examples in their order, all from the same adapter weights.
 
-    examples: sequence of {"input_ids": ints, "labels": ints}, labels -100 where there is no loss
     returns: {"versions": ..., "peers": [one dictionary per peer: losses, seconds and real tokens per step, median and
         mean tokens per second, peak GiB, or "failed" with the reason]}
     """
@@ -185,6 +192,7 @@ def train_unsloth(arguments, examples):
 
     seconds = await_turn(arguments.after)
     began = time.perf_counter()
+    examples = read_examples(arguments.examples)  # there when the turn comes, not before
     length = max(len(example["input_ids"]) for example in examples)
     model, tokenizer = load_model(
         arguments.checkpoint, length, arguments.rank, arguments.four_bit, arguments.adapter or None
@@ -223,10 +231,7 @@ def main(arguments):
     unknown = set(arguments.peers) - set(PEERS)
     if unknown:
         raise SystemExit(f"no such peers: {', '.join(sorted(unknown))}")
-    examples = json.loads(Path(arguments.examples).read_text())
-    if any(len(example["input_ids"]) != len(example["labels"]) for example in examples):
-        raise SystemExit("input_ids and labels differ in length")
-    print(json.dumps(train_unsloth(arguments, examples)))
+    print(json.dumps(train_unsloth(arguments)))
 
 
 if __name__ == "__main__":

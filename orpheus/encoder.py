@@ -7,7 +7,7 @@ where float32 rounding decides between two code vectors that are equally near (`
 The package's own layers, which run everywhere else, sum in another order for another batch size. That moves what the
 quantizer compares, and where it lies close to the border between two code vectors, the other one can win. So such a batch
 is checked: `quantize` says how far each latent is from the nearest border, and a clip with any latent closer than
-TOLERANCE is encoded again, alone, by the very call that defines its codes. All three levels are checked: a code also
+the tolerance is encoded again, alone, by the very call that defines its codes. All three levels are checked: a code also
 decides what the next level sees. `strict` asks for that check, and so for the package's codes, on the fused path as well.
 A CPU encodes one by one anyway, long clips in windows.
 """
@@ -32,6 +32,9 @@ ENCODE_SECONDS = 160  # audio per batch: an activation of the 24 kHz SNAC then t
 # 3e-7 and 2.6e-5 at most: demo codec, 24 clips, 9,912 codes. A code can only change where that distance is smaller than
 # its shift. `benchmarks/encode.py` prints the largest shift it sees. Half the tolerance halves the clips encoded twice.
 TOLERANCE = 5e-5
+FUSED_TOLERANCE = (
+    2e-4  # the fused kernels multiply two TF32 numbers for each: that distance moved by 6.5e-5 at most (demo codec)
+)
 DISTANCE_ROUNDING = 1e-6
 RUNNERS_UP = 7
 
@@ -124,15 +127,23 @@ class BatchEncoder:
 
     fused: whether clips of any length are laid end to end and run by the kernels of `fused_encoder` (CUDA and Triton);
     None for where that works. Else clips of equal frame count share a batch of the model's own layers.
+    tolerance: None for TOLERANCE, or FUSED_TOLERANCE where the kernels run.
     strict: whether codes must be those of the package's layers for each clip alone: on the fused path a clip with a latent
     close to a border (`tolerance`) is then encoded again. Without the fused path they always are.
     """
 
-    def __init__(self, model, fused=None, tolerance=TOLERANCE, strict=False):
-        self.model, self.tolerance, self.strict = model, tolerance, strict
+    def __init__(self, model, fused=None, tolerance=None, strict=False):
+        self.model, self.strict, self._tolerance = model, strict, tolerance
         self.device = next(model.parameters()).device
         self.batched = self.device.type != "cpu"  # a CPU is slower in batches: it maps and unmaps their large buffers
         self._wants_fused, self._fused = fused, None
+
+    @property
+    def tolerance(self):
+        """Distance to a border on the unit sphere under which a clip is encoded again, alone."""
+        if self._tolerance is not None:
+            return self._tolerance
+        return FUSED_TOLERANCE if self._fused else TOLERANCE
 
     def _load_fused(self):
         """At the first call: building the kernels takes seconds."""

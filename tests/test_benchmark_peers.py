@@ -1,8 +1,9 @@
 """The benchmarks' peers: bounded in time, what fails is noted, and what was measured until then is kept."""
 
 import json
+import sys
 import time
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 
 import pytest
 import torch
@@ -166,3 +167,19 @@ def test_a_setting_that_fails_is_noted_and_late_ones_are_left_out(tmp_path, caps
     assert report["ours"] == [{"tokens": 5, "failed": "ZeroDivisionError: division by zero"}]
     assert report["left_out"] == ["b"]
     assert json.loads((tmp_path / "t.json").read_text())["ours"] == report["ours"]
+
+
+def test_unsloth_reads_the_examples_when_its_turn_comes(tmp_path, monkeypatch):
+    """The benchmark starts it before they are written."""
+    from benchmarks import unsloth_peer
+
+    monkeypatch.setitem(sys.modules, "unsloth", ModuleType("unsloth"))
+    written = tmp_path / "examples.json"
+
+    def turn(path):
+        written.write_text(json.dumps([{"input_ids": [1, 2], "labels": [-100]}]))
+        return 9.0
+
+    monkeypatch.setattr(unsloth_peer, "await_turn", turn)
+    with pytest.raises(SystemExit, match="differ in length"):
+        unsloth_peer.main(unsloth_peer.Arguments(checkpoint="nowhere", examples=str(written)))

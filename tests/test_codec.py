@@ -176,7 +176,7 @@ def test_a_batch_that_rounds_otherwise_gives_the_codes_of_one_by_one(coarse):
     batching, clips, expected = coarse
     made = batching.encode(clips)
     assert differing(made.codes, expected) == []
-    batching.tolerance = -1  # no check: what the check is for
+    batching._tolerance = -1  # no check: what the check is for
     unchecked = batching.encode(clips)
     wrong = differing(unchecked.codes, expected)
     assert len(wrong) >= 3 and unchecked.redone == []

@@ -6,7 +6,7 @@ import torch
 
 from benchmarks.encode import cut_clips, full_shape_codec, largest_shift, plain_encode, read_speech
 from orpheus.codec import Codec
-from orpheus.encoder import TOLERANCE, BatchEncoder, _rows, full_precision, quantize
+from orpheus.encoder import FUSED_TOLERANCE, BatchEncoder, _rows, full_precision, quantize
 from orpheus.loading import DEMO_VOICE
 
 fused_encoder = pytest.importorskip("orpheus.fused_encoder")  # needs Triton
@@ -75,7 +75,7 @@ def test_codes_are_the_packages_but_where_rounding_decides(on_gpu):
     equal = made == np.concatenate(expected)
     with full_precision():
         _, borders = quantize(codec.model.quantizer, encoder.features(*end_to_end(clips)))
-    clear = (_rows(borders).amin(1) > TOLERANCE).cpu().numpy()
+    clear = (_rows(borders).amin(1) > FUSED_TOLERANCE).cpu().numpy()
     print(f"{equal.mean():.5%} of the codes equal the package's; {clear.mean():.1%} of the frames are clear of borders")
     assert equal.mean() >= 0.999
     assert clear.mean() > 0.9 and equal[clear].all()

@@ -8,6 +8,9 @@ import os
 import numpy as np
 import torch
 
+FP16_ROUNDING = 3e-4
+"""How far rounding to fp16 moves the length of a codebook's row of length one: half a unit in the last place at most."""
+
 
 def load_corpus(folder: str, device: torch.device) -> tuple[torch.Tensor, torch.Tensor, list[dict]]:
     """(audio int16, label track int8, clips as `build_corpus.py` describes them), the tensors on `device`."""
@@ -25,9 +28,11 @@ def save_codec(state: dict[str, torch.Tensor], config: dict, folder: str) -> Non
     tensors = {}
     for name, value in state.items():
         value = value.detach().float()
-        if name.endswith("codebook.weight"):  # rows that are rounded to fp16 already stay as they are
+        if name.endswith("codebook.weight"):
             length = value.norm(dim=1, keepdim=True)
-            value = torch.where((length - 1).abs() < 1e-3, value, value / length)
+            value = torch.where(
+                (length - 1).abs() < FP16_ROUNDING, value, value / length
+            )  # rounded rows stay as they are
         tensors[name] = value.to("cpu", torch.float16).contiguous()
     save_file(tensors, f"{folder}/model.safetensors.tmp", metadata={"format": "pt"})
     os.replace(f"{folder}/model.safetensors.tmp", f"{folder}/model.safetensors")
