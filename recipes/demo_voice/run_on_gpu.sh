@@ -41,7 +41,7 @@ codec)
   ;;
 decoder)
   python3 "$HERE/train_codec.py" --data "$WORK/data" --out "$WORK/codec" --state "$WORK/state" --stage decoder \
-    --minutes "$2" "${@:3}" 2>&1 | tee "$WORK/decoder.log"
+    --batch 32 --crop-frames 6 --rate 3e-4 --last-rate 1e-5 --adversarial-from 0 --warm-up 100 --minutes "$2" "${@:3}" 2>&1 | tee "$WORK/decoder.log"
   ;;
 language)
   python3 "$HERE/train_lm.py" --data "$WORK/data" --codec "$WORK/codec_fixed" --out "$WORK/lm" --minutes "$2" "${@:3}" \
