@@ -6,9 +6,9 @@ with it and thrown away. With look-ahead 3 the chunks are the whole, sample for 
 
     lookahead   tokens before the first audio   error, demo voice   24 kHz shape
     3           21 (256 ms of speech)           exact (1e-5)        exact (1e-5)  of the first chunk, 58 ms; 28 for the second
-    2           21 (256 ms)                     -81 dB              -81 dB        inaudible
-    1           14 (171 ms)                     -35 dB              -39 dB        a faint roughness
-    0           7 (85 ms)                       -8 dB               -20 dB        an audible seam at every chunk
+    2           21 (256 ms)                     -67 dB              -81 dB        inaudible
+    1           14 (171 ms)                     -30 dB              -39 dB        a faint roughness
+    0           7 (85 ms)                       -9 dB               -20 dB        an audible seam at every chunk
 """
 
 import numpy as np
