@@ -22,7 +22,7 @@ DEMO = {
     "epochs": 8.0,
     "lora_rank": 16,
     "lora_alpha": 16,
-    "adapter_strength": 0.75,
+    "adapter_strength": 0.85,
     "tokens_per_step": 2048,
     "learning_rate": 1e-3,
     "sample_steps": 0,
