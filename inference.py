@@ -10,14 +10,14 @@ In Python: `from inference import OrpheusInference`.
 
 import os
 import sys
-import warnings
 from collections import Counter
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal
 
-from orpheus.errors import InputError, OrpheusError, OrpheusWarning
-from orpheus.options import (
+from orpheus.common.command import run
+from orpheus.common.errors import InputError
+from orpheus.common.options import (
     ENGINES,
     EXAMPLES,
     OUTPUT_DIR,
@@ -156,7 +156,7 @@ def _stream(arguments, texts):
         raise InputError(
             "--stream writes sound to standard output: send it to a player or a file, as in `--stream wav | aplay`"
         )
-    from orpheus.audio import AudioStream
+    from orpheus.common.audio import AudioStream
 
     speaker = _load(arguments)
     chunks = speaker.stream(texts[0], arguments.voice, **_options(arguments), **asdict(arguments.streaming))
@@ -186,8 +186,6 @@ def _retries(speech):
 
 
 def _run(argv):
-    if sys.stdout is not None:
-        sys.stdout.reconfigure(errors="backslashreplace")  # a file's name may hold what the terminal cannot show
     arguments = _parse(argv)
     if arguments.list_voices:
         return _list_voices(arguments)
@@ -196,26 +194,8 @@ def _run(argv):
 
 
 def main(argv=None):
-    """Runs the command line; returns the exit status: 0, 2 for what cannot be read, loaded or written, 130 after Ctrl-C."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("always", category=OrpheusWarning)
-        warnings.showwarning = lambda message, *_: print(f"warning: {message}", file=sys.stderr)
-        try:
-            _run(argv)
-            if sys.stdout is not None:
-                sys.stdout.flush()
-        except OrpheusError as error:
-            print(f"error: {error}", file=sys.stderr)
-            return 2
-        except BrokenPipeError:  # the player was closed; nothing may be flushed into the pipe at exit either
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        except OSError as error:  # all other files have errors of their own
-            print(f"error: standard output cannot be written: {error.strerror or error}", file=sys.stderr)
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            return 2
-        except KeyboardInterrupt:
-            return 130
-    return 0
+    """Runs the command line; returns the exit status."""
+    return run(_run, argv)
 
 
 if __name__ == "__main__":

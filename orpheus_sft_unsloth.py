@@ -10,13 +10,14 @@ Then `python inference.py "Hello there."` speaks with the new voice.
 
 import os
 import sys
-import warnings
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Annotated, Literal
 
-from orpheus.errors import InputError, OrpheusError, OrpheusWarning
-from orpheus.options import EXAMPLES, LORA_DIR, ORPHEUS_3B, OUTPUT_DIR
+from orpheus.common import command
+from orpheus.common.command import read_config, settings_of, with_values
+from orpheus.common.errors import InputError
+from orpheus.common.options import EXAMPLES, LORA_DIR, ORPHEUS_3B, OUTPUT_DIR
 from orpheus.training_options import DEMO, LORA_TARGETS, RUN_DIR, DataOptions, TrainingOptions
 
 MAX_POSITIONS = 8192  # what Unsloth prepares for; rows are at most --max-tokens long
@@ -90,32 +91,6 @@ class Early:
     config: Path | None = None
 
 
-def read_config(path):
-    import yaml
-
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-    except (OSError, ValueError, yaml.YAMLError) as error:
-        raise InputError(f"--config {path} cannot be read as YAML: {error}") from error
-    if not isinstance(values, dict):
-        raise InputError(f"--config {path} is not a list of `option: value`")
-    return values
-
-
-def with_values(options, values):
-    """`options` with those of `values` that it has; paths come as strings out of YAML."""
-    types = {f.name: f.type for f in fields(options)}
-    chosen = {name: value for name, value in values.items() if name in types}
-    chosen = {n: Path(v) if isinstance(v, str) and "Path" in str(types[n]) else v for n, v in chosen.items()}
-    return replace(options, **chosen)
-
-
-def settings_of(arguments):
-    """All options as a flat dictionary that YAML can write."""
-    values = asdict(arguments.run) | asdict(arguments.data) | asdict(arguments.training)
-    return {name: str(value) if isinstance(value, Path) else value for name, value in values.items()}
-
-
 def import_unsloth(run):
     """Imports Unsloth where it will load the model: it patches transformers and peft, and needs CUDA."""
     import torch
@@ -154,25 +129,25 @@ def train(arguments):
     import_unsloth(arguments.run)  # comes before transformers and peft
     from orpheus.adapter_folder import merge, write_adapter
     from orpheus.codec import Codec
-    from orpheus.data import encode_missing, make_examples, read_rows
+    from orpheus.common.hub import check_push, locate, push
+    from orpheus.common.options import PIECE_SECONDS
+    from orpheus.data import encode_missing, make_examples
     from orpheus.finetune import (
         Best,
         Memory,
         Speaker,
         barrier,
-        check_push,
         compiles,
         facts_of,
         load_with_peft,
-        push,
         restart_folder,
         start_ranks,
         stop_on_ctrl_c,
     )
     from orpheus.llama import LoraLlama
-    from orpheus.loading import DEMO_VOICE, MODEL_FILES, find_codec, load_tokenizer, locate, resolve
-    from orpheus.options import PIECE_SECONDS
+    from orpheus.loading import DEMO_VOICE, MODEL_FILES, find_codec, load_tokenizer, resolve
     from orpheus.prompt import PromptBuilder, layout_of
+    from orpheus.rows import read_rows
     from orpheus.training import Trainer
     from orpheus.training_evaluation import SpokenEvaluation, check_evaluation
     from orpheus.training_log import TrainingLog, check_reporter
@@ -212,7 +187,7 @@ def train(arguments):
     # 5. Training, with held-out loss and samples on the way.
     if rank == 0 and not arguments.resume:
         restart_folder(run.run_dir)
-    settings = settings_of(arguments)
+    settings = settings_of(run, data, options)
     first = rank == 0
     log = TrainingLog(run.run_dir, options.report_to if first else "none", settings, shown=first, recorded=first)
     voice = Speaker(
@@ -263,19 +238,8 @@ def train(arguments):
 
 
 def main(argv=None):
-    """Runs the recipe; returns the exit status: 0, 2 for what cannot be used, loaded or written, 130 after Ctrl-C."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("always", category=OrpheusWarning)
-        warnings.showwarning = lambda message, *_: print(f"warning: {message}", file=sys.stderr)
-        try:
-            arguments = parse(argv)
-            train(arguments)
-        except OrpheusError as error:
-            print(f"error: {error}", file=sys.stderr)
-            return 130 if type(error).__name__ == "StoppedError" else 2
-        except KeyboardInterrupt:
-            return 130
-    return 0
+    """Runs the recipe; returns the exit status."""
+    return command.run(lambda argv: train(parse(argv)), argv)
 
 
 if __name__ == "__main__":

@@ -62,9 +62,9 @@ def random_voice(device):
     """A LoadedVoice of the full shape without files: random weights, Orpheus' vocabulary over bytes, transformers' engine."""
     from checkpoints import save_tokenizer
 
+    from orpheus.common.options import PIECE_SECONDS
     from orpheus.engines.transformers import TransformersEngine
     from orpheus.loading import LoadedVoice, load_tokenizer
-    from orpheus.options import PIECE_SECONDS
     from orpheus.prompt import PromptBuilder
 
     model, layout = random_orpheus(device)

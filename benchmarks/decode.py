@@ -24,7 +24,7 @@ import torch
 from benchmarks import common
 from orpheus.codec import Codec
 from orpheus.encoder import full_precision
-from orpheus.frame import CONTEXT_FRAMES, FRAMES_PER_SECOND
+from orpheus.common.frame import CONTEXT_FRAMES, FRAMES_PER_SECOND
 from orpheus.loading import DEMO_VOICE
 from orpheus.stream_decoder import StreamDecoder
 

@@ -29,12 +29,12 @@ import torch
 
 from benchmarks import common
 from orpheus import encoder as encoder_module
-from orpheus.audio import read_audio
 from orpheus.codec import Codec
+from orpheus.common.audio import read_audio
+from orpheus.common.frame import CODES_PER_FRAME, FRAME_SAMPLES, SAMPLE_RATE
+from orpheus.common.tokens import interleave
 from orpheus.encoder import BatchEncoder, full_precision, quantize
-from orpheus.frame import CODES_PER_FRAME, FRAME_SAMPLES, SAMPLE_RATE
 from orpheus.loading import DEMO_VOICE
-from orpheus.tokens import interleave
 
 ROOT = Path(__file__).resolve().parent.parent
 FULL_SHAPE = {  # hubertsiuzdak/snac_24khz

@@ -22,7 +22,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from benchmarks import common
 from benchmarks.card import ceilings, tune
 from benchmarks.generate_peers import PEERS, measure_peer, measure_processes, plain_generate
-from orpheus.frame import CONTEXT_FRAMES, TOKENS_PER_SECOND
+from orpheus.common.frame import CONTEXT_FRAMES, TOKENS_PER_SECOND
 
 TEXT = "It takes five minutes to walk from the swimming pool to the museum."
 RANDOM_3B = "random-3b"
@@ -158,7 +158,7 @@ def bytes_per_step(engine):
 
 def measure_engine(run, name, make, batch, tokens):
     """One row for an engine that `make` gives. What cannot run is noted, not raised."""
-    from orpheus.options import SamplingOptions
+    from orpheus.common.options import SamplingOptions
 
     if not run.due(f"{name} at batch {batch}"):
         return
@@ -189,8 +189,8 @@ def measure_engine(run, name, make, batch, tokens):
 
 def measure_first_audio(run, engine):
     """Milliseconds from a warm engine's start to the first token, and to the first 85 ms of audio by look-ahead."""
+    from orpheus.common.options import SamplingOptions
     from orpheus.engines import ENDED
-    from orpheus.options import SamplingOptions
     from orpheus.streaming import FrameAssembler, stream_audio
 
     if not run.due("time to first audio"):
@@ -260,8 +260,8 @@ def sentences(count):
 
 def check(run, prompts):
     """How many prompts get the greedy ids of transformers' generate; the number of tokens compared."""
+    from orpheus.common.options import SamplingOptions
     from orpheus.engines.fast import FastEngine
-    from orpheus.options import SamplingOptions
 
     engine, options = FastEngine(run.model, run.layout), SamplingOptions(temperature=0, max_new_tokens=28)
     same = compared = 0

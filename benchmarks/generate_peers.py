@@ -18,8 +18,8 @@ from pathlib import Path
 
 from benchmarks import common
 from benchmarks.peer_process import PeerProcess
-from orpheus.options import SamplingOptions
-from orpheus.tokens import TokenLayout
+from orpheus.common.options import SamplingOptions
+from orpheus.common.tokens import TokenLayout
 
 IN_PROCESSES = {"unsloth": "unsloth, adapter unmerged", "vllm": "vllm"}
 PEERS = ("transformers", "compiled", "continuous", *IN_PROCESSES)

@@ -27,9 +27,9 @@ import torch
 
 from benchmarks import common
 from benchmarks.generate_peers import continuous_generate, plain_generate
-from orpheus.errors import OrpheusError
-from orpheus.frame import FRAMES_PER_SECOND, SAMPLE_RATE, TOKENS_PER_SECOND
-from orpheus.options import SamplingOptions
+from orpheus.common.errors import OrpheusError
+from orpheus.common.frame import FRAMES_PER_SECOND, SAMPLE_RATE, TOKENS_PER_SECOND
+from orpheus.common.options import SamplingOptions
 from orpheus.serving import StreamPool
 from orpheus.synthesis import OrpheusInference
 

@@ -10,8 +10,8 @@ from types import SimpleNamespace
 import numpy as np
 import torch
 
+from orpheus.common.frame import CODES_PER_FRAME
 from orpheus.data import Example
-from orpheus.frame import CODES_PER_FRAME
 from orpheus.llama import LoraLlama
 from orpheus.packing import plan_steps
 from orpheus.training import make_optimizer, make_pack

@@ -4,10 +4,9 @@ import json
 import shutil
 from pathlib import Path
 
-from orpheus.audio import atomic_file
-from orpheus.errors import InputError
+from orpheus.common.errors import InputError
+from orpheus.common.files import atomic_file, whole_folder
 from orpheus.loading import load_language_model, load_tokenizer, merge_adapter
-from orpheus.run_folder import whole_folder
 
 _CARD = """---
 base_model: {base}

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from orpheus.errors import InputError
-from orpheus.hub import brief, reason_of
+from orpheus.common.errors import InputError
+from orpheus.common.hub import brief, reason_of
 from orpheus.source_rows import FileAudio, Source, SourceRow, as_text, resolve_columns
 
 _OWN_RECORDINGS = (

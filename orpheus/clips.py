@@ -5,9 +5,9 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
-from orpheus.audio import decode_audio, to_mono_24khz
-from orpheus.errors import InputError
-from orpheus.frame import SAMPLE_RATE
+from orpheus.common.audio import decode_audio, to_mono_24khz
+from orpheus.common.errors import InputError
+from orpheus.common.frame import SAMPLE_RATE
 
 MEASURE_VERSION = 1  # to be raised with every change of what is measured: cached measurements are then made again
 

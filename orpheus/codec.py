@@ -16,10 +16,10 @@ import torch
 from torch import nn
 from torch.nn.utils import parametrize
 
+from orpheus.common.errors import CheckpointError
+from orpheus.common.frame import CODES_PER_FRAME, CONTEXT_FRAMES, FRAME_SAMPLES, SAMPLE_RATE, VQ_STRIDES, WINDOW_FRAMES
+from orpheus.common.tokens import deinterleave
 from orpheus.encoder import BatchEncoder
-from orpheus.errors import CheckpointError
-from orpheus.frame import CODES_PER_FRAME, CONTEXT_FRAMES, FRAME_SAMPLES, SAMPLE_RATE, VQ_STRIDES, WINDOW_FRAMES
-from orpheus.tokens import deinterleave
 
 _GOLDEN, _MASK = 0x9E3779B9, 0xFFFFFFFF
 

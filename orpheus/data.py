@@ -12,20 +12,12 @@ import numpy as np
 
 from orpheus.clips import content_hash, prepare
 from orpheus.code_cache import CodeCache
+from orpheus.common.errors import InputError
+from orpheus.common.frame import CODES_PER_FRAME, FRAMES_PER_SECOND
+from orpheus.common.progress import progress_bar  # noqa: F401 (Rows and read_rows are part of this module's face)
 from orpheus.data_report import DataReport, Training
-from orpheus.errors import InputError
-from orpheus.frame import CODES_PER_FRAME, FRAMES_PER_SECOND
 from orpheus.prompt import IGNORE
-from orpheus.rows import (  # noqa: F401 (Rows and read_rows are part of this module's face)
-    Rows,
-    no_place_to_split,
-    progress_bar,
-    read_rows,
-    split_row,
-    stop_if_unfit,
-    threads,
-    within_seconds,
-)
+from orpheus.rows import no_place_to_split, split_row, stop_if_unfit, threads, within_seconds
 
 # Audio per step of encoding, in seconds: two steps are in memory at once, and a step is what a kill may cost.
 _STEP_SECONDS = {"cpu": 60, "cuda": 640}

@@ -3,7 +3,7 @@
 from collections import Counter
 from dataclasses import dataclass, field
 
-from orpheus.audio import atomic_file
+from orpheus.common.files import atomic_file
 from orpheus.text import KNOWN_TAGS, find_tags, unknown_tags
 
 _NO_NAME = "(no name)"

@@ -21,9 +21,9 @@ import torch
 import torch.nn.functional as F
 from torch.nn.utils import parametrize
 
-from orpheus.errors import InputError
-from orpheus.frame import CODES_PER_FRAME, CONTEXT_FRAMES, FRAME_SAMPLES, LEVEL_CODES, SAMPLE_RATE, WINDOW_FRAMES
-from orpheus.tokens import interleave
+from orpheus.common.errors import InputError
+from orpheus.common.frame import CODES_PER_FRAME, CONTEXT_FRAMES, FRAME_SAMPLES, LEVEL_CODES, SAMPLE_RATE, WINDOW_FRAMES
+from orpheus.common.tokens import interleave
 
 ENCODE_SECONDS = 160  # audio per batch: an activation of the 24 kHz SNAC then takes 0.7 GiB, and up to five are alive
 

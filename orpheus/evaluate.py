@@ -12,14 +12,14 @@ silences, how rows ended: a table here, report.json and report.html in --out. do
 """
 
 import sys
-import warnings
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal
 
-from orpheus.errors import InputError, OrpheusError, OrpheusWarning
+from orpheus.common.command import run, say
+from orpheus.common.errors import InputError
+from orpheus.common.options import ENGINES, LongTextOptions, RetryOptions, SamplingOptions, TextOptions
 from orpheus.evaluation.options import DEMO_REFERENCE, METRICS, OUT, JudgeOptions, ListOptions
-from orpheus.options import ENGINES, LongTextOptions, RetryOptions, SamplingOptions, TextOptions
 
 
 def _parse(argv):
@@ -54,10 +54,6 @@ def _parse(argv):
         retry: Annotated[RetryOptions, tyro.conf.OmitArgPrefixes] = field(default_factory=RetryOptions)
 
     return tyro.cli(Arguments, description=__doc__, args=argv, prog="python -m orpheus.evaluate")
-
-
-def _say(message):
-    print(message, file=sys.stderr, flush=True)
 
 
 # --- what is judged --------------------------------------------------------------------------------------------------
@@ -115,7 +111,7 @@ def _reference(arguments, systems):
         return DEMO_REFERENCE
     if arguments.judging.metrics != METRICS:
         raise InputError("the metric likeness needs recordings of the voice: --reference FOLDER")
-    _say("likeness is left out: it needs recordings of the voice, --reference FOLDER")
+    say("likeness is left out: it needs recordings of the voice, --reference FOLDER")
     return None
 
 
@@ -141,7 +137,7 @@ def evaluate(arguments):
     judged, audio = [], {}
     for system in systems:
         what, clips = _clips(system, arguments, sentences)
-        judged.append((system.name, what, judge_clips(system.name, clips, judges, _say)))
+        judged.append((system.name, what, judge_clips(system.name, clips, judges, say)))
         audio[system.name] = [clip.audio for clip in clips]
     report = make_report(judged, arguments.judging, facts, card)
     return report, write_report(arguments.out, report, audio, arguments.judging.html_audio)
@@ -157,18 +153,8 @@ def _run(argv):
 
 
 def main(argv=None):
-    """Runs the command line; returns the exit status: 0, 2 for what cannot be read, loaded or written, 130 after Ctrl-C."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("always", category=OrpheusWarning)
-        warnings.showwarning = lambda message, *_: _say(f"warning: {message}")
-        try:
-            _run(argv)
-        except OrpheusError as error:
-            _say(f"error: {error}")
-            return 2
-        except KeyboardInterrupt:
-            return 130
-    return 0
+    """Runs the command line; returns the exit status."""
+    return run(_run, argv)
 
 
 if __name__ == "__main__":

@@ -10,12 +10,12 @@ from pathlib import Path
 import torch
 import torch.distributed as dist
 
+from orpheus.common.errors import InputError, OrpheusError
+from orpheus.common.files import whole_folder
+from orpheus.common.options import PIECE_SECONDS
 from orpheus.engines.transformers import TransformersEngine
-from orpheus.errors import InputError, OrpheusError
 from orpheus.llama import VARLEN_CAPABILITY
 from orpheus.loading import LoadedVoice, load_language_model
-from orpheus.options import PIECE_SECONDS
-from orpheus.run_folder import whole_folder
 from orpheus.synthesis import OrpheusInference
 from orpheus.training_options import LORA_TARGETS
 
@@ -98,29 +98,6 @@ def stop_on_ctrl_c(trainer):
         yield
     finally:
         signal.signal(signal.SIGINT, former)
-
-
-def check_push(repo):
-    """Checks, before training, that the hub knows us and that `repo` is ours to write."""
-    from huggingface_hub import HfApi
-
-    if not repo:
-        raise InputError("--push-to-hub needs --hub-repo NAME/REPOSITORY")
-    try:
-        api = HfApi()
-        api.whoami()
-        api.create_repo(repo, exist_ok=True, private=True)
-    except Exception as error:  # the client raises errors of its own, of httpx or requests, and OSError
-        reason = " ".join(str(error).split())[:200]
-        raise InputError(
-            f"--push-to-hub: {repo} cannot be written ({reason}). Set HF_TOKEN to a token with write access, or leave the flag out"
-        ) from error
-
-
-def push(repo, folder):
-    from huggingface_hub import HfApi
-
-    return HfApi().upload_folder(repo_id=repo, folder_path=str(folder))
 
 
 class Memory:

@@ -18,7 +18,7 @@ import torch
 import triton
 import triton.language as tl
 
-from orpheus.frame import LEVEL_CODES
+from orpheus.common.frame import LEVEL_CODES
 from orpheus.fused_products import Product, multiply, place_of
 from orpheus.fused_snake import TAPS, depthwise, depthwise_options, lanes_of, scaled_sine, snake_of, taps_of
 from orpheus.stream_layers import CODES, COLUMNS, END, FIRST, ROW, SEED

@@ -14,7 +14,7 @@ import torch
 import triton
 import triton.language as tl
 
-from orpheus.frame import FRAME_SAMPLES, LEVEL_CODES
+from orpheus.common.frame import FRAME_SAMPLES, LEVEL_CODES
 from orpheus.fused_products import VECTOR, Product, multiply, place_of
 from orpheus.fused_quantizer import FusedQuantizer
 from orpheus.fused_snake import TAPS, depthwise, depthwise_options, lanes_of, snake_of, taps_of

@@ -1,6 +1,5 @@
 """From a name to something that speaks: finds, fetches and checks model, tokenizer, codec and adapter."""
 
-import json
 import os
 import re
 import sys
@@ -8,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from warnings import warn
 
-from orpheus.errors import CheckpointError, InputError, OrpheusWarning
-from orpheus.hub import brief, reason_of
-from orpheus.options import ENGINES, LORA_DIR, ORPHEUS_3B, ORPHEUS_3B_VOICES, PIECE_SECONDS, SNAC_24KHZ
+from orpheus.common.errors import CheckpointError, InputError, OrpheusWarning
+from orpheus.common.hub import brief, locate, read_json
+from orpheus.common.options import ENGINES, LORA_DIR, ORPHEUS_3B, ORPHEUS_3B_VOICES, PIECE_SECONDS, SNAC_24KHZ
 
 DEMO_VOICE = Path(__file__).resolve().parent.parent / "assets" / "demo_voice"
 
@@ -29,10 +28,6 @@ MODEL_FILES = (
 )
 _CODEC_FILES = ("config.json", "model.safetensors", "pytorch_model.bin")
 _ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors", "voices.json")
-_CURE = (
-    "Cures: a local folder (--model FOLDER, --codec FOLDER); HF_TOKEN=... for a gated or private repository; HF_HUB_OFFLINE=1 to use only "
-    "what is already downloaded; --model demo for the small voice that needs no download"
-)
 
 
 @dataclass(frozen=True)
@@ -48,44 +43,6 @@ class LoadedVoice:
     voices_closed: bool  # whether a voice that is not known is an error
     piece_seconds: float  # how much speech a piece of long text should have
     normalize_text: bool = False  # whether it needs numbers, dates and the like written as words
-
-
-def fetch(repo_id, patterns):
-    """The local folder of a hub repository. Raises CheckpointError with the reason and the cure."""
-    from huggingface_hub import errors as hub
-    from huggingface_hub import snapshot_download
-
-    try:
-        return Path(snapshot_download(repo_id, allow_patterns=list(patterns)))
-    except hub.HFValidationError as error:
-        raise InputError(f"{repo_id!r} is neither a folder here nor a hub id like {ORPHEUS_3B}") from error
-    except Exception as error:  # the client raises errors of its own, of httpx or requests, and OSError
-        raise CheckpointError(
-            f"{repo_id} cannot be fetched from the Hugging Face hub: {reason_of(error)}. {_CURE}"
-        ) from error
-
-
-def _read_json(path, kind=dict):
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-        if not isinstance(value, kind):
-            raise ValueError(f"a {type(value).__name__}, not a {kind.__name__}")
-        return value
-    except (OSError, ValueError) as error:
-        raise CheckpointError(f"{path} cannot be read ({error}): not a complete folder, or a damaged one") from error
-
-
-def locate(source, patterns):
-    """A folder for a folder's path or a hub id."""
-    path = Path(source).expanduser()
-    if path.is_dir() and str(source):
-        return path
-    looks_like_path = str(source).startswith((".", "/", "~", os.sep)) or str(source).count("/") != 1 or path.exists()
-    if looks_like_path or not str(source):
-        raise InputError(
-            f"{str(source)!r} is not a folder; give a folder that exists, a hub id like {ORPHEUS_3B}, or 'demo'"
-        )
-    return fetch(str(source), patterns)
 
 
 # --- adapter ---------------------------------------------------------------------------------------------------------
@@ -108,7 +65,7 @@ def find_adapter(lora):
 
 def adapter_base(folder):
     """Name of the model that an adapter was trained on."""
-    base = _read_json(folder / "adapter_config.json").get("base_model_name_or_path")
+    base = read_json(folder / "adapter_config.json").get("base_model_name_or_path")
     if not isinstance(base, str) or not base:
         raise CheckpointError(f"{folder / 'adapter_config.json'} does not name its base model: not a LoRA adapter")
     return base
@@ -258,11 +215,11 @@ def _voices(source, adapter):
         base = ORPHEUS_3B_VOICES
     else:
         config = locate(source, ("config.json",)) / "config.json"
-        base = _names(_read_json(config).get("voices", []), config)
+        base = _names(read_json(config).get("voices", []), config)
     if adapter is None:
         return base, base[0] if base else None, bool(base)
     listed = adapter / "voices.json"
-    voices = _names(_read_json(listed, list), listed) if listed.exists() else ()
+    voices = _names(read_json(listed, list), listed) if listed.exists() else ()
     return (*voices, *(voice for voice in base if voice not in voices)), voices[0] if voices else None, False
 
 

@@ -9,9 +9,9 @@ tokenized again gets a second BOS, and a control string that a user typed would 
 
 import numpy as np
 
-from orpheus.errors import CheckpointError
-from orpheus.frame import CODES_PER_FRAME
-from orpheus.tokens import CONTROL_TOKENS, TokenLayout
+from orpheus.common.errors import CheckpointError
+from orpheus.common.frame import CODES_PER_FRAME
+from orpheus.common.tokens import CONTROL_TOKENS, TokenLayout
 
 IGNORE = -100  # label that takes no part in the loss
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from orpheus.common.frame import FRAMES_PER_SECOND
 from orpheus.evaluation.words import distance, normalise
-from orpheus.frame import FRAMES_PER_SECOND
 from orpheus.text import estimate_seconds
 from orpheus.transcription import faster_whisper_for, hear, load_whisper
 

@@ -1,17 +1,17 @@
 """From a source to rows that are fit to learn from. All on the CPU, before any model is loaded."""
 
 import os
-import sys
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 
 from orpheus import checks
 from orpheus.clips import MEASURE_VERSION, Measure, content_hash, measure_bytes, span_of
-from orpheus.code_cache import Cache, key_of
+from orpheus.common.errors import InputError
+from orpheus.common.files import Cache, key_of
+from orpheus.common.frame import FRAME_SAMPLES, SAMPLE_RATE
+from orpheus.common.progress import progress_bar
 from orpheus.data_report import DataReport
-from orpheus.errors import InputError
-from orpheus.frame import FRAME_SAMPLES, SAMPLE_RATE
 from orpheus.sources import Source, open_source
 from orpheus.splitting import split_recording
 from orpheus.transcription import Transcriber
@@ -72,14 +72,6 @@ class Rows:
             notes.append(f"{nameless:,} rows name no speaker and are trained without a name.")
         kind, columns = self.source.kind, self.source.columns
         return DataReport(self.dataset, kind, columns, self.read, self.kept, self.rejected, self.removed, notes)
-
-
-def progress_bar(shown, total, what, unit):
-    """A bar on stderr; away from a terminal a line now and then."""
-    from tqdm import tqdm
-
-    often, delay = (0.1, 0) if sys.stderr.isatty() else (30, 30)
-    return tqdm(total=total, desc=what, unit=unit, leave=False, mininterval=often, delay=delay, disable=not shown)
 
 
 def threads():

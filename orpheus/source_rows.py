@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from orpheus.errors import InputError
+from orpheus.common.errors import InputError
 
 # Column names in use, the likelier first; upper and lower case count the same.
 AUDIO_COLUMNS = (

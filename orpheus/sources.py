@@ -4,7 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from orpheus.arrow_sources import from_hub, from_parquet, from_saved
-from orpheus.errors import InputError
+from orpheus.common.errors import InputError
 from orpheus.source_rows import FileAudio, Source, SourceRow, as_text, known_names, resolve_columns
 from orpheus.tables import Line, read_csv, read_jsonl, read_text
 

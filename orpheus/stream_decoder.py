@@ -12,11 +12,11 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from orpheus.common.errors import InputError, OrpheusError, OrpheusWarning
+from orpheus.common.frame import CODES_PER_FRAME, CONTEXT_FRAMES, FRAME_SAMPLES, LEVEL_CODES
+from orpheus.common.tokens import deinterleave
 from orpheus.encoder import full_precision
-from orpheus.errors import InputError, OrpheusError, OrpheusWarning
-from orpheus.frame import CODES_PER_FRAME, CONTEXT_FRAMES, FRAME_SAMPLES, LEVEL_CODES
 from orpheus.stream_layers import CODES, COLUMNS, ROW, StreamLayers
-from orpheus.tokens import deinterleave
 
 _UNKNOWN = 2**40  # frames of a stream that has not ended
 

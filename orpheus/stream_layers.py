@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from orpheus.codec import position_noise
-from orpheus.frame import CODES_PER_FRAME, LEVEL_CODES
+from orpheus.common.frame import CODES_PER_FRAME, LEVEL_CODES
 
 ROW, SEED, FIRST, END, CODES = range(5)  # columns of a step's input; the codes are the last seven
 COLUMNS = CODES + CODES_PER_FRAME

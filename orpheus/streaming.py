@@ -13,7 +13,7 @@ with it and thrown away. With look-ahead 3 the chunks are the whole, sample for 
 
 import numpy as np
 
-from orpheus.frame import CODES_PER_FRAME, CONTEXT_FRAMES, DECODER_REACH, FRAME_SAMPLES
+from orpheus.common.frame import CODES_PER_FRAME, CONTEXT_FRAMES, DECODER_REACH, FRAME_SAMPLES
 
 
 class FrameAssembler:

@@ -10,12 +10,10 @@ from pathlib import Path
 
 import numpy as np
 
-from orpheus.audio import silence, wav_bytes, write_wav
-from orpheus.engines import ENDED
-from orpheus.errors import InputError, OrpheusWarning
-from orpheus.frame import FRAMES_PER_SECOND, SAMPLE_RATE, TOKENS_PER_SECOND
-from orpheus.loading import LoadedVoice, load_voice
-from orpheus.options import (
+from orpheus.common.audio import silence, wav_bytes, write_wav
+from orpheus.common.errors import InputError, OrpheusWarning
+from orpheus.common.frame import FRAMES_PER_SECOND, SAMPLE_RATE, TOKENS_PER_SECOND
+from orpheus.common.options import (
     ORPHEUS_3B,
     OUTPUT_DIR,
     LongTextOptions,
@@ -24,7 +22,9 @@ from orpheus.options import (
     StreamOptions,
     TextOptions,
 )
-from orpheus.progress import Progress
+from orpheus.common.progress import Progress
+from orpheus.engines import ENDED
+from orpheus.loading import LoadedVoice, load_voice
 from orpheus.retries import Retries
 from orpheus.streaming import FrameAssembler, stream_audio
 from orpheus.text import KNOWN_TAGS, clean_text, is_speakable, split_text, unknown_tags
@@ -136,7 +136,7 @@ class OrpheusInference:
 
     Raises CheckpointError where something cannot be loaded and InputError for a name that is none. One object serves one
     thread at a time. The options of every method are the fields of
-    SamplingOptions, TextOptions, LongTextOptions, RetryOptions and (for `stream`) StreamOptions in orpheus/options.py.
+    SamplingOptions, TextOptions, LongTextOptions, RetryOptions and (for `stream`) StreamOptions in orpheus/common/options.py.
     """
 
     def __init__(self, model="auto", lora="auto", codec=None, device="auto", engine="auto"):

@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from orpheus.errors import InputError
+from orpheus.common.errors import InputError
 
 _DELIMITERS = ",;\t|"
 _LONGEST_FIELD = 1 << 24  # characters; Python's own limit of 131,072 refuses long chapters

@@ -14,10 +14,10 @@ import numpy as np
 import torch
 import torch.distributed as dist
 
-from orpheus.errors import CheckpointError, OrpheusError
+from orpheus.common.errors import CheckpointError, OrpheusError, StoppedError
+from orpheus.common.files import restore, whole_folder
 from orpheus.llama import HEAD_ROWS, Pack, matrix_rate
 from orpheus.packing import plan_steps, split_step
-from orpheus.run_folder import restore, whole_folder
 
 _HALF_SCALE = 4096.0  # of the loss in float16, where small gradients would be 0
 # What may differ between a run and its resumption.
@@ -33,10 +33,6 @@ _FREE = (
     "evaluate_sentences",
     "evaluate_asr",
 )
-
-
-class StoppedError(OrpheusError):
-    """Ctrl-C: the state was saved."""
 
 
 def learning_rate(step, total, options):

@@ -9,8 +9,8 @@ import numpy as np
 import torch
 import torch.distributed as dist
 
-from orpheus.audio import atomic_file
-from orpheus.errors import InputError, OrpheusError
+from orpheus.common.errors import InputError, OrpheusError
+from orpheus.common.files import atomic_file
 from orpheus.evaluation.options import JudgeOptions
 from orpheus.evaluation.panel import judge_clips, load_judges
 from orpheus.evaluation.report import make_report, table, write_report

@@ -5,7 +5,7 @@ import sys
 import time
 from pathlib import Path
 
-from orpheus.errors import InputError
+from orpheus.common.errors import InputError
 
 _INSTALL = {"tensorboard": "tensorboard", "wandb": "wandb", "trackio": "trackio"}
 

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from orpheus.frame import TOKENS_PER_SECOND
-from orpheus.options import check, is_number, is_whole
+from orpheus.common.frame import TOKENS_PER_SECOND
+from orpheus.common.options import check, check_range, check_whole, is_whole
 
 ELISE = "MrDragonFox/Elise"
 LORA_TARGETS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
@@ -28,17 +28,6 @@ DEMO = {
     "sample_steps": 0,
     "keep_best": False,
 }
-
-
-def check_range(options, name, low, high, hint=""):
-    """Refuses a number outside low..high."""
-    value = getattr(options, name)
-    check(is_number(value) and low <= value <= high, f"{name} {value} is not in {low}..{high}{hint}")
-
-
-def check_whole(options, name, low, hint=""):
-    value = getattr(options, name)
-    check(is_whole(value) and value >= low, f"{name} {value} is not a whole number from {low} up{hint}")
 
 
 @dataclass(frozen=True)

@@ -1,10 +1,10 @@
 """Transcripts for recordings that have none, written by faster-whisper."""
 
-from orpheus.audio import decode_audio, to_mono_24khz
-from orpheus.code_cache import Cache, key_of
-from orpheus.errors import InputError
-from orpheus.frame import SAMPLE_RATE
-from orpheus.hub import brief
+from orpheus.common.audio import decode_audio, to_mono_24khz
+from orpheus.common.errors import InputError
+from orpheus.common.files import Cache, key_of
+from orpheus.common.frame import SAMPLE_RATE
+from orpheus.common.hub import brief
 
 _WHISPER_RATE = 16_000  # Hz
 

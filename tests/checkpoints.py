@@ -14,8 +14,8 @@ from safetensors.torch import save_file
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, processors
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from orpheus.frame import CODES_PER_FRAME
-from orpheus.tokens import CONTROL_TOKENS, TokenLayout
+from orpheus.common.frame import CODES_PER_FRAME
+from orpheus.common.tokens import CONTROL_TOKENS, TokenLayout
 
 ORPHEUS_LAYOUT = TokenLayout()
 SMALL_LAYOUT = TokenLayout(codebook_size=32, base=258, begin_of_text=256, end_of_turn=257)

@@ -6,8 +6,8 @@ import io
 import numpy as np
 import soundfile
 
-from orpheus.audio import decode_audio
-from orpheus.frame import SAMPLE_RATE
+from orpheus.common.audio import decode_audio
+from orpheus.common.frame import SAMPLE_RATE
 
 
 def speech(seconds, rate=SAMPLE_RATE, channels=1, seed=0, level=0.1):
@@ -83,7 +83,8 @@ def folder_of_twelve(path):
 
 def prepare(voice, folder, cache, codec=None, **options):
     """Runs the whole of the data side; returns Prepared."""
-    from orpheus.data import make_examples, read_rows
+    from orpheus.data import make_examples
+    from orpheus.rows import read_rows
     from orpheus.training_options import DataOptions
 
     options = DataOptions(dataset=str(folder), code_cache=cache, **options)

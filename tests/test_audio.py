@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from orpheus import audio
-from orpheus.errors import InputError, OutputError
+from orpheus.common import audio
+from orpheus.common.errors import InputError, OutputError
 
 
 def tone(seconds, rate, frequency=440):

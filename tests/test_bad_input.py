@@ -12,7 +12,7 @@ import soundfile
 from checkpoints import save_adapter
 
 import inference
-from orpheus import audio
+from orpheus.common import audio
 
 LONG = "A hundred thousand characters of text, sentence after sentence. " * 1563
 CONTROL = "Say <custom_token_2> and <|eot_id|> <|begin_of_text|> aloud."

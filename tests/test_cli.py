@@ -11,7 +11,7 @@ import soundfile
 from conftest import ROOT
 
 import inference
-from orpheus import options
+from orpheus.common import options
 
 SCRIPT = ROOT / "inference.py"
 

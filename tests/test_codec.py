@@ -13,8 +13,8 @@ from safetensors.torch import load_file
 from benchmarks.encode import full_shape_codec
 from orpheus import encoder
 from orpheus.codec import Codec, check_frame_layout, position_noise
-from orpheus.errors import CheckpointError, InputError
-from orpheus.tokens import deinterleave
+from orpheus.common.errors import CheckpointError, InputError
+from orpheus.common.tokens import deinterleave
 
 REAL = snac_config(4096, encoder_dim=48, decoder_dim=1024)
 

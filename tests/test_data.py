@@ -7,12 +7,13 @@ import numpy as np
 import pytest
 from recordings import TEXTS, everything, folder_of_twelve, prepare, speech, write, write_csv
 
-from orpheus.audio import read_audio
-from orpheus.code_cache import key_of
 from orpheus.codec import Codec
-from orpheus.data import Example, drop_repeated_frames, make_examples, read_rows, split_held_out
-from orpheus.errors import InputError
+from orpheus.common.audio import read_audio
+from orpheus.common.errors import InputError
+from orpheus.common.files import key_of
+from orpheus.data import Example, drop_repeated_frames, make_examples, split_held_out
 from orpheus.loading import DEMO_VOICE
+from orpheus.rows import read_rows
 from orpheus.training_options import DataOptions
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -13,10 +13,12 @@ import pytest
 from recordings import everything, folder_of_twelve, prepare
 
 from orpheus import clips, data
-from orpheus.code_cache import Cache, CodeCache
+from orpheus.code_cache import CodeCache
 from orpheus.codec import Codec
-from orpheus.data import encode_missing, make_examples, read_rows
-from orpheus.errors import OutputError
+from orpheus.common.errors import OutputError
+from orpheus.common.files import Cache
+from orpheus.data import encode_missing, make_examples
+from orpheus.rows import read_rows
 from orpheus.training_options import DataOptions
 
 ROOT = Path(__file__).resolve().parent.parent

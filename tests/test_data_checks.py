@@ -9,8 +9,8 @@ import pytest
 import soundfile
 from recordings import encoded, folder_of, speech, write, write_csv
 
-from orpheus.data import read_rows
-from orpheus.errors import InputError
+from orpheus.common.errors import InputError
+from orpheus.rows import read_rows
 from orpheus.training_options import DataOptions
 
 GOOD = [f"This is sentence number {n}." for n in range(5)]

@@ -5,7 +5,8 @@ import pytest
 from recordings import encoded, folder_of, talk, write
 
 from orpheus.clips import measure
-from orpheus.data import Rows, encode_missing, make_examples, read_rows
+from orpheus.data import encode_missing, make_examples
+from orpheus.rows import Rows, read_rows
 from orpheus.splitting import split_recording
 from orpheus.training_options import DataOptions
 
@@ -122,7 +123,7 @@ def test_rows_over_either_limit_are_split(tmp_path, small_voice, limit):
 
 def as_read(audio):
     """The samples as a 16-bit WAV file gives them back."""
-    from orpheus.audio import decode_audio
+    from orpheus.common.audio import decode_audio
 
     return decode_audio(encoded(audio), "")[0].tobytes()
 

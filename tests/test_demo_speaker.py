@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from conftest import ROOT
 
-from orpheus.audio import read_audio
-from orpheus.frame import SAMPLE_RATE
+from orpheus.common.audio import read_audio
+from orpheus.common.frame import SAMPLE_RATE
 from orpheus.text import KNOWN_TAGS
 from orpheus.training_options import DEMO_SPEAKER
 

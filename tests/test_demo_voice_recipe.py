@@ -345,7 +345,7 @@ def test_language_model_training_learns_and_its_folder_loads(tiny_codec, tiny_co
 def test_codes_of_a_batch_are_in_orpheus_order():
     from lm_data import slot_order
 
-    from orpheus.tokens import interleave
+    from orpheus.common.tokens import interleave
 
     levels = [torch.randint(1024, (2, 5 * count)) for count in (1, 2, 4)]
     for row in range(2):

@@ -5,11 +5,11 @@ import pytest
 import torch
 from checkpoints import SMALL_CONFIG, SMALL_LAYOUT, walking_model
 
+from orpheus.common.errors import InputError
+from orpheus.common.options import SamplingOptions
 from orpheus.engines import ENDED
 from orpheus.engines.sampling import draw, penalize, uniforms
 from orpheus.engines.transformers import TransformersEngine
-from orpheus.errors import InputError
-from orpheus.options import SamplingOptions
 
 PROMPTS = [[261, 256, *range(n), 257, 262, 263, 259] for n in (3, 40, 11, 25)]
 GREEDY = SamplingOptions(temperature=0, max_new_tokens=60)

@@ -10,7 +10,7 @@ from conftest import ROOT
 from recordings import folder_of, speech, talk
 
 from orpheus import evaluate
-from orpheus.errors import InputError
+from orpheus.common.errors import InputError
 from orpheus.evaluation import judges as judges_module
 from orpheus.evaluation import panel
 from orpheus.evaluation.judges import Heard

@@ -10,7 +10,7 @@ from conftest import ROOT
 from recordings import speech
 
 from orpheus import evaluate
-from orpheus.audio import read_audio
+from orpheus.common.audio import read_audio
 
 HELLO = ROOT / "docs" / "hello.wav"
 BROWSER = next(filter(None, map(shutil.which, ["chromium", "chromium-browser", "google-chrome"])), None)

@@ -7,8 +7,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from orpheus.common.errors import InputError
 from orpheus.data import Example
-from orpheus.errors import InputError
 from orpheus.evaluation.judges import Heard
 from orpheus.evaluation.scoring import Judges
 from orpheus.training import Progress, Trainer

@@ -12,16 +12,16 @@ import torch
 from checkpoints import SMALL_CONFIG, SMALL_LAYOUT, walking_model
 from test_engine import GREEDY, PROMPTS, SAMPLED, rows_of
 
+from orpheus.common.errors import InputError, OrpheusError, OrpheusWarning
+from orpheus.common.options import SamplingOptions
+from orpheus.common.tokens import CONTROL_TOKENS
 from orpheus.engines import ENDED, WAITING
 from orpheus.engines.fast import FastEngine
 from orpheus.engines.head import Head
 from orpheus.engines.llama import Llama, quantized, unfit
 from orpheus.engines.sampling import draw, draw_rows, whole
 from orpheus.engines.transformers import TransformersEngine
-from orpheus.errors import InputError, OrpheusError, OrpheusWarning
 from orpheus.loading import choose_engine
-from orpheus.options import SamplingOptions
-from orpheus.tokens import CONTROL_TOKENS
 
 SEEDS = [3, 1, 4, 1]
 

@@ -12,8 +12,8 @@ from checkpoints import SMALL_CONFIG, SMALL_LAYOUT, save_adapter, save_full_size
 from conftest import ROOT
 from test_engine import PROMPTS, SAMPLED, rows_of
 
+from orpheus.common.options import SamplingOptions
 from orpheus.engines.transformers import TransformersEngine
-from orpheus.options import SamplingOptions
 from orpheus.synthesis import OrpheusInference
 
 pytestmark = [pytest.mark.gpu, pytest.mark.timeout(600)]

@@ -9,10 +9,10 @@ from checkpoints import ORPHEUS_3B_CONFIG, ORPHEUS_LAYOUT, SMALL_CONFIG, SMALL_L
 from test_engine import PROMPTS, rows_of
 from test_fast_engine import SEEDS, collect
 
+from orpheus.common.options import SamplingOptions
 from orpheus.engines.fast import FastEngine
 from orpheus.engines.llama import Llama, Tokens, TorchOperations
 from orpheus.engines.transformers import TransformersEngine
-from orpheus.options import SamplingOptions
 
 pytestmark = [pytest.mark.gpu, pytest.mark.timeout(300)]
 

@@ -104,7 +104,7 @@ def test_a_large_batch_takes_a_small_part_of_real_time(codec):
     assert share < 0.2
 
 
-@pytest.mark.filterwarnings("ignore::orpheus.errors.OrpheusWarning")  # greedy speech may be cut off
+@pytest.mark.filterwarnings("ignore::orpheus.common.errors.OrpheusWarning")  # greedy speech may be cut off
 def test_a_pool_speaks_as_each_text_alone_on_a_gpu(small_voice_folder):
     loaded = load_voice(str(small_voice_folder), lora="none", device="cuda")[0]
     # Row by row in a pool as alone: the same tokens also in bfloat16.

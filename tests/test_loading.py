@@ -20,8 +20,8 @@ from checkpoints import (
 )
 
 from orpheus import loading
-from orpheus.errors import CheckpointError, InputError, OrpheusWarning
-from orpheus.options import ORPHEUS_3B
+from orpheus.common.errors import CheckpointError, InputError, OrpheusWarning
+from orpheus.common.options import ORPHEUS_3B
 from orpheus.synthesis import OrpheusInference
 
 pytestmark = pytest.mark.usefixtures("in_empty_folder")

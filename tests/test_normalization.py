@@ -7,9 +7,9 @@ from conftest import ROOT
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from orpheus.errors import InputError
+from orpheus.common.errors import InputError
+from orpheus.common.options import EXAMPLES, TextOptions
 from orpheus.normalization import normalize
-from orpheus.options import EXAMPLES, TextOptions
 from orpheus.text import clean_text, find_tags, split_sentences
 
 HARD_TEXT = [json.loads(line) for line in (ROOT / "assets/evaluation/hard_text.jsonl").read_text("utf-8").splitlines()]

@@ -5,9 +5,9 @@ import pytest
 from checkpoints import ORPHEUS_LAYOUT, SMALL_LAYOUT, save_tokenizer
 from transformers import AutoTokenizer
 
-from orpheus.errors import CheckpointError
+from orpheus.common.errors import CheckpointError
+from orpheus.common.tokens import TokenLayout
 from orpheus.prompt import IGNORE, PromptBuilder, layout_of
-from orpheus.tokens import TokenLayout
 
 
 @pytest.fixture(scope="session")

@@ -9,9 +9,9 @@ import pytest
 from conftest import ROOT
 
 import inference
-from orpheus.options import ORPHEUS_3B, ORPHEUS_3B_VOICES
+from orpheus.common.options import ORPHEUS_3B, ORPHEUS_3B_VOICES
+from orpheus.common.tokens import TokenLayout
 from orpheus.text import TAGS
-from orpheus.tokens import TokenLayout
 
 README = (ROOT / "README.md").read_text()
 

@@ -5,9 +5,9 @@ import sys
 import numpy as np
 import pytest
 
+from orpheus.common.errors import InputError
+from orpheus.common.options import RetryOptions
 from orpheus.engines import ENDED
-from orpheus.errors import InputError
-from orpheus.options import RetryOptions
 from orpheus.retries import Attempt, attempt_seed, loops, rank, why_again
 from orpheus.streaming import FrameAssembler
 

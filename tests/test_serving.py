@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from conftest import ROOT
 
+from orpheus.common.errors import BusyError, InputError, OrpheusError, OrpheusWarning
+from orpheus.common.options import SamplingOptions
 from orpheus.engines import ENDED, WAITING
 from orpheus.engines.separate import SeparateSlots, open_slots
-from orpheus.errors import BusyError, InputError, OrpheusError, OrpheusWarning
 from orpheus.loading import load_voice
-from orpheus.options import SamplingOptions
 from orpheus.prompt import PromptBuilder
 from orpheus.serving import StreamPool
 from orpheus.synthesis import OrpheusInference

@@ -3,8 +3,8 @@ import json
 import pytest
 from recordings import facts, folder_of, speech, two_recordings, write, write_csv
 
-from orpheus.audio import decode_audio
-from orpheus.errors import InputError
+from orpheus.common.audio import decode_audio
+from orpheus.common.errors import InputError
 from orpheus.sources import open_source
 from orpheus.training_options import DataOptions
 

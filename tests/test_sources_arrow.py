@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from recordings import TWO_RATES, facts, speech, two_recordings
 
-from orpheus.audio import decode_audio
-from orpheus.errors import InputError
+from orpheus.common.audio import decode_audio
+from orpheus.common.errors import InputError
 from orpheus.sources import open_source
 from orpheus.training_options import DataOptions
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from orpheus.errors import InputError
+from orpheus.common.errors import InputError
 from orpheus.sources import open_source
 from orpheus.training_options import DataOptions
 

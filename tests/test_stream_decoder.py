@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from orpheus.codec import Codec
-from orpheus.errors import InputError, OrpheusError
+from orpheus.common.errors import InputError, OrpheusError
 from orpheus.stream_decoder import StreamDecoder, _sizes_up_to
 
 

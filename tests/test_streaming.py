@@ -3,8 +3,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from orpheus.common.tokens import TokenLayout
 from orpheus.streaming import FrameAssembler, stream_audio
-from orpheus.tokens import TokenLayout
 
 LAYOUT = TokenLayout()
 

@@ -9,8 +9,8 @@ import soundfile
 import torch
 from checkpoints import save_voice
 
+from orpheus.common.errors import InputError, OrpheusError, OrpheusWarning
 from orpheus.engines import ENDED
-from orpheus.errors import InputError, OrpheusError, OrpheusWarning
 from orpheus.synthesis import OrpheusInference, Speech
 
 LONG_TEXT = (
@@ -273,7 +273,7 @@ def test_an_unknown_option_is_refused_and_not_ignored(small_voice):
 
 @pytest.mark.parametrize("terminal, shown", [(False, "speaking: 0 of 15 pieces"), (True, "piece")])
 def test_progress_goes_to_stderr(small_voice, capsys, monkeypatch, terminal, shown):
-    monkeypatch.setattr("orpheus.progress._LINE_SECONDS", 0)
+    monkeypatch.setattr("orpheus.common.progress._LINE_SECONDS", 0)
     monkeypatch.setattr(sys.stderr, "isatty", lambda: terminal, raising=False)
     small_voice.synthesize(LONG_TEXT, progress=True, piece_seconds=2)
     captured = capsys.readouterr()

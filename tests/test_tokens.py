@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orpheus.frame import FRAMES_PER_SECOND, LEVEL_CODES, TOKENS_PER_SECOND
-from orpheus.tokens import TokenLayout, deinterleave, interleave
+from orpheus.common.frame import FRAMES_PER_SECOND, LEVEL_CODES, TOKENS_PER_SECOND
+from orpheus.common.tokens import TokenLayout, deinterleave, interleave
 
 LAYOUT = TokenLayout()
 

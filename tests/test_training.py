@@ -17,13 +17,13 @@ from checkpoints import SMALL_CONFIG, SMALL_LAYOUT, walking_model
 from conftest import ROOT
 from peft import LoraConfig, get_peft_model
 
+from orpheus.common.errors import CheckpointError, InputError, OrpheusError
+from orpheus.common.files import whole_folder
+from orpheus.common.options import SamplingOptions
 from orpheus.data import Example
 from orpheus.engines.transformers import TransformersEngine
-from orpheus.errors import CheckpointError, InputError, OrpheusError
 from orpheus.llama import LoraLlama
-from orpheus.options import SamplingOptions
 from orpheus.packing import plan_steps, split_step
-from orpheus.run_folder import whole_folder
 from orpheus.training import Trainer, learning_rate, make_pack
 from orpheus.training_log import TrainingLog
 from orpheus.training_options import LORA_TARGETS, TrainingOptions
@@ -290,7 +290,7 @@ def test_a_failed_write_leaves_the_former_folder(tmp_path):
 @pytest.fixture
 def recordings(tmp_path):
     """A folder of twelve short clips with transcripts."""
-    from orpheus.audio import read_audio, write_wav
+    from orpheus.common.audio import read_audio, write_wav
 
     speech = read_audio(ROOT / "docs" / "hello.wav")
     folder = tmp_path / "recordings"
@@ -408,7 +408,7 @@ def test_defaults_are_the_recipe_of_the_card():
 
 
 def test_push_is_refused_before_training_without_a_repository():
-    from orpheus.finetune import check_push
+    from orpheus.common.hub import check_push
 
     with pytest.raises(InputError, match="needs --hub-repo"):
         check_push(None)

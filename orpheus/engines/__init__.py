@@ -8,9 +8,9 @@ from typing import Protocol
 
 import numpy as np
 
-from orpheus.errors import InputError, OrpheusError
-from orpheus.options import SamplingOptions
-from orpheus.tokens import TokenLayout
+from orpheus.common.errors import InputError, OrpheusError
+from orpheus.common.options import SamplingOptions
+from orpheus.common.tokens import TokenLayout
 
 ENDED = -1  # stands for a row that has ended
 WAITING = -2  # stands for a row whose first token is yet to come; only `Slots.step` of the fast engine yields it

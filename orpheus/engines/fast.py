@@ -8,12 +8,12 @@ import warnings
 
 import torch
 
+from orpheus.common.errors import InputError, OrpheusError, OrpheusWarning
 from orpheus.engines import check_length, too_large
 from orpheus.engines.head import Head
 from orpheus.engines.llama import WEIGHTS, Llama, TorchOperations, unfit
 from orpheus.engines.slots import Slots, sizes_up_to
 from orpheus.engines.transformers import TransformersEngine
-from orpheus.errors import InputError, OrpheusError, OrpheusWarning
 
 _LENGTH_STEP = 512  # caches come in multiples of this, so that one serves prompts of many lengths
 

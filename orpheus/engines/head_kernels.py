@@ -9,12 +9,12 @@ import torch.nn.functional as F
 import triton
 import triton.language as tl
 
+from orpheus.common.frame import CODES_PER_FRAME
+from orpheus.common.tokens import CONTROL_TOKENS
 from orpheus.engines.head import Head
 from orpheus.engines.kernels import rms_norm
 from orpheus.engines.llama import Matrix
 from orpheus.engines.row_kernels import begin, first_columns, row_products, wait
-from orpheus.frame import CODES_PER_FRAME
-from orpheus.tokens import CONTROL_TOKENS
 
 
 @triton.jit

@@ -14,10 +14,10 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from orpheus.common.errors import OrpheusError
 from orpheus.engines import ENDED, WAITING, check_length
 from orpheus.engines.head import State
 from orpheus.engines.llama import Tokens
-from orpheus.errors import OrpheusError
 
 PREFILL_TOKENS = 512  # prompt tokens read between two steps: about as much work as three steps at the 3B shape
 _PREFILL_SIZES = (64, 128, 256, 512)  # of captured prefills; longer ones run as they are

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import numpy as np
 
-from orpheus.errors import InputError
+from orpheus.common.errors import InputError
+from orpheus.common.frame import SAMPLE_RATE
+from orpheus.common.hub import brief
 from orpheus.evaluation.options import INSTALL, INSTALL_LIKENESS
-from orpheus.frame import SAMPLE_RATE
-from orpheus.hub import brief
 
 JUDGE_RATE = 16_000  # Hz: what all three were trained on
 _DNSMOS_SAMPLES = int(9.01 * JUDGE_RATE)  # what DNSMOS looks at; shorter clips are repeated

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from orpheus.options import check, is_whole
+from orpheus.common.options import check, is_whole
 
 ASSETS = Path(__file__).resolve().parent.parent.parent / "assets" / "evaluation"
 SENTENCES = ASSETS / "sentences.jsonl"

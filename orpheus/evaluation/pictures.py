@@ -5,8 +5,8 @@ import io
 
 import numpy as np
 
-from orpheus.audio import wav_bytes
-from orpheus.frame import SAMPLE_RATE
+from orpheus.common.audio import wav_bytes
+from orpheus.common.frame import SAMPLE_RATE
 
 _WINDOW, _HOP, _BINS, _POOLED = 1024, 480, 342, 3  # 0 to 8 kHz in 114 rows, 50 columns a second
 _RANGE_DB = 70

@@ -3,10 +3,10 @@
 import json
 from pathlib import Path
 
+from orpheus.common.files import whole_folder
 from orpheus.evaluation.html import page
 from orpheus.evaluation.scoring import compare_systems, groups, summarise, tag_counts
 from orpheus.evaluation.wording import detector_words, present, shown, verdict
-from orpheus.run_folder import whole_folder
 
 _GROUP_FIGURES = ("wer", "clean_rows", "tags_realised", "dnsmos_ovrl", "likeness", "end_of_speech")
 
@@ -79,7 +79,7 @@ def write_report(folder, report, clips, html_audio="opus"):
 
     clips: {system's name: list of audio (samples,), float32 at 24 kHz, in the order of its rows}
     """
-    from orpheus.audio import wav_bytes
+    from orpheus.common.audio import wav_bytes
 
     folder = Path(folder)
     with whole_folder(folder) as new:

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from orpheus.clips import measure
+from orpheus.common.frame import SAMPLE_RATE
 from orpheus.evaluation.statistics import difference, estimate
 from orpheus.evaluation.tag_detector import match_tags
 from orpheus.evaluation.words import compare, edits, normalise, normalise_with_tags, spoken_gap
-from orpheus.frame import SAMPLE_RATE
 from orpheus.text import KNOWN_TAGS
 
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
-from orpheus.audio import decode_audio, to_mono_24khz
-from orpheus.errors import InputError
+from orpheus.common.audio import decode_audio, to_mono_24khz
+from orpheus.common.errors import InputError
 from orpheus.sources import open_source
 from orpheus.tables import read_jsonl, read_text
 from orpheus.text import clean_text, is_speakable

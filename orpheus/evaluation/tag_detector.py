@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from orpheus.common.frame import SAMPLE_RATE
 from orpheus.evaluation.options import ASSETS
-from orpheus.frame import SAMPLE_RATE
 from orpheus.text import KNOWN_TAGS
 
 CLASSES = (*KNOWN_TAGS, "speech", "silence")

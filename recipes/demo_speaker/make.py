@@ -26,7 +26,7 @@ from build_corpus import join, level_gain, silence, spoken_tag, whole  # noqa: E
 from labels import TAG_NAMES, constant_track  # noqa: E402
 from speak_corpus import read_sentences, trim  # noqa: E402
 
-from orpheus.frame import SAMPLE_RATE  # noqa: E402
+from orpheus.common.frame import SAMPLE_RATE  # noqa: E402
 
 SPEAKER = "milo"
 BLEND = {"am_michael": 1.0, "af_bella": 0.3, "am_puck": -0.3}
@@ -125,7 +125,7 @@ def main() -> None:
     import torch
     from teacher import Teacher
 
-    from orpheus.audio import write_wav
+    from orpheus.common.audio import write_wav
 
     torch.set_num_threads(1)
     phonemes = {row["text"]: row["ph"] for row in read_sentences(str(DEMO_VOICE / "sentences.jsonl.gz"))}

@@ -19,7 +19,7 @@ import numpy as np
 from labels import FIRST_TAG, SILENCE, TAG_NAMES, TRACK_HOP, constant_track
 from tag_sounds import tag_sound
 
-from orpheus.frame import SAMPLE_RATE
+from orpheus.common.frame import SAMPLE_RATE
 
 GAP = 2432
 """Samples of silence between two clips; a multiple of TRACK_HOP."""

@@ -8,7 +8,7 @@ import torch.nn as nn
 import torch.nn.functional as F
 from labels import CLASS_COUNT, IGNORE
 
-from orpheus.frame import SAMPLE_RATE
+from orpheus.common.frame import SAMPLE_RATE
 
 
 def mel_filters(fft_size: int, bands: int) -> torch.Tensor:

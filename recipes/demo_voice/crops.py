@@ -4,7 +4,7 @@ import torch
 from corpus import load_corpus
 from labels import FRAME, TRACK_HOP
 
-from orpheus.frame import FRAME_SAMPLES
+from orpheus.common.frame import FRAME_SAMPLES
 
 
 class Crops:

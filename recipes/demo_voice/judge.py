@@ -17,7 +17,7 @@ import time
 
 import numpy as np
 
-from orpheus.frame import SAMPLE_RATE
+from orpheus.common.frame import SAMPLE_RATE
 
 
 def words(text: str) -> str:
@@ -94,8 +94,8 @@ def speak_lines(folder: str, lines: list[str], seed: int, batch: int) -> list[di
     from corpus import load_codec
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
+    from orpheus.common.tokens import deinterleave
     from orpheus.prompt import PromptBuilder, layout_of
-    from orpheus.tokens import deinterleave
 
     codec, config = load_codec(f"{folder}/codec")
     tokenizer = AutoTokenizer.from_pretrained(folder)
@@ -175,7 +175,7 @@ def main() -> None:
             ended = "" if result.get("ended", True) else " DID NOT END"
             print(f"{seconds:5.2f} s {result['voice']}: {result['text']} | {result['heard']}{ended}", flush=True)
             if options.keep:
-                from orpheus.audio import write_wav
+                from orpheus.common.audio import write_wav
 
                 write_wav(f"{options.keep}/{title.replace(' ', '_')}_{number:02d}.wav", result["audio"])
         report(results, title)

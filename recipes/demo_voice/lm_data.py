@@ -9,7 +9,7 @@ import torch
 from codec_model import encode, quantise
 from labels import FRAME, IGNORE, SILENCE, TRACK_HOP
 
-from orpheus.frame import FRAME_SAMPLES
+from orpheus.common.frame import FRAME_SAMPLES
 
 LABELS_PER_FRAME = FRAME_SAMPLES // FRAME
 CODES_PER_FRAME = 7
@@ -25,7 +25,7 @@ class Encoded(NamedTuple):
 
 
 def slot_order(codes: list[torch.Tensor]) -> torch.Tensor:
-    """Per level (batch, frames * 1 / 2 / 4) to (batch, frames, 7), as `orpheus.tokens.interleave` but for a batch."""
+    """Per level (batch, frames * 1 / 2 / 4) to (batch, frames, 7), as `orpheus.common.tokens.interleave` but for a batch."""
     coarse, middle, fine = codes
     columns = [coarse, middle[:, 0::2], fine[:, 0::4], fine[:, 1::4], middle[:, 1::2], fine[:, 2::4], fine[:, 3::4]]
     return torch.stack(columns, -1)

@@ -21,7 +21,7 @@ CLIPS = 6
 def main(speech: str, out: str) -> None:
     import soundfile
 
-    from orpheus.frame import SAMPLE_RATE
+    from orpheus.common.frame import SAMPLE_RATE
 
     rows = []
     Path(out).mkdir(parents=True, exist_ok=True)

@@ -6,8 +6,8 @@ import argparse
 import json
 import os
 
-from orpheus.frame import CODES_PER_FRAME
-from orpheus.tokens import CONTROL_TOKENS, TokenLayout
+from orpheus.common.frame import CODES_PER_FRAME
+from orpheus.common.tokens import CONTROL_TOKENS, TokenLayout
 
 BYTES = 256
 BEGIN_OF_TEXT, END_OF_TURN = "<|begin_of_text|>", "<|eot_id|>"

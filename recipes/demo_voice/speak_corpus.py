@@ -17,7 +17,7 @@ import time
 import numpy as np
 from labels import label_track
 
-from orpheus.frame import SAMPLE_RATE
+from orpheus.common.frame import SAMPLE_RATE
 
 SPEEDS = (0.95, 1.0, 1.0, 1.05, 1.1)
 SHORTEST, LONGEST = 0.3, 10  # seconds of a clip without the silence around it

@@ -8,7 +8,7 @@ was measured by linear prediction on vowels that the teacher spoke: `vocal_tract
 import numpy as np
 from scipy.signal import butter, lfilter, sosfilt
 
-from orpheus.frame import SAMPLE_RATE
+from orpheus.common.frame import SAMPLE_RATE
 
 LEVELS_DB = dict(laugh=-21, chuckle=-25, giggles=-23, sigh=-29, cough=-22, sniffle=-29, groan=-25, yawn=-25, gasp=-26)
 """RMS level of the loud part of each sound."""

@@ -16,8 +16,8 @@ from codec_step import LISTENER_RATE, LOGGED, CodecStep
 from corpus import load_codec, save_codec
 from crops import Crops
 
-from orpheus.audio import write_wav
-from orpheus.frame import SAMPLE_RATE
+from orpheus.common.audio import write_wav
+from orpheus.common.frame import SAMPLE_RATE
 
 
 def parse_options(arguments=None):

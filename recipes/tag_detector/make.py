@@ -31,6 +31,7 @@ sys.path[:0] = [str(ROOT), str(DEMO_VOICE)]
 from build_corpus import level_gain, read_clips  # noqa: E402
 from tag_sounds import tag_sound  # noqa: E402
 
+from orpheus.common.frame import SAMPLE_RATE  # noqa: E402
 from orpheus.evaluation.tag_detector import (  # noqa: E402
     CLASSES,
     HOP,
@@ -40,7 +41,6 @@ from orpheus.evaluation.tag_detector import (  # noqa: E402
     log_mel,
     match_tags,
 )
-from orpheus.frame import SAMPLE_RATE  # noqa: E402
 from orpheus.text import KNOWN_TAGS  # noqa: E402
 
 SPEECH, SILENCE = CLASSES.index("speech"), CLASSES.index("silence")

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from orpheus.frame import CODES_PER_FRAME, LEVEL_CODES
+from orpheus.common.frame import CODES_PER_FRAME, LEVEL_CODES
 
 # Column of [c0 | c1 c1 | c2 c2 c2 c2] that each slot holds.
 _SLOT_COLUMN = np.array([0, 1, 3, 4, 2, 5, 6])

@@ -3,11 +3,13 @@
 import math
 import numbers
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
-from orpheus.errors import InputError
-from orpheus.frame import CODES_PER_FRAME, CONTEXT_FRAMES, TOKENS_PER_SECOND
+from orpheus.common.errors import InputError
+from orpheus.common.frame import CODES_PER_FRAME, CONTEXT_FRAMES, TOKENS_PER_SECOND
 
+ROOT = Path(__file__).resolve().parents[2]  # of the project
 ORPHEUS_3B = "unsloth/orpheus-3b-0.1-ft"
 SNAC_24KHZ = "hubertsiuzdak/snac_24khz"
 ORPHEUS_3B_VOICES = ("tara", "leah", "jess", "leo", "dan", "mia", "zac", "zoe")
@@ -163,3 +165,14 @@ class StreamOptions:
             is_whole(self.max_chunk_frames) and self.max_chunk_frames >= 1,
             f"max_chunk_frames {self.max_chunk_frames} is below 1",
         )
+
+
+def check_range(options, name, low, high, hint=""):
+    """Refuses a number outside low..high."""
+    value = getattr(options, name)
+    check(is_number(value) and low <= value <= high, f"{name} {value} is not in {low}..{high}{hint}")
+
+
+def check_whole(options, name, low, hint=""):
+    value = getattr(options, name)
+    check(is_whole(value) and value >= low, f"{name} {value} is not a whole number from {low} up{hint}")

@@ -3,14 +3,12 @@
 import io
 import os
 import struct
-import tempfile
-from contextlib import contextmanager
-from pathlib import Path
 
 import numpy as np
 
-from orpheus.errors import InputError, OutputError
-from orpheus.frame import SAMPLE_RATE
+from orpheus.common.errors import InputError
+from orpheus.common.files import atomic_file
+from orpheus.common.frame import SAMPLE_RATE
 
 _UNKNOWN_LENGTH = 0xFFFFFFFF  # what players take for "until the pipe ends"
 
@@ -86,29 +84,6 @@ def wav_bytes(audio):
     """A whole WAV file, 16-bit mono 24 kHz."""
     data = to_pcm16(audio)
     return wav_header(len(data)) + data
-
-
-@contextmanager
-def atomic_file(path, cure="Choose another place with --out (or output_dir=)"):
-    """A binary file that appears under `path` complete or not at all. Raises OutputError, with the cure, where it cannot."""
-    path = Path(path)
-    temporary = None
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, temporary = tempfile.mkstemp(prefix=".orpheus-", dir=path.parent)
-        with os.fdopen(descriptor, "wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        umask = os.umask(0)
-        os.umask(umask)
-        os.chmod(temporary, 0o666 & ~umask)  # mkstemp makes private files; this one is an ordinary output
-        os.replace(temporary, path)
-    except OSError as error:
-        raise OutputError(f"{path} cannot be written: {error.strerror or error}. {cure}") from error
-    finally:
-        if temporary and os.path.exists(temporary):
-            os.unlink(temporary)
 
 
 def write_wav(path, audio):

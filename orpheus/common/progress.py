@@ -3,7 +3,7 @@
 import sys
 import time
 
-from orpheus.frame import FRAMES_PER_SECOND
+from orpheus.common.frame import FRAMES_PER_SECOND
 
 _LINE_SECONDS, _BAR_SECONDS = 10, 0.5  # between two words of progress, in a log and on a terminal
 
@@ -40,3 +40,11 @@ class Progress:
             print(f"speaking: {self.done} of {self.total} pieces, {state}", file=sys.stderr)
         elif self.bar is not None:
             self.bar.set_postfix_str(state)
+
+
+def progress_bar(shown, total, what, unit):
+    """A bar on stderr; away from a terminal a line now and then."""
+    from tqdm import tqdm
+
+    often, delay = (0.1, 0) if sys.stderr.isatty() else (30, 30)
+    return tqdm(total=total, desc=what, unit=unit, leave=False, mininterval=often, delay=delay, disable=not shown)

@@ -31,3 +31,7 @@ class BusyError(OrpheusError):
 
 class OrpheusWarning(UserWarning):
     pass
+
+
+class StoppedError(OrpheusError):
+    """Ctrl-C: the state was saved."""
