@@ -27,7 +27,7 @@ from orpheus.common.options import (
     StreamOptions,
     TextOptions,
 )
-from orpheus.text import KNOWN_TAGS
+from orpheus.text.tags import KNOWN_TAGS
 
 __all__ = ["OrpheusInference"]  # noqa: F822  see __getattr__
 

@@ -146,8 +146,8 @@ def train(arguments):
     )
     from orpheus.llama import LoraLlama
     from orpheus.loading import DEMO_VOICE, MODEL_FILES, find_codec, load_tokenizer, resolve
-    from orpheus.prompt import PromptBuilder, layout_of
     from orpheus.rows import read_rows
+    from orpheus.text.prompt import PromptBuilder, layout_of
     from orpheus.training import Trainer
     from orpheus.training_evaluation import SpokenEvaluation, check_evaluation
     from orpheus.training_log import TrainingLog, check_reporter

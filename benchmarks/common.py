@@ -65,7 +65,7 @@ def random_voice(device):
     from orpheus.common.options import PIECE_SECONDS
     from orpheus.engines.transformers import TransformersEngine
     from orpheus.loading import LoadedVoice, load_tokenizer
-    from orpheus.prompt import PromptBuilder
+    from orpheus.text.prompt import PromptBuilder
 
     model, layout = random_orpheus(device)
     with tempfile.TemporaryDirectory() as folder:

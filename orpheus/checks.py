@@ -1,6 +1,7 @@
 """What makes a row unfit to learn from. Every check gives a reason, "kind: details", or None."""
 
-from orpheus.text import clean_text, estimate_seconds, is_speakable
+from orpheus.text.cleaning import clean_text, is_speakable
+from orpheus.text.pieces import estimate_seconds
 
 # Samples at the ceiling, in runs: 0.2 % is crackle at every loud vowel; what a limiter leaves is far below.
 CLIPPED_SHARE, CEILING = 0.002, 0.98

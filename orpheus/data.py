@@ -16,8 +16,8 @@ from orpheus.common.errors import InputError
 from orpheus.common.frame import CODES_PER_FRAME, FRAMES_PER_SECOND
 from orpheus.common.progress import progress_bar  # noqa: F401 (Rows and read_rows are part of this module's face)
 from orpheus.data_report import DataReport, Training
-from orpheus.prompt import IGNORE
 from orpheus.rows import no_place_to_split, split_row, stop_if_unfit, threads, within_seconds
+from orpheus.text.prompt import IGNORE
 
 # Audio per step of encoding, in seconds: two steps are in memory at once, and a step is what a kill may cost.
 _STEP_SECONDS = {"cpu": 60, "cuda": 640}

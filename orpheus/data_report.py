@@ -4,7 +4,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 from orpheus.common.files import atomic_file
-from orpheus.text import KNOWN_TAGS, find_tags, unknown_tags
+from orpheus.text.tags import KNOWN_TAGS, find_tags, unknown_tags
 
 _NO_NAME = "(no name)"
 _BIN_SECONDS = (0.5, 1, 2, 5, 10, 20, 60)  # of the histogram: the finest that needs no more than _MOST_BINS

@@ -36,7 +36,7 @@ class LoadedVoice:
 
     name: str
     engine: object  # orpheus.engines.Engine
-    prompts: object  # orpheus.prompt.PromptBuilder
+    prompts: object  # orpheus.text.prompt.PromptBuilder
     codec: object  # orpheus.codec.Codec
     voices: tuple  # known speakers; empty where the model names none
     default_voice: str | None  # spoken when none is asked for; None is a prompt without a speaker
@@ -267,7 +267,7 @@ def load_voice(model="auto", lora="auto", codec=None, device="auto", engine="aut
     codec_folder = find_codec(codec, folder)
 
     from orpheus.codec import Codec
-    from orpheus.prompt import PromptBuilder, layout_of
+    from orpheus.text.prompt import PromptBuilder, layout_of
 
     codec = Codec.from_folder(codec_folder, device)
     tokenizer = load_tokenizer(folder)

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from orpheus.common.frame import FRAMES_PER_SECOND
-from orpheus.evaluation.words import distance, normalise
-from orpheus.text import estimate_seconds
-from orpheus.transcription import faster_whisper_for, hear, load_whisper
+from orpheus.text.comparison import distance, normalise
+from orpheus.text.pieces import estimate_seconds
+from orpheus.text.recognition import EXACTLY, Recognizer
 
 # Speech is implausible outside shortest..longest of the estimate, give or take the silence around it: slow and fast
 # voices differ by less than a factor of two from the estimate, a dropped or repeated half by more.
@@ -89,17 +89,17 @@ class Retries:
 
     def __init__(self, options, decode):
         self.most, self._decode = options.retries, decode
-        self._listener = Listener(options.choose_by_asr) if options.choose_by_asr else None
+        self._recognizer = _recognizer(options.choose_by_asr) if options.choose_by_asr else None
 
     def judge(self, row):
         """Adds the row's state to its attempts."""
         made = row.assembler
         reason = why_again(row.text, made.window(0, made.frames), made.finish_reason)
         heard, audio = 0.0, None
-        if self._listener:
+        if self._recognizer:
             began = time.perf_counter()
             audio = self._decode(row) if made.frames else None
-            heard = self._listener.word_error_rate(row.text, audio)
+            heard = word_error_rate(row.text, "" if audio is None else self._recognizer.listen(audio).text)
             reason = reason or ("misheard" if heard else None)
             row.seconds_taken += time.perf_counter() - began
         row.attempts.append(Attempt(row.seed, made, reason, heard, audio))
@@ -128,16 +128,12 @@ class Retries:
             row.seed, row.assembler, row.audio = best.seed, best.assembler, best.audio
 
 
-class Listener:
-    """Hears speech by faster-whisper and counts its word errors, after Whisper's own text normaliser for English."""
+def _recognizer(model):
+    cure = "Give a size like tiny.en, or a folder with the model"
+    return Recognizer(model, "--choose-by-asr", cure, language="en", **EXACTLY)
 
-    def __init__(self, name):
-        cure = "Give a size like tiny.en, or a folder with the model"
-        self._model = load_whisper(faster_whisper_for("--choose-by-asr"), name, cure)
 
-    def word_error_rate(self, text, audio):
-        """Word errors per word of `text`, tags left out; audio: float32 (samples,) at 24 kHz, or None for none."""
-        said = normalise(text)
-        # Greedy and without a fall-back, so that the same sound is always heard alike.
-        heard = hear(self._model, audio, language="en", beam_size=1, temperature=0.0) if audio is not None else ""
-        return distance(said, normalise(heard)) / len(said) if said else 0.0
+def word_error_rate(text, heard):
+    """Word errors per word of `text`, tags left out, after Whisper's own text normaliser for English."""
+    said = normalise(text)
+    return distance(said, normalise(heard)) / len(said) if said else 0.0

@@ -14,7 +14,7 @@ from orpheus.common.progress import progress_bar
 from orpheus.data_report import DataReport
 from orpheus.sources import Source, open_source
 from orpheus.splitting import split_recording
-from orpheus.transcription import Transcriber
+from orpheus.text.recognition import Transcriber
 
 _PART_DIGITS = 8  # of a key: a part of a split row differs from its row, and from the other parts, in these alone
 

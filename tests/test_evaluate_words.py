@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from orpheus.evaluation.statistics import Estimate, difference, estimate
-from orpheus.evaluation.words import compare, distance, edits, normalise, normalise_with_tags, spoken_gap
+from orpheus.text.comparison import compare, distance, edits, normalise, normalise_with_tags, spoken_gap
 
 # --- normalising -----------------------------------------------------------------------------------------------------
 

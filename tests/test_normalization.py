@@ -9,8 +9,10 @@ from hypothesis import strategies as st
 
 from orpheus.common.errors import InputError
 from orpheus.common.options import EXAMPLES, TextOptions
-from orpheus.normalization import normalize
-from orpheus.text import clean_text, find_tags, split_sentences
+from orpheus.text.cleaning import clean_text
+from orpheus.text.normalization import normalize
+from orpheus.text.pieces import split_sentences
+from orpheus.text.tags import find_tags
 
 HARD_TEXT = [json.loads(line) for line in (ROOT / "assets/evaluation/hard_text.jsonl").read_text("utf-8").splitlines()]
 

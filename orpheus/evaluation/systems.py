@@ -9,7 +9,7 @@ from orpheus.common.audio import decode_audio, to_mono_24khz
 from orpheus.common.errors import InputError
 from orpheus.sources import open_source
 from orpheus.tables import read_jsonl, read_text
-from orpheus.text import clean_text, is_speakable
+from orpheus.text.cleaning import clean_text, is_speakable
 from orpheus.training_options import DataOptions
 
 

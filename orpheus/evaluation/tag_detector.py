@@ -12,7 +12,7 @@ import numpy as np
 
 from orpheus.common.frame import SAMPLE_RATE
 from orpheus.evaluation.options import ASSETS
-from orpheus.text import KNOWN_TAGS
+from orpheus.text.tags import KNOWN_TAGS
 
 CLASSES = (*KNOWN_TAGS, "speech", "silence")
 MELS, HOP, WINDOW = 40, 480, 1024  # a frame every 20 ms, over 43 ms

@@ -95,7 +95,7 @@ def speak_lines(folder: str, lines: list[str], seed: int, batch: int) -> list[di
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     from orpheus.common.tokens import deinterleave
-    from orpheus.prompt import PromptBuilder, layout_of
+    from orpheus.text.prompt import PromptBuilder, layout_of
 
     codec, config = load_codec(f"{folder}/codec")
     tokenizer = AutoTokenizer.from_pretrained(folder)

@@ -55,7 +55,7 @@ def make_rows(options, device):
     import fused_snake
     from transformers import AutoTokenizer
 
-    from orpheus.prompt import PromptBuilder, layout_of
+    from orpheus.text.prompt import PromptBuilder, layout_of
 
     codec, config = load_codec(options.codec, device)
     write_tokenizer(options.out, config["codebook_size"])

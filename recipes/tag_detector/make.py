@@ -41,7 +41,7 @@ from orpheus.evaluation.tag_detector import (  # noqa: E402
     log_mel,
     match_tags,
 )
-from orpheus.text import KNOWN_TAGS  # noqa: E402
+from orpheus.text.tags import KNOWN_TAGS  # noqa: E402
 
 SPEECH, SILENCE = CLASSES.index("speech"), CLASSES.index("silence")
 HIDDEN = 48
@@ -205,13 +205,13 @@ def shares(found: dict) -> dict:
 
 def on_demo_speaker(detector: TagDetector) -> dict:
     """The whole of the evaluation's way, recogniser included, on assets/demo_speaker."""
-    from orpheus.evaluation.judges import Listener
+    from orpheus.evaluation.judges import recognizer
     from orpheus.evaluation.scoring import hear_tags
     from orpheus.evaluation.systems import read_recordings
 
-    found, listener = {tag: [0, 0, 0] for tag in KNOWN_TAGS} | {"none": [0, 0]}, Listener(None, "en")
+    found, recogniser = {tag: [0, 0, 0] for tag in KNOWN_TAGS} | {"none": [0, 0]}, recognizer(None, "en")
     for clip in read_recordings(ROOT / "assets" / "demo_speaker"):
-        tags, events = hear_tags(clip.text, clip.audio, listener.listen(clip.audio), detector, "en")
+        tags, events = hear_tags(clip.text, clip.audio, recogniser.listen(clip.audio), detector, "en")
         if not tags:
             found["none"][0] += 1
             found["none"][1] += bool(events)

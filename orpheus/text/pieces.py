@@ -1,83 +1,20 @@
-"""The text side: emotion tags, cleaning, and cutting long text into pieces that one generation can speak."""
+"""Cutting long text into pieces that one generation can speak."""
 
-import difflib
 import re
-import unicodedata
 from dataclasses import dataclass
 
-# Emotion tags by category. To the tokenizer they are ordinary text; the model learnt the sounds from data.
-TAGS = {
-    "Laughter": ("laugh", "giggles", "chuckle"),
-    "Emotions": ("sigh", "gasp"),
-    "Physical": ("yawn", "cough", "sniffle", "groan"),
-}
-KNOWN_TAGS = tuple(tag for tags in TAGS.values() for tag in tags)
-_TAG = re.compile(r"<([A-Za-z]+)>")
+from orpheus.text.tags import TAG
 
 CHARACTERS_PER_SECOND = 15  # read English, punctuation and spaces included; the teacher of the demo voice reads 15.3
 # Spoken length of what is written short, in characters: "7" is said "seven", "NASA" may be spelled, a Chinese, Japanese
 # or Korean character is a syllable, a tag is a sound.
 _DIGIT_CHARACTERS, _CAPITAL_CHARACTERS, _SYLLABLE_CHARACTERS, _TAG_CHARACTERS = 5, 3, 4, 15
 
-_TYPOGRAPHY = str.maketrans(
-    {
-        **dict.fromkeys("‘’‛", "'"),
-        **dict.fromkeys("“”„", '"'),
-        **dict.fromkeys("‐‑", "-"),
-        "‚": ",",
-        "…": "...",
-        "\t": " ",
-    }
-)
-_UNSPEAKABLE = {"Cc", "Cf", "Cs", "Co", "Cn"}  # control, format, surrogate, private, unassigned
-
-
-def find_tags(text):
-    """Names of the tags in `text`, in order, as written: "<laugh> ho <Sigh>" -> ["laugh", "Sigh"]."""
-    return _TAG.findall(text)
-
-
-def unknown_tags(text):
-    """{unknown tag: nearest known tag or None}, in order of appearance."""
-    unknown = dict.fromkeys(tag for tag in find_tags(text) if tag.lower() not in KNOWN_TAGS)
-    return {tag: next(iter(difflib.get_close_matches(tag.lower(), KNOWN_TAGS, n=1)), None) for tag in unknown}
-
-
-def clean_text(text):
-    """Text as a model reads it, and what was taken out.
-
-    Typographic quotes, dots and spaces become plain ones, known tags lower case, white space single; an empty line stays
-    as the paragraph break "\\n\\n". Emoji and invisible characters are left out.
-
-    returns: (clean text, list of the characters left out)
-    """
-    removed = []
-
-    def keep(character):
-        code = ord(character)
-        symbol = code >= 0x2190 and unicodedata.category(character) == "So"
-        emoji_part = code >= 0x1F000 or code in (0x20E3, 0xFE0E, 0xFE0F) or 0x1F3FB <= code <= 0x1F3FF
-        if character != "\n" and (symbol or emoji_part or unicodedata.category(character) in _UNSPEAKABLE):
-            removed.append(character)
-            return False
-        return True
-
-    text = unicodedata.normalize("NFC", text).replace("\r\n", "\n").replace("\r", "\n").translate(_TYPOGRAPHY)
-    text = "".join(filter(keep, text))
-    text = _TAG.sub(lambda match: match[0].lower() if match[1].lower() in KNOWN_TAGS else match[0], text)
-    paragraphs = (" ".join(paragraph.split()) for paragraph in re.split(r"\n\s*\n", text))
-    return "\n\n".join(paragraph for paragraph in paragraphs if paragraph), removed
-
-
-def is_speakable(text):
-    """Whether there is a letter, a digit or a tag to be heard."""
-    return any(character.isalnum() for character in text)
-
 
 def estimate_seconds(text):
     """Roughly how long `text` takes to say: digits, capitals and tags count for what is heard."""
-    tags = _TAG.findall(text)
-    plain = _TAG.sub("", text)
+    tags = TAG.findall(text)
+    plain = TAG.sub("", text)
     digits = sum(character.isdigit() for character in plain)
     capitals = sum(len(run) for run in re.findall(r"\b[A-Z]{2,5}\b", plain))
     characters = (
@@ -154,14 +91,14 @@ def _cut_in_two(text):
             cut = min(cuts, key=lambda position: abs(position - middle))
             return text[:cut].strip(), text[cut:].strip()
     cut = len(text) // 2
-    for match in _TAG.finditer(text):
+    for match in TAG.finditer(text):
         if match.start() < cut < match.end():
             cut = match.start() or match.end()
     return text[:cut].strip(), text[cut:].strip()
 
 
 def _fit(sentence, max_seconds):
-    if estimate_seconds(sentence) <= max_seconds or _TAG.fullmatch(sentence) or len(sentence) < 2:
+    if estimate_seconds(sentence) <= max_seconds or TAG.fullmatch(sentence) or len(sentence) < 2:
         return [sentence]
     left, right = _cut_in_two(sentence)
     if not left or not right:

@@ -1,4 +1,4 @@
-"""How English writes things short, and what each is called: the tables behind orpheus/normalization.py."""
+"""How English writes things short, and what each is called: the tables behind orpheus/text/normalization/rules.py."""
 
 MONTHS = "January February March April May June July August September October November December".split()
 SCALE = "hundred|thousand|million|billion|trillion"

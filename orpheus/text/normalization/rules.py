@@ -6,8 +6,7 @@ which they stand in `_RULES`, American where readings differ (3/14 is in March).
 
 import re
 
-from orpheus.spoken_numbers import num2words, plural, say_cardinal, say_digits, say_ordinal, say_year
-from orpheus.written_forms import (
+from orpheus.text.normalization.forms import (
     ABBREVIATIONS,
     ACRONYMS,
     BEFORE_NUMBER,
@@ -24,6 +23,7 @@ from orpheus.written_forms import (
     SUFFIXES,
     UNITS,
 )
+from orpheus.text.normalization.numbers import num2words, plural, say_cardinal, say_digits, say_ordinal, say_year
 
 # What must come through as it is: tags and control strings.
 _KEPT = re.compile(r"<[^<>\s]+>")

@@ -1,10 +1,9 @@
 """What was said against what was heard: normalised words, their alignment, repeats and skips."""
 
 import functools
-import re
 from dataclasses import dataclass
 
-_TAG = re.compile(r"<([A-Za-z]+)>")
+from orpheus.text.tags import TAG
 
 
 @functools.cache
@@ -18,14 +17,14 @@ def _normaliser(language):
 
 def normalise(text, language="en"):
     """Words for comparison, lower case, without tags and punctuation: "I've 21 <laugh>" -> ["i", "have", "21"]."""
-    words = _normaliser(language)(_TAG.sub(" ", text)).split()
+    words = _normaliser(language)(TAG.sub(" ", text)).split()
     return [word for word in words if any(character.isalnum() for character in word)]  # it leaves the dots of "well..."
 
 
 def normalise_with_tags(text, language="en"):
     """(words, [(tag, number of words before it)]): each stretch between tags is normalised by itself."""
     words, tags, end = [], [], 0
-    for match in _TAG.finditer(text):
+    for match in TAG.finditer(text):
         words += normalise(text[end : match.start()], language)
         tags.append((match[1].lower(), len(words)))
         end = match.end()

@@ -1,0 +1,88 @@
+"""Speech recognition: faster-whisper, for missing transcripts, for choosing among attempts and for the evaluation."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from orpheus.common.audio import decode_audio, to_mono_24khz
+from orpheus.common.errors import InputError
+from orpheus.common.files import Cache, key_of
+from orpheus.common.frame import SAMPLE_RATE
+from orpheus.common.hub import brief
+
+RECOGNIZER_RATE = 16_000  # Hz: what Whisper was trained on
+INSTALL = "pip install faster-whisper"
+EXACTLY = {"beam_size": 1, "temperature": 0.0}  # greedy, without a fall-back: the same sound is always heard alike
+_SHORTEST = SAMPLE_RATE // 20  # samples: in less there is no word
+
+
+def at_16khz(audio):
+    """float32 (samples,) at 24 kHz to 16 kHz, inside -1..1."""
+    import librosa
+
+    return np.clip(librosa.resample(audio, orig_sr=SAMPLE_RATE, target_sr=RECOGNIZER_RATE), -1, 1)
+
+
+def require_faster_whisper(needed_by, install=INSTALL):
+    """The library. Raises InputError, with the command that installs it, where it is missing."""
+    try:
+        import faster_whisper
+    except ImportError as error:
+        raise InputError(f"{needed_by} needs faster-whisper: {install}") from error
+    return faster_whisper
+
+
+@dataclass(frozen=True)
+class Heard:
+    """What was made of a recording."""
+
+    text: str
+    words: tuple = ()  # (word, start, end) in seconds, where word times were asked for
+
+
+class Recognizer:
+    """A model of faster-whisper.
+
+    model: a size like tiny.en, a hub id or a folder; needed_by, install: for the error where the library is missing; cure:
+    for the one where the model cannot be loaded; how: options of WhisperModel.transcribe
+    Raises InputError.
+    """
+
+    def __init__(self, model, needed_by, cure, install=INSTALL, compute_type="default", **how):
+        self.name, self._how = model, how
+        library = require_faster_whisper(needed_by, install)
+        try:
+            self._model = library.WhisperModel(model, device="auto", compute_type=compute_type)
+        except Exception as error:  # of ctranslate2, huggingface_hub, or the file system
+            raise InputError(f"faster-whisper's model {model!r} cannot be loaded: {brief(error)}. {cure}") from error
+
+    def listen(self, audio):
+        """What is heard in 24 kHz audio, float32 (samples,): Heard."""
+        if len(audio) < _SHORTEST:
+            return Heard("")
+        segments = list(self._model.transcribe(at_16khz(audio), **self._how)[0])
+        words = [
+            (w.word.strip(), float(w.start), float(w.end)) for s in segments for w in getattr(s, "words", None) or ()
+        ]
+        return Heard(" ".join(s.text.strip() for s in segments).strip(), tuple(words))
+
+
+class Transcriber:
+    """Writes missing transcripts; loads the model when the first recording is not in the cache."""
+
+    def __init__(self, model_name, cache_folder):
+        self.name, self._recognizer, self._cache = model_name, None, Cache(cache_folder, "transcripts")
+        require_faster_whisper("--transcribe")
+
+    def transcribe(self, data, content_hash):
+        """The transcript of an audio file's bytes, possibly ""; kept by content."""
+        key = key_of("transcript", 1, self.name, content_hash)
+        kept = self._cache.get(key)
+        if kept is not None:
+            return kept.decode()
+        if self._recognizer is None:
+            cure = "Give a folder with --transcribe-model, or write the transcripts yourself"
+            self._recognizer = Recognizer(self.name, "--transcribe", cure)
+        text = self._recognizer.listen(to_mono_24khz(*decode_audio(data, "the recording"))).text
+        self._cache.put(key, text.encode())
+        return text
