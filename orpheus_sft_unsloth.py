@@ -128,7 +128,7 @@ def train(arguments):
     """The whole recipe, top to bottom."""
     import_unsloth(arguments.run)  # comes before transformers and peft
     from orpheus.adapter_folder import merge, write_adapter
-    from orpheus.codec import Codec
+    from orpheus.codec.snac import Codec
     from orpheus.common.hub import check_push, locate, push
     from orpheus.common.options import PIECE_SECONDS
     from orpheus.data import encode_missing, make_examples

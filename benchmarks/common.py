@@ -45,7 +45,7 @@ def random_codec(device):
     from checkpoints import snac_config
     from snac import SNAC
 
-    from orpheus.codec import Codec
+    from orpheus.codec.snac import Codec
 
     torch.manual_seed(0)
     return Codec(SNAC(**snac_config(4096, encoder_dim=48, decoder_dim=1024)).to(device))

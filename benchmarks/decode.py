@@ -22,11 +22,11 @@ import numpy as np
 import torch
 
 from benchmarks import common
-from orpheus.codec import Codec
-from orpheus.encoder import full_precision
+from orpheus.codec.snac import Codec
+from orpheus.codec.precision import full_precision
 from orpheus.common.frame import CONTEXT_FRAMES, FRAMES_PER_SECOND
 from orpheus.loading import DEMO_VOICE
-from orpheus.stream_decoder import StreamDecoder
+from orpheus.codec.stream_decoder import StreamDecoder
 
 SLOW = 2.0  # seconds for one row
 BUDGET_MARGIN = 0.8  # of the budget: a row begun late still ends

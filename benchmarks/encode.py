@@ -28,12 +28,13 @@ import numpy as np
 import torch
 
 from benchmarks import common
-from orpheus import encoder as encoder_module
-from orpheus.codec import Codec
+from orpheus.codec import encoder as encoder_module
+from orpheus.codec.encoder import BatchEncoder, quantize
+from orpheus.codec.precision import full_precision
+from orpheus.codec.snac import Codec
 from orpheus.common.audio import read_audio
 from orpheus.common.frame import CODES_PER_FRAME, FRAME_SAMPLES, SAMPLE_RATE
 from orpheus.common.tokens import interleave
-from orpheus.encoder import BatchEncoder, full_precision, quantize
 from orpheus.loading import DEMO_VOICE
 
 ROOT = Path(__file__).resolve().parent.parent

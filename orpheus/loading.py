@@ -37,7 +37,7 @@ class LoadedVoice:
     name: str
     engine: object  # orpheus.engines.Engine
     prompts: object  # orpheus.text.prompt.PromptBuilder
-    codec: object  # orpheus.codec.Codec
+    codec: object  # orpheus.codec.snac.Codec
     voices: tuple  # known speakers; empty where the model names none
     default_voice: str | None  # spoken when none is asked for; None is a prompt without a speaker
     voices_closed: bool  # whether a voice that is not known is an error
@@ -266,7 +266,7 @@ def load_voice(model="auto", lora="auto", codec=None, device="auto", engine="aut
     folder = locate(source, MODEL_FILES)
     codec_folder = find_codec(codec, folder)
 
-    from orpheus.codec import Codec
+    from orpheus.codec.snac import Codec
     from orpheus.text.prompt import PromptBuilder, layout_of
 
     codec = Codec.from_folder(codec_folder, device)

@@ -13,13 +13,13 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 
+from orpheus.codec.stream_decoder import StreamDecoder
 from orpheus.common.audio import silence
 from orpheus.common.errors import BusyError, InputError, OrpheusError
 from orpheus.common.frame import CODES_PER_FRAME, CONTEXT_FRAMES, SAMPLE_RATE
 from orpheus.common.options import StreamOptions
 from orpheus.engines import ENDED, WAITING
 from orpheus.engines.separate import open_slots
-from orpheus.stream_decoder import StreamDecoder
 from orpheus.synthesis import NOTHING_SAMPLES, OrpheusInference, _first_trouble
 
 _OVER = object()

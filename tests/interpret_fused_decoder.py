@@ -11,9 +11,12 @@ import torch
 from checkpoints import snac_config
 from snac import SNAC
 
-from orpheus import fused_decoder, fused_products, fused_snake, stream_decoder
-from orpheus.codec import Codec
-from orpheus.stream_layers import StreamLayers
+from orpheus.codec import stream_decoder
+from orpheus.codec.kernels import decoder as fused_decoder
+from orpheus.codec.kernels import products as fused_products
+from orpheus.codec.kernels import snake as fused_snake
+from orpheus.codec.snac import Codec
+from orpheus.codec.stream_layers import StreamLayers
 
 fused_snake._NUMBERS = 2**15  # few large programs: the interpreter takes its time for each
 ordinary = fused_products.tile_of

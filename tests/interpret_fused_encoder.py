@@ -11,8 +11,11 @@ import torch
 from checkpoints import snac_config
 
 from benchmarks.encode import full_shape_codec
-from orpheus import encoder, fused_encoder, fused_products, fused_snake
-from orpheus.encoder import BatchEncoder
+from orpheus.codec import encoder
+from orpheus.codec.encoder import BatchEncoder
+from orpheus.codec.kernels import encoder as fused_encoder
+from orpheus.codec.kernels import products as fused_products
+from orpheus.codec.kernels import snake as fused_snake
 
 fused_snake._NUMBERS = 2**14  # few large programs: the interpreter takes its time for each
 ordinary = fused_products.tile_of

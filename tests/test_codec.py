@@ -11,8 +11,9 @@ from checkpoints import save_codec, snac_config
 from safetensors.torch import load_file
 
 from benchmarks.encode import full_shape_codec
-from orpheus import encoder
-from orpheus.codec import Codec, check_frame_layout, position_noise
+from orpheus.codec import encoder
+from orpheus.codec.noise import position_noise
+from orpheus.codec.snac import Codec, check_frame_layout
 from orpheus.common.errors import CheckpointError, InputError
 from orpheus.common.tokens import deinterleave
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from recordings import TEXTS, everything, folder_of_twelve, prepare, speech, write, write_csv
 
-from orpheus.codec import Codec
+from orpheus.codec.snac import Codec
 from orpheus.common.audio import read_audio
 from orpheus.common.errors import InputError
 from orpheus.common.files import key_of

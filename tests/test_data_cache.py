@@ -14,7 +14,7 @@ from recordings import everything, folder_of_twelve, prepare
 
 from orpheus import clips, data
 from orpheus.code_cache import CodeCache
-from orpheus.codec import Codec
+from orpheus.codec.snac import Codec
 from orpheus.common.errors import OutputError
 from orpheus.common.files import Cache
 from orpheus.data import encode_missing, make_examples
@@ -138,7 +138,7 @@ PROGRAM = """
 import sys, time
 import conftest
 from orpheus import data
-from orpheus.codec import Codec
+from orpheus.codec.snac import Codec
 from orpheus.loading import load_voice
 from orpheus.training_options import DataOptions
 

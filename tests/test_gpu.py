@@ -46,7 +46,7 @@ def test_two_captured_generations_at_once(small_voice_folder):
 
 
 def test_the_codec_gives_the_same_samples_on_gpu_and_cpu(small_voice_folder, small_codec):
-    from orpheus.codec import Codec
+    from orpheus.codec.snac import Codec
 
     on_gpu = Codec.from_folder(small_voice_folder / "codec", "cuda")
     codes = np.random.default_rng(0).integers(0, 32, (30, 7))

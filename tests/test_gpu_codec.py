@@ -5,13 +5,14 @@ import pytest
 import torch
 
 from benchmarks.encode import cut_clips, full_shape_codec, largest_shift, plain_encode, read_speech
-from orpheus.codec import Codec
-from orpheus.encoder import FUSED_TOLERANCE, BatchEncoder, _rows, full_precision, quantize
+from orpheus.codec.encoder import FUSED_TOLERANCE, BatchEncoder, _rows, quantize
+from orpheus.codec.precision import full_precision
+from orpheus.codec.snac import Codec
 from orpheus.loading import DEMO_VOICE
 
-fused_encoder = pytest.importorskip("orpheus.fused_encoder")  # needs Triton
-fused_products = pytest.importorskip("orpheus.fused_products")
-fused_snake = pytest.importorskip("orpheus.fused_snake")
+fused_encoder = pytest.importorskip("orpheus.codec.kernels.encoder")  # needs Triton
+fused_products = pytest.importorskip("orpheus.codec.kernels.products")
+fused_snake = pytest.importorskip("orpheus.codec.kernels.snake")
 pytestmark = [pytest.mark.gpu, pytest.mark.timeout(600)]
 SECONDS = [5.0] * 24 + [0.05, 0.09, 2.0, 2.03, 3.7, 3.7, 6.1, 8.8, 9.9, 12.4, 14.9, 3.71]
 
@@ -52,7 +53,7 @@ def test_a_clip_has_the_same_codes_alone_and_in_any_batch(on_gpu, monkeypatch):
     assert made.redone == []
     order = np.random.default_rng(1).permutation(len(clips))
     assert_equal(encoder.encode([clips[index] for index in order]).codes, [alone[index] for index in order])
-    monkeypatch.setattr("orpheus.encoder.ENCODE_SECONDS", 11)  # other batches, some of one clip
+    monkeypatch.setattr("orpheus.codec.encoder.ENCODE_SECONDS", 11)  # other batches, some of one clip
     assert_equal(encoder.encode(clips).codes, alone)
 
 
@@ -91,7 +92,7 @@ def test_checked_batches_give_the_codes_of_the_package_one_by_one(on_gpu, option
     assert len(made.redone) < 0.8 * len(clips)
     order = np.random.default_rng(1).permutation(len(clips))
     assert_equal(encoder.encode([clips[index] for index in order]).codes, [expected[index] for index in order])
-    monkeypatch.setattr("orpheus.encoder.ENCODE_SECONDS", 11)  # other batches, some of one clip
+    monkeypatch.setattr("orpheus.codec.encoder.ENCODE_SECONDS", 11)  # other batches, some of one clip
     assert_equal(encoder.encode(clips).codes, expected)
 
 

@@ -8,11 +8,11 @@ import pytest
 import torch
 from checkpoints import save_codec, snac_config
 
-from orpheus.codec import Codec
+from orpheus.codec.snac import Codec
+from orpheus.codec.stream_decoder import StreamDecoder
 from orpheus.engines.transformers import TransformersEngine
 from orpheus.loading import DEMO_VOICE, load_voice
 from orpheus.serving import StreamPool
-from orpheus.stream_decoder import StreamDecoder
 from orpheus.synthesis import OrpheusInference
 
 pytestmark = [pytest.mark.gpu, pytest.mark.timeout(300)]
@@ -47,7 +47,7 @@ def decode_staggered(decoder, streams, interrupt=lambda: None):
 
 
 def test_graphs_equal_eager_layers_and_the_whole(codec, random):
-    fused_decoder = pytest.importorskip("orpheus.fused_decoder")  # needs Triton
+    fused_decoder = pytest.importorskip("orpheus.codec.kernels.decoder")  # needs Triton
     streams = [(random.integers(0, 4096, (1 + index % 9, 7)), 2**40 + index) for index in range(11)]
     graphs, eager = StreamDecoder(codec, 11), StreamDecoder(codec, 11, graphs=False, fused=False)
     assert sorted(graphs._graphs) == [1, 2, 4, 8, 11]
@@ -63,7 +63,7 @@ def test_graphs_equal_eager_layers_and_the_whole(codec, random):
 
 
 def test_a_stream_does_not_depend_on_those_beside_it(codec, random):
-    pytest.importorskip("orpheus.fused_decoder")
+    pytest.importorskip("orpheus.codec.kernels.decoder")
     streams = [(random.integers(0, 4096, (1 + index % 5, 7)), index) for index in range(9)]
     decoder = StreamDecoder(codec, 9)
     together = decode_staggered(decoder, streams)
@@ -72,7 +72,7 @@ def test_a_stream_does_not_depend_on_those_beside_it(codec, random):
 
 
 def test_the_demo_codec_decodes_by_the_same_kernels(random):
-    fused_decoder = pytest.importorskip("orpheus.fused_decoder")
+    fused_decoder = pytest.importorskip("orpheus.codec.kernels.decoder")
     demo = Codec.from_folder(DEMO_VOICE / "codec", "cuda")
     decoder, codes = StreamDecoder(demo, 2), random.integers(0, 1024, (6, 7))
     assert isinstance(decoder._layers, fused_decoder.FusedLayers)
@@ -80,7 +80,7 @@ def test_the_demo_codec_decodes_by_the_same_kernels(random):
 
 
 def test_the_fused_snake_runs_here_and_is_as_exact_as_torchs():
-    fused_snake = pytest.importorskip("orpheus.fused_snake")
+    fused_snake = pytest.importorskip("orpheus.codec.kernels.snake")
     assert fused_snake.runs(torch.device("cuda"))
     for shape in ((3, 5, 38), (2, 64, 2048 + 54), (70_000, 2, 4)):
         x, alpha = torch.randn(shape, device="cuda") * 20, torch.rand(1, shape[1], 1, device="cuda") + 0.3

@@ -7,9 +7,9 @@ from checkpoints import save_codec, snac_config
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from orpheus.codec import Codec
+from orpheus.codec.snac import Codec
+from orpheus.codec.stream_decoder import StreamDecoder, _sizes_up_to
 from orpheus.common.errors import InputError, OrpheusError
-from orpheus.stream_decoder import StreamDecoder, _sizes_up_to
 
 
 def drain(decoder, into):

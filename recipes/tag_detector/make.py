@@ -116,7 +116,7 @@ def make_set(path: str, seed: int, count: int) -> tuple[str, list]:
     """(voice, [(log-mel, frame classes, spans)]) with a voice's speech; a quarter of the clips has no tag."""
     import torch
 
-    from orpheus.codec import Codec
+    from orpheus.codec.snac import Codec
 
     torch.set_num_threads(1)
     voice, clips = Path(path).stem[:-2], [audio for _, (audio, _), _ in read_clips(path)]

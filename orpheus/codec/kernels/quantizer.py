@@ -5,7 +5,7 @@ import torch.nn.functional as F
 import triton
 import triton.language as tl
 
-from orpheus.fused_products import Product, multiply
+from orpheus.codec.kernels.products import Product, multiply
 
 _ROWS, _CODES = 16, 128  # latents and codes that a program compares at once
 

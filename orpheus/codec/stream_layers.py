@@ -5,31 +5,18 @@ each stream (300 kB in all for the 24 kHz SNAC), and what it gives out lags behi
 samples through all layers. The samples are those of decoding the whole: the sums have the same terms, and outside a
 stream's first and last frame every layer reads the zeros that it would pad with.
 
-This is plain PyTorch, for any device. On CUDA with Triton `fused_decoder` computes the same in fewer passes over memory.
+This is plain PyTorch, for any device. On CUDA with Triton `kernels.decoder` computes the same in fewer passes over memory.
 """
 
-from dataclasses import dataclass
 from functools import partial
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 
-from orpheus.codec import position_noise
-from orpheus.common.frame import CODES_PER_FRAME, LEVEL_CODES
-
-ROW, SEED, FIRST, END, CODES = range(5)  # columns of a step's input; the codes are the last seven
-COLUMNS = CODES + CODES_PER_FRAME
-
-
-@dataclass
-class _Step:
-    """The rows of one step: all int64 (B,) on the device."""
-
-    rows: torch.Tensor  # in the state
-    seeds: torch.Tensor
-    first: torch.Tensor  # index of each row's frame in its stream
-    end: torch.Tensor  # frames of the stream
+from orpheus.codec.noise import position_noise
+from orpheus.codec.step import CODES, END, FIRST, ROW, SEED, Step
+from orpheus.common.frame import LEVEL_CODES
 
 
 class _Past:
@@ -56,7 +43,7 @@ def _fused_snake(device):
     if device.type != "cuda":
         return None
     try:
-        from orpheus import fused_snake
+        from orpheus.codec.kernels import snake as fused_snake
     except (ImportError, TypeError):  # no Triton, or one too old
         return None
     return fused_snake.snake if fused_snake.runs(device) else None
@@ -157,7 +144,7 @@ class StreamLayers:
 
     def __call__(self, inputs):
         """int64 (B, 11), columns as named above, codes level by level -> float32 (B, 2048)."""
-        step = _Step(inputs[:, ROW], inputs[:, SEED], inputs[:, FIRST], inputs[:, END])
+        step = Step(inputs[:, ROW], inputs[:, SEED], inputs[:, FIRST], inputs[:, END])
         x, column = 0, CODES
         for table, count in zip(self.tables, LEVEL_CODES, strict=True):
             vectors = table[inputs[:, column : column + count]]

@@ -18,10 +18,10 @@ import torch
 import triton
 import triton.language as tl
 
+from orpheus.codec.kernels.products import Product, multiply, place_of
+from orpheus.codec.kernels.snake import TAPS, depthwise, depthwise_options, lanes_of, scaled_sine, snake_of, taps_of
+from orpheus.codec.step import CODES, COLUMNS, END, FIRST, ROW, SEED
 from orpheus.common.frame import LEVEL_CODES
-from orpheus.fused_products import Product, multiply, place_of
-from orpheus.fused_snake import TAPS, depthwise, depthwise_options, lanes_of, scaled_sine, snake_of, taps_of
-from orpheus.stream_layers import CODES, COLUMNS, END, FIRST, ROW, SEED
 
 _ROW, _SEED, _FIRST, _END, _CODES = (tl.constexpr(column) for column in (ROW, SEED, FIRST, END, CODES))
 _COLUMNS = tl.constexpr(COLUMNS)

@@ -1,6 +1,6 @@
 """Clips to codes in large batches, with the codes that each clip gets alone.
 
-On CUDA with Triton `fused_encoder` encodes, also a clip alone. Its sums do not depend on what else is in the batch: a
+On CUDA with Triton `kernels.encoder` encodes, also a clip alone. Its sums do not depend on what else is in the batch: a
 clip's codes are the same alone and in any batch, by construction. Against the `snac` package's layers a code can differ
 where float32 rounding decides between two code vectors that are equally near (`benchmarks/encode.py` prints the share).
 
@@ -13,7 +13,6 @@ A CPU encodes one by one anyway, long clips in windows.
 """
 
 from collections import defaultdict
-from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,6 +20,7 @@ import torch
 import torch.nn.functional as F
 from torch.nn.utils import parametrize
 
+from orpheus.codec.precision import full_precision
 from orpheus.common.errors import InputError
 from orpheus.common.frame import CODES_PER_FRAME, CONTEXT_FRAMES, FRAME_SAMPLES, LEVEL_CODES, SAMPLE_RATE, WINDOW_FRAMES
 from orpheus.common.tokens import interleave
@@ -37,20 +37,6 @@ FUSED_TOLERANCE = (
 )
 DISTANCE_ROUNDING = 1e-6
 RUNNERS_UP = 7
-
-
-@contextmanager
-def full_precision():
-    """float32 without TF32, which is cuDNN's default for convolutions and changes one code in a hundred."""
-    matmul = torch.backends.cuda.matmul
-    name, value = ("fp32_precision", "ieee") if hasattr(matmul, "fp32_precision") else ("allow_tf32", False)
-    before = getattr(matmul, name)
-    setattr(matmul, name, value)
-    try:
-        with torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False):
-            yield
-    finally:
-        setattr(matmul, name, before)
 
 
 def quantize(quantizer, features):
@@ -108,7 +94,7 @@ def _to_host(tensor):
 def _fused_encoder(model):
     """A FusedEncoder, None where it does not run."""
     try:
-        from orpheus import fused_encoder
+        from orpheus.codec.kernels import encoder as fused_encoder
     except (ImportError, TypeError):  # no Triton, or one too old
         return None
     return fused_encoder.load(model)
@@ -125,7 +111,7 @@ class Encoded:
 class BatchEncoder:
     """Encodes many clips with one SNAC.
 
-    fused: whether clips of any length are laid end to end and run by the kernels of `fused_encoder` (CUDA and Triton);
+    fused: whether clips of any length are laid end to end and run by the kernels of `kernels.encoder` (CUDA and Triton);
     None for where that works. Else clips of equal frame count share a batch of the model's own layers.
     tolerance: None for TOLERANCE, or FUSED_TOLERANCE where the kernels run.
     strict: whether codes must be those of the package's layers for each clip alone: on the fused path a clip with a latent
@@ -151,7 +137,7 @@ class BatchEncoder:
             self._fused = _fused_encoder(self.model)
             self._wants_fused = self._fused is not None
         if self._wants_fused and self._fused is None:
-            from orpheus.fused_encoder import FusedEncoder
+            from orpheus.codec.kernels.encoder import FusedEncoder
 
             self._fused = FusedEncoder(self.model)
 

@@ -1,7 +1,7 @@
 """SNAC's encoder for clips of any lengths laid end to end: Triton kernels. A clip's features do not depend on the others.
 
 Activations are (times, channels), all clips one after the other; a convolution reads zeros beyond its own clip's ends, as
-it would for that clip alone. So nothing is padded, whatever the lengths. Products are those of `fused_products`, whose rows
+it would for that clip alone. So nothing is padded, whatever the lengths. Products are those of `products`, whose rows
 do not depend on each other: a clip's features are bit for bit the same alone and in any batch. Of the `snac` package's
 they differ as float32 rounds.
 
@@ -14,10 +14,10 @@ import torch
 import triton
 import triton.language as tl
 
+from orpheus.codec.kernels.products import VECTOR, Product, multiply, place_of
+from orpheus.codec.kernels.quantizer import FusedQuantizer
+from orpheus.codec.kernels.snake import TAPS, depthwise, depthwise_options, lanes_of, snake_of, taps_of
 from orpheus.common.frame import FRAME_SAMPLES, LEVEL_CODES
-from orpheus.fused_products import VECTOR, Product, multiply, place_of
-from orpheus.fused_quantizer import FusedQuantizer
-from orpheus.fused_snake import TAPS, depthwise, depthwise_options, lanes_of, snake_of, taps_of
 
 
 @triton.jit

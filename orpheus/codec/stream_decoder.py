@@ -1,7 +1,7 @@
 """SNAC decoding of many streams, a frame of each per step, and no frame twice.
 
 Decoding in windows computes the context again for every window: 7 frames for 1 new one, 14 for 8. Here the layers keep
-what they need (orpheus/stream_layers.py; orpheus/fused_decoder.py on CUDA), so that a frame costs a frame. The first 3
+what they need (orpheus/codec/stream_layers.py; orpheus/codec/kernels/decoder.py on CUDA), so that a frame costs a frame. The first 3
 frames (21 tokens) give the first 1,387 samples, and each further frame 2,048 more: `delay`, 4,757 samples, is how far
 the exact output lags behind.
 """
@@ -12,11 +12,12 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from orpheus.codec.precision import full_precision
+from orpheus.codec.step import CODES, COLUMNS, ROW
+from orpheus.codec.stream_layers import StreamLayers
 from orpheus.common.errors import InputError, OrpheusError, OrpheusWarning
 from orpheus.common.frame import CODES_PER_FRAME, CONTEXT_FRAMES, FRAME_SAMPLES, LEVEL_CODES
 from orpheus.common.tokens import deinterleave
-from orpheus.encoder import full_precision
-from orpheus.stream_layers import CODES, COLUMNS, ROW, StreamLayers
 
 _UNKNOWN = 2**40  # frames of a stream that has not ended
 
@@ -60,7 +61,7 @@ def _fused_layers(model, rows):
     if device.type != "cuda":
         return None
     try:
-        from orpheus import fused_decoder
+        from orpheus.codec.kernels import decoder as fused_decoder
     except (ImportError, TypeError):  # no Triton, or one too old
         return None
     if not fused_decoder.fits(model):

@@ -1,0 +1,20 @@
+"""float32 without TF32."""
+
+from contextlib import contextmanager
+
+import torch
+
+
+@contextmanager
+def full_precision():
+    """float32 without TF32, which is cuDNN's default for convolutions: it makes windows differ from the whole, and changes one
+    code in a hundred."""
+    matmul = torch.backends.cuda.matmul
+    name, value = ("fp32_precision", "ieee") if hasattr(matmul, "fp32_precision") else ("allow_tf32", False)
+    before = getattr(matmul, name)
+    setattr(matmul, name, value)
+    try:
+        with torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False):
+            yield
+    finally:
+        setattr(matmul, name, before)
