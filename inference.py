@@ -17,16 +17,8 @@ from typing import Annotated, Literal
 
 from orpheus.common.command import run
 from orpheus.common.errors import InputError
-from orpheus.common.options import (
-    ENGINES,
-    EXAMPLES,
-    OUTPUT_DIR,
-    LongTextOptions,
-    RetryOptions,
-    SamplingOptions,
-    StreamOptions,
-    TextOptions,
-)
+from orpheus.common.options import EXAMPLES, OUTPUT_DIR, LongTextOptions, RetryOptions, StreamOptions, TextOptions
+from orpheus.engines.options import ENGINES, SamplingOptions
 from orpheus.text.tags import KNOWN_TAGS
 
 __all__ = ["OrpheusInference"]  # noqa: F822  see __getattr__

@@ -132,6 +132,7 @@ def train(arguments):
     from orpheus.common.hub import check_push, locate, push
     from orpheus.common.options import PIECE_SECONDS
     from orpheus.data import encode_missing, make_examples
+    from orpheus.engines.loading import load_tokenizer
     from orpheus.finetune import (
         Best,
         Memory,
@@ -145,7 +146,7 @@ def train(arguments):
         stop_on_ctrl_c,
     )
     from orpheus.llama import LoraLlama
-    from orpheus.loading import DEMO_VOICE, MODEL_FILES, find_codec, load_tokenizer, resolve
+    from orpheus.loading import DEMO_VOICE, MODEL_FILES, find_codec, resolve
     from orpheus.rows import read_rows
     from orpheus.text.prompt import PromptBuilder, layout_of
     from orpheus.training import Trainer

@@ -45,8 +45,8 @@ def tune(run):
     """The fastest tile of every weight, {name: Tile}: measured over all layers, so that nothing stays in the L2 cache."""
     import torch
 
-    from orpheus.engines.kernels import KernelOperations, Tile, can_overlap
-    from orpheus.engines.llama import Llama, Tokens
+    from orpheus.engines.fast.kernels.layer import KernelOperations, Tile, can_overlap
+    from orpheus.engines.fast.llama import Llama, Tokens
 
     widths = ((512, 4), (1024, 4), (1024, 8), (2048, 8))
     candidates = [Tile(rows, columns, warps) for rows in (2, 4, 8) for columns, warps in widths]

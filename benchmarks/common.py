@@ -53,7 +53,7 @@ def random_codec(device):
 
 def our_engine(model, layout):
     """The engine that speaking takes for this model here."""
-    from orpheus.loading import choose_engine
+    from orpheus.engines.loading import choose_engine
 
     return choose_engine("auto", model, layout)
 
@@ -63,8 +63,9 @@ def random_voice(device):
     from checkpoints import save_tokenizer
 
     from orpheus.common.options import PIECE_SECONDS
+    from orpheus.engines.loading import load_tokenizer
     from orpheus.engines.transformers import TransformersEngine
-    from orpheus.loading import LoadedVoice, load_tokenizer
+    from orpheus.loading import LoadedVoice
     from orpheus.text.prompt import PromptBuilder
 
     model, layout = random_orpheus(device)

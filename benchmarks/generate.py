@@ -47,7 +47,7 @@ class Arguments:
     files: str = ""
     """Folder for the random 3B's files, which some peers load: kept, and used again. By default a temporary one."""
     tune: bool = False
-    """Tries tiles for every weight and measures with the fastest; prints them for orpheus/engines/kernels.py."""
+    """Tries tiles for every weight and measures with the fastest; prints them for orpheus/engines/fast/kernels/layer.py."""
     check: int = 0
     """Compares greedy ids of so many prompts with transformers' generate, and does nothing else."""
     seconds_budget: float = 1e9
@@ -158,7 +158,7 @@ def bytes_per_step(engine):
 
 def measure_engine(run, name, make, batch, tokens):
     """One row for an engine that `make` gives. What cannot run is noted, not raised."""
-    from orpheus.common.options import SamplingOptions
+    from orpheus.engines.options import SamplingOptions
 
     if not run.due(f"{name} at batch {batch}"):
         return
@@ -189,8 +189,8 @@ def measure_engine(run, name, make, batch, tokens):
 
 def measure_first_audio(run, engine):
     """Milliseconds from a warm engine's start to the first token, and to the first 85 ms of audio by look-ahead."""
-    from orpheus.common.options import SamplingOptions
     from orpheus.engines import ENDED
+    from orpheus.engines.options import SamplingOptions
     from orpheus.streaming import FrameAssembler, stream_audio
 
     if not run.due("time to first audio"):
@@ -260,8 +260,8 @@ def sentences(count):
 
 def check(run, prompts):
     """How many prompts get the greedy ids of transformers' generate; the number of tokens compared."""
-    from orpheus.common.options import SamplingOptions
-    from orpheus.engines.fast import FastEngine
+    from orpheus.engines.fast.engine import FastEngine
+    from orpheus.engines.options import SamplingOptions
 
     engine, options = FastEngine(run.model, run.layout), SamplingOptions(temperature=0, max_new_tokens=28)
     same = compared = 0
@@ -297,7 +297,7 @@ def load(arguments):
 
 def measure_ours(run, tiles):
     """All rows of this project's engines, the most telling first."""
-    from orpheus.engines.fast import FastEngine
+    from orpheus.engines.fast.engine import FastEngine
     from orpheus.engines.transformers import TransformersEngine
 
     (one, *many), tokens = run.batches, run.arguments.tokens or (400 if run.cuda else 84)

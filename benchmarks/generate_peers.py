@@ -18,8 +18,8 @@ from pathlib import Path
 
 from benchmarks import common
 from benchmarks.peer_process import PeerProcess
-from orpheus.common.options import SamplingOptions
 from orpheus.common.tokens import TokenLayout
+from orpheus.engines.options import SamplingOptions
 
 IN_PROCESSES = {"unsloth": "unsloth, adapter unmerged", "vllm": "vllm"}
 PEERS = ("transformers", "compiled", "continuous", *IN_PROCESSES)

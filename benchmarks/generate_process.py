@@ -17,8 +17,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks.common import write_report
 from benchmarks.peer_process import await_turn
-from orpheus.common.options import SamplingOptions
 from orpheus.common.tokens import TokenLayout
+from orpheus.engines.options import SamplingOptions
 
 WARM_TOKENS = 8
 

@@ -29,7 +29,7 @@ from benchmarks import common
 from benchmarks.generate_peers import continuous_generate, plain_generate
 from orpheus.common.errors import OrpheusError
 from orpheus.common.frame import FRAMES_PER_SECOND, SAMPLE_RATE, TOKENS_PER_SECOND
-from orpheus.common.options import SamplingOptions
+from orpheus.engines.options import SamplingOptions
 from orpheus.serving import StreamPool
 from orpheus.synthesis import OrpheusInference
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from orpheus.common.errors import InputError
 from orpheus.common.files import atomic_file, whole_folder
-from orpheus.loading import load_language_model, load_tokenizer, merge_adapter
+from orpheus.engines.loading import load_language_model, load_tokenizer, merge_adapter
 
 _CARD = """---
 base_model: {base}

@@ -18,7 +18,8 @@ from typing import Annotated, Literal
 
 from orpheus.common.command import run, say
 from orpheus.common.errors import InputError
-from orpheus.common.options import ENGINES, LongTextOptions, RetryOptions, SamplingOptions, TextOptions
+from orpheus.common.options import LongTextOptions, RetryOptions, TextOptions
+from orpheus.engines.options import ENGINES, SamplingOptions
 from orpheus.evaluation.options import DEMO_REFERENCE, METRICS, OUT, JudgeOptions, ListOptions
 
 

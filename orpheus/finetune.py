@@ -13,9 +13,10 @@ import torch.distributed as dist
 from orpheus.common.errors import InputError, OrpheusError
 from orpheus.common.files import whole_folder
 from orpheus.common.options import PIECE_SECONDS
+from orpheus.engines.loading import load_language_model
 from orpheus.engines.transformers import TransformersEngine
 from orpheus.llama import VARLEN_CAPABILITY
-from orpheus.loading import LoadedVoice, load_language_model
+from orpheus.loading import LoadedVoice
 from orpheus.synthesis import OrpheusInference
 from orpheus.training_options import LORA_TARGETS
 

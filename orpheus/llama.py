@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch.utils.checkpoint import checkpoint
 
+from orpheus.engines.layers import inverse_frequencies, rms_norm, rope, rotate
 from orpheus.lora import FlatAdapter, LoraGroup, LoraLinear
 
 VARLEN_CAPABILITY = (8, 0)  # of the GPUs that flash attention runs on: Ampere and later
@@ -63,36 +64,6 @@ def attention(q, k, v, bounds, longest):
             row = (t[start:end].transpose(0, 1)[None] for t in (q, k, v))
             outputs.append(F.scaled_dot_product_attention(*row, is_causal=True, enable_gqa=True)[0].transpose(0, 1))
     return torch.cat(outputs)
-
-
-def rms_norm(x, weight, eps):
-    wide = x.float()
-    return weight * (wide * torch.rsqrt(wide.pow(2).mean(-1, keepdim=True) + eps)).to(x.dtype)
-
-
-def rotate(x, cos, sin):
-    """Rotary position embedding: x (..., T, heads, d), cos, sin (..., T, d)."""
-    half = x.shape[-1] // 2
-    turned = torch.cat([-x[..., half:], x[..., :half]], dim=-1)
-    return x * cos[..., None, :] + turned * sin[..., None, :]
-
-
-def inverse_frequencies(config, device):
-    """Rotary frequencies (head_dim / 2,) and the scale of cos and sin."""
-    from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
-
-    rope = config.rope_parameters
-    if rope["rope_type"] != "default":
-        return ROPE_INIT_FUNCTIONS[rope["rope_type"]](config, device)
-    dim = config.head_dim
-    return 1.0 / rope["rope_theta"] ** (torch.arange(0, dim, 2, device=device).float() / dim), 1.0
-
-
-def rope(positions, frequencies, scale, dtype):
-    """(cos, sin), each (..., head_dim), of int64 positions (...)."""
-    angles = positions[..., None].float() * frequencies
-    angles = torch.cat([angles, angles], dim=-1)
-    return (angles.cos() * scale).to(dtype), (angles.sin() * scale).to(dtype)
 
 
 def _before_attention(x, norm, qkv, shape):

@@ -13,17 +13,10 @@ import numpy as np
 from orpheus.common.audio import silence, wav_bytes, write_wav
 from orpheus.common.errors import InputError, OrpheusWarning
 from orpheus.common.frame import FRAMES_PER_SECOND, SAMPLE_RATE, TOKENS_PER_SECOND
-from orpheus.common.options import (
-    ORPHEUS_3B,
-    OUTPUT_DIR,
-    LongTextOptions,
-    RetryOptions,
-    SamplingOptions,
-    StreamOptions,
-    TextOptions,
-)
+from orpheus.common.options import ORPHEUS_3B, OUTPUT_DIR, LongTextOptions, RetryOptions, StreamOptions, TextOptions
 from orpheus.common.progress import Progress
 from orpheus.engines import ENDED
+from orpheus.engines.options import SamplingOptions
 from orpheus.loading import LoadedVoice, load_voice
 from orpheus.retries import Retries
 from orpheus.streaming import FrameAssembler, stream_audio

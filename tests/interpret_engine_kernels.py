@@ -10,10 +10,10 @@ import torch
 import triton.runtime.interpreter as interpreter
 from checkpoints import SMALL_CONFIG, SMALL_LAYOUT, walking_model
 
-from orpheus.engines.head import Head, State
-from orpheus.engines.head_kernels import KernelHead
-from orpheus.engines.kernels import KernelOperations
-from orpheus.engines.llama import Llama, Tokens, TorchOperations
+from orpheus.engines.fast.head import Head, State
+from orpheus.engines.fast.kernels.head import KernelHead
+from orpheus.engines.fast.kernels.layer import KernelOperations
+from orpheus.engines.fast.llama import Llama, Tokens, TorchOperations
 from orpheus.engines.sampling import uniforms, whole
 
 _patch = interpreter._patch_lang_tensor

@@ -13,8 +13,8 @@ from transformers import AutoModelForCausalLM
 from benchmarks import common, generate, generate_peers, train
 from benchmarks.generate_peers import continuous_generate, plain_generate
 from benchmarks.peer_process import PeerProcess
-from orpheus.common.options import SamplingOptions
-from orpheus.engines.fast import FastEngine
+from orpheus.engines.fast.engine import FastEngine
+from orpheus.engines.options import SamplingOptions
 
 PROMPT = [SMALL_LAYOUT.start_of_human, SMALL_LAYOUT.begin_of_text, 5, 6, SMALL_LAYOUT.start_of_speech]
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from test_engine import rows_of
 
-from orpheus.common.options import SamplingOptions
+from orpheus.engines.options import SamplingOptions
 
 TEXTS = [
     "Good morning, how did you sleep last night?",

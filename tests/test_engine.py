@@ -6,8 +6,8 @@ import torch
 from checkpoints import SMALL_CONFIG, SMALL_LAYOUT, walking_model
 
 from orpheus.common.errors import InputError
-from orpheus.common.options import SamplingOptions
 from orpheus.engines import ENDED
+from orpheus.engines.options import SamplingOptions
 from orpheus.engines.sampling import draw, penalize, uniforms
 from orpheus.engines.transformers import TransformersEngine
 

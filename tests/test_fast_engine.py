@@ -13,15 +13,15 @@ from checkpoints import SMALL_CONFIG, SMALL_LAYOUT, walking_model
 from test_engine import GREEDY, PROMPTS, SAMPLED, rows_of
 
 from orpheus.common.errors import InputError, OrpheusError, OrpheusWarning
-from orpheus.common.options import SamplingOptions
 from orpheus.common.tokens import CONTROL_TOKENS
 from orpheus.engines import ENDED, WAITING
-from orpheus.engines.fast import FastEngine
-from orpheus.engines.head import Head
-from orpheus.engines.llama import Llama, quantized, unfit
+from orpheus.engines.fast.engine import FastEngine
+from orpheus.engines.fast.head import Head
+from orpheus.engines.fast.llama import Llama, quantized, unfit
+from orpheus.engines.loading import choose_engine
+from orpheus.engines.options import SamplingOptions
 from orpheus.engines.sampling import draw, draw_rows, whole
 from orpheus.engines.transformers import TransformersEngine
-from orpheus.loading import choose_engine
 
 SEEDS = [3, 1, 4, 1]
 
@@ -95,7 +95,7 @@ def test_the_demo_voice_says_the_same(demo_voice):
 
 def test_the_hidden_state_is_that_of_transformers():
     """llama3's rope scaling, grouped heads, a head_dim of its own; at positions beyond the unscaled range."""
-    from orpheus.engines.llama import Tokens
+    from orpheus.engines.fast.llama import Tokens
 
     model = small_model(GREEDY)
     llama, ids = Llama(model), torch.arange(200) % 250
@@ -193,7 +193,7 @@ def test_rows_with_different_options_side_by_side(model, sampling):
 
 
 def test_waiting_prompts_are_read_within_a_budget_and_nobody_is_stalled(model, sampling, expected, monkeypatch):
-    monkeypatch.setattr("orpheus.engines.slots.PREFILL_TOKENS", 40)
+    monkeypatch.setattr("orpheus.engines.fast.slots.PREFILL_TOKENS", 40)
     slots = FastEngine(model, SMALL_LAYOUT).open(4, 256)
     for prompt, seed in zip(PROMPTS, SEEDS):  # of 9, 46, 17 and 31 tokens
         slots.join(prompt, sampling, seed)

@@ -12,7 +12,7 @@ from checkpoints import SMALL_CONFIG, SMALL_LAYOUT, save_adapter, save_full_size
 from conftest import ROOT
 from test_engine import PROMPTS, SAMPLED, rows_of
 
-from orpheus.common.options import SamplingOptions
+from orpheus.engines.options import SamplingOptions
 from orpheus.engines.transformers import TransformersEngine
 from orpheus.synthesis import OrpheusInference
 

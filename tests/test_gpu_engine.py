@@ -9,9 +9,9 @@ from checkpoints import ORPHEUS_3B_CONFIG, ORPHEUS_LAYOUT, SMALL_CONFIG, SMALL_L
 from test_engine import PROMPTS, rows_of
 from test_fast_engine import SEEDS, collect
 
-from orpheus.common.options import SamplingOptions
-from orpheus.engines.fast import FastEngine
-from orpheus.engines.llama import Llama, Tokens, TorchOperations
+from orpheus.engines.fast.engine import FastEngine
+from orpheus.engines.fast.llama import Llama, Tokens, TorchOperations
+from orpheus.engines.options import SamplingOptions
 from orpheus.engines.transformers import TransformersEngine
 
 pytestmark = [pytest.mark.gpu, pytest.mark.timeout(300)]

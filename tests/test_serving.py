@@ -10,8 +10,8 @@ import pytest
 from conftest import ROOT
 
 from orpheus.common.errors import BusyError, InputError, OrpheusError, OrpheusWarning
-from orpheus.common.options import SamplingOptions
 from orpheus.engines import ENDED, WAITING
+from orpheus.engines.options import SamplingOptions
 from orpheus.engines.separate import SeparateSlots, open_slots
 from orpheus.loading import load_voice
 from orpheus.serving import StreamPool

@@ -19,8 +19,8 @@ from peft import LoraConfig, get_peft_model
 
 from orpheus.common.errors import CheckpointError, InputError, OrpheusError
 from orpheus.common.files import whole_folder
-from orpheus.common.options import SamplingOptions
 from orpheus.data import Example
+from orpheus.engines.options import SamplingOptions
 from orpheus.engines.transformers import TransformersEngine
 from orpheus.llama import LoraLlama
 from orpheus.packing import plan_steps, split_step

@@ -9,8 +9,8 @@ from typing import Protocol
 import numpy as np
 
 from orpheus.common.errors import InputError, OrpheusError
-from orpheus.common.options import SamplingOptions
 from orpheus.common.tokens import TokenLayout
+from orpheus.engines.options import SamplingOptions
 
 ENDED = -1  # stands for a row that has ended
 WAITING = -2  # stands for a row whose first token is yet to come; only `Slots.step` of the fast engine yields it

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from make_tokenizer import demo_layout, vocabulary_size
 
-from orpheus.common.options import SamplingOptions
+from orpheus.engines.options import SamplingOptions
 
 VOICES = ("nora", "theo")
 PIECE_SECONDS = 6.0  # long text is spoken in pieces of this length: WER of a page is 8 % so, 19 % with pieces of 10 s

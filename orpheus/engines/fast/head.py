@@ -18,8 +18,8 @@ import torch.nn.functional as F
 from orpheus.common.frame import CODES_PER_FRAME
 from orpheus.common.tokens import CONTROL_TOKENS
 from orpheus.engines import ENDED
+from orpheus.engines.layers import rms_norm
 from orpheus.engines.sampling import draw_rows, penalize, uniforms, whole
-from orpheus.llama import rms_norm
 
 HEADS = ("slot", "full")
 _ALIGNED = 16  # rows: products of a matrix with a multiple of these are faster on a GPU

@@ -1,4 +1,4 @@
-"""Triton kernels that stream one weight of a layer for one row (see orpheus/engines/kernels.py)."""
+"""Triton kernels that stream one weight of a layer for one row (see orpheus/engines/fast/kernels/layer.py)."""
 
 import triton
 import triton.language as tl

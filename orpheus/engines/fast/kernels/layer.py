@@ -1,4 +1,4 @@
-"""The operations of a layer (see orpheus/engines/llama.py) as Triton kernels.
+"""The operations of a layer (see orpheus/engines/fast/llama.py) as Triton kernels.
 
 One row reads 5.6 GB of weights a token at the 3B shape and computes next to nothing, so a layer is five kernels that each
 stream one weight: norm, qkv, rotation and cache; attention; o and sum; norm, gate, up and SiLU; down and sum. Many rows take
@@ -15,14 +15,7 @@ import torch
 import triton
 import triton.language as tl
 
-from orpheus.engines.row_kernels import (
-    add_row_kernel,
-    begin,
-    gate_up_row_kernel,
-    qkv_row_kernel,
-    store_head,
-    wait,
-)
+from orpheus.engines.fast.kernels.row import add_row_kernel, begin, gate_up_row_kernel, qkv_row_kernel, store_head, wait
 
 GROUP = 16  # query heads of one key head, filled up: the smallest tile of a matrix product
 

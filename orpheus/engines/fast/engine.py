@@ -10,9 +10,9 @@ import torch
 
 from orpheus.common.errors import InputError, OrpheusError, OrpheusWarning
 from orpheus.engines import check_length, too_large
-from orpheus.engines.head import Head
-from orpheus.engines.llama import WEIGHTS, Llama, TorchOperations, unfit
-from orpheus.engines.slots import Slots, sizes_up_to
+from orpheus.engines.fast.head import Head
+from orpheus.engines.fast.llama import WEIGHTS, Llama, TorchOperations, unfit
+from orpheus.engines.fast.slots import Slots, sizes_up_to
 from orpheus.engines.transformers import TransformersEngine
 
 _LENGTH_STEP = 512  # caches come in multiples of this, so that one serves prompts of many lengths
@@ -24,10 +24,10 @@ class FastEngine:
     """See orpheus.engines.Engine. Same seed, same tokens, whatever the neighbours; in 16 bits in the same batch shape.
 
     model: a LlamaForCausalLM, adapter merged; its linear layers become views of this engine's
-    head: "slot" or "full" (see orpheus/engines/head.py)
+    head: "slot" or "full" (see orpheus/engines/fast/head.py)
     weights: "same" as the model's, or "int8": what one row reads is halved; several rows gain nothing
     kernels: None takes them on CUDA; True, False
-    tiles: {name: Tile} instead of those of orpheus/engines/kernels.py; overlap: None overlaps kernels where the GPU can
+    tiles: {name: Tile} instead of those of orpheus/engines/fast/kernels/layer.py; overlap: None overlaps kernels where the GPU can
     Raises ValueError for a model that it cannot compute; `unfit` says why.
     """
 
@@ -76,7 +76,7 @@ class FastEngine:
     def open(self, slots, length):
         """Room for `slots` rows of at most `length` tokens each, prompt included, that join and leave between steps.
 
-        returns: orpheus.engines.slots.Slots, whose memory is its own. On CUDA all its steps are captured here.
+        returns: orpheus.engines.fast.slots.Slots, whose memory is its own. On CUDA all its steps are captured here.
         Raises InputError for a length that the model has not, OrpheusError where it does not fit the memory.
         """
         if not slots >= 1:
@@ -100,7 +100,7 @@ class FastEngine:
     # --- parts ---
 
     def _use_kernels(self):
-        from orpheus.engines.kernels import KernelOperations, can_overlap
+        from orpheus.engines.fast.kernels.layer import KernelOperations, can_overlap
 
         tiles, overlap = self._tuning
         overlap = can_overlap(self.llama.device) if overlap is None else overlap
@@ -109,7 +109,7 @@ class FastEngine:
     def _make_head(self, spare):
         if self.llama.operations is TorchOperations:
             return Head(self.llama, self.layout, self.head)
-        from orpheus.engines.head_kernels import KernelHead
+        from orpheus.engines.fast.kernels.head import KernelHead
 
         return KernelHead(self.llama, self.layout, self.head, self.llama.operations, spare)
 

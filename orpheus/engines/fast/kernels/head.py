@@ -1,4 +1,4 @@
-"""The slot's head and the draw (see orpheus/engines/head.py) as two Triton kernels.
+"""The slot's head and the draw (see orpheus/engines/fast/head.py) as two Triton kernels.
 
 The draw needs no sort: the least weight that is kept is found by halving the range of whole numbers, 37 times, and so is
 the drawn token. The sums are of whole numbers, so that their order does not matter.
@@ -11,10 +11,10 @@ import triton.language as tl
 
 from orpheus.common.frame import CODES_PER_FRAME
 from orpheus.common.tokens import CONTROL_TOKENS
-from orpheus.engines.head import Head
-from orpheus.engines.kernels import rms_norm
-from orpheus.engines.llama import Matrix
-from orpheus.engines.row_kernels import begin, first_columns, row_products, wait
+from orpheus.engines.fast.head import Head
+from orpheus.engines.fast.kernels.layer import rms_norm
+from orpheus.engines.fast.kernels.row import begin, first_columns, row_products, wait
+from orpheus.engines.fast.llama import Matrix
 
 
 @triton.jit

@@ -4,7 +4,7 @@ Every token says which slot of the cache is its row's and at which position it s
 attends to that slot up to itself. So reading a prompt and drawing the next tokens of many rows are one function, nothing is
 padded, and what a row gets does not depend on its neighbours or on the length of the buffers.
 
-`orpheus/engines/kernels.py` has the same four operations as Triton kernels, and is tested against these.
+`orpheus/engines/fast/kernels/layer.py` has the same four operations as Triton kernels, and is tested against these.
 """
 
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from orpheus.llama import inverse_frequencies, rms_norm, rope, rotate
+from orpheus.engines.layers import inverse_frequencies, rms_norm, rope, rotate
 
 _POSITION_INDEPENDENT = ("default", "linear", "llama3")  # rope types whose frequencies are the same at every length
 WEIGHTS = ("same", "int8")

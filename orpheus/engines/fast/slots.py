@@ -16,8 +16,8 @@ import torch
 
 from orpheus.common.errors import OrpheusError
 from orpheus.engines import ENDED, WAITING, check_length
-from orpheus.engines.head import State
-from orpheus.engines.llama import Tokens
+from orpheus.engines.fast.head import State
+from orpheus.engines.fast.llama import Tokens
 
 PREFILL_TOKENS = 512  # prompt tokens read between two steps: about as much work as three steps at the 3B shape
 _PREFILL_SIZES = (64, 128, 256, 512)  # of captured prefills; longer ones run as they are

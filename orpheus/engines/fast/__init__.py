@@ -1,0 +1,6 @@
+"""The fast engine: a Llama step of its own.
+
+engine    class FastEngine         slots    sequences that join and leave between steps
+llama     one step, in PyTorch     head     from the last layer to the next token
+kernels/  the same for CUDA, in Triton
+"""

@@ -1,0 +1,82 @@
+"""From a checkpoint's folder to an engine."""
+
+import sys
+from warnings import warn
+
+from orpheus.common.errors import CheckpointError, OrpheusWarning
+from orpheus.common.hub import brief
+
+
+def _dtype(device):
+    import torch
+
+    if device.startswith("cuda"):
+        return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
+    return torch.float32
+
+
+def load_tokenizer(folder):
+    """The tokenizer that belongs to the model; never another in its place."""
+    from transformers import AutoTokenizer
+
+    try:
+        return AutoTokenizer.from_pretrained(folder)
+    except Exception as error:  # transformers, tokenizers and json each raise their own
+        raise CheckpointError(f"the tokenizer in {folder} cannot be loaded: {brief(error)}") from error
+
+
+def load_language_model(folder, device):
+    """A causal language model from a folder, every weight of it. Raises CheckpointError."""
+    import torch
+    from transformers import AutoModelForCausalLM
+    from transformers.utils import logging
+
+    if not sys.stderr.isatty():
+        logging.disable_progress_bar()
+    try:
+        model, info = AutoModelForCausalLM.from_pretrained(
+            folder,
+            dtype=_dtype(device),
+            device_map=device,
+            output_loading_info=True,
+            attn_implementation="sdpa",
+        )
+    except torch.OutOfMemoryError as error:
+        raise CheckpointError(
+            f"{folder} does not fit the GPU's memory: free some, or use --device cpu or --model demo"
+        ) from error
+    except Exception as error:  # safetensors, transformers and json each raise their own
+        raise CheckpointError(f"the model in {folder} cannot be loaded: {brief(error)}. Download it again") from error
+    lacking = sorted(info["missing_keys"]) + sorted(map(str, info["mismatched_keys"]))
+    if lacking:
+        raise CheckpointError(
+            f"the checkpoint in {folder} is incomplete: {len(lacking)} weights are missing, {lacking[0]} among them. Download it again"
+        )
+    return model
+
+
+def merge_adapter(model, adapter):
+    """The model with the adapter's weights added to its own: as fast as without."""
+    from peft import PeftModel
+
+    try:
+        return PeftModel.from_pretrained(model, adapter).merge_and_unload()
+    except Exception as error:  # peft raises RuntimeError, ValueError and safetensors' own
+        raise CheckpointError(f"the adapter {adapter} cannot be loaded onto the model: {brief(error)}") from error
+
+
+def choose_engine(name, model, layout):
+    """The engine `name` (one of ENGINES) for a language model.
+
+    "auto" is the fast one where it can compute the model, on CUDA and on a CPU; "fast" and "fast-int8" (its linear layers
+    in 8 bits) warn where it cannot.
+    """
+    from orpheus.engines.fast.engine import FastEngine, unfit
+    from orpheus.engines.transformers import TransformersEngine
+
+    reason = unfit(model) or (None if model.device.type in ("cuda", "cpu") else f"a device {model.device.type}")
+    if name.startswith("fast") and reason:
+        warn(f"the fast engine cannot compute this model ({reason}); speaking through transformers", OrpheusWarning, 2)
+    if name == "transformers" or reason:
+        return TransformersEngine(model, layout)
+    return FastEngine(model, layout, weights="int8" if name == "fast-int8" else "same")
