@@ -17,8 +17,9 @@ from typing import Annotated, Literal
 
 from orpheus.common.command import run
 from orpheus.common.errors import InputError
-from orpheus.common.options import EXAMPLES, OUTPUT_DIR, LongTextOptions, RetryOptions, StreamOptions, TextOptions
+from orpheus.common.options import OUTPUT_DIR
 from orpheus.engines.options import ENGINES, SamplingOptions
+from orpheus.speech.options import EXAMPLES, LongTextOptions, RetryOptions, StreamOptions, TextOptions
 from orpheus.text.tags import KNOWN_TAGS
 
 __all__ = ["OrpheusInference"]  # noqa: F822  see __getattr__
@@ -27,7 +28,7 @@ __all__ = ["OrpheusInference"]  # noqa: F822  see __getattr__
 def __getattr__(name):
     """`OrpheusInference` brings PyTorch along, so it is imported when it is asked for and not for `--help`."""
     if name == "OrpheusInference":
-        from orpheus.synthesis import OrpheusInference
+        from orpheus.speech.synthesis import OrpheusInference
 
         return OrpheusInference
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
@@ -125,13 +126,13 @@ def _options(arguments):
 
 
 def _load(arguments):
-    from orpheus.synthesis import OrpheusInference
+    from orpheus.speech.synthesis import OrpheusInference
 
     return OrpheusInference(arguments.model, arguments.lora, arguments.codec, arguments.device, arguments.engine)
 
 
 def _list_voices(arguments):
-    from orpheus.loading import known_voices
+    from orpheus.speech.model import known_voices
 
     voices, default = known_voices(arguments.model, arguments.lora, arguments.device)
     for voice in voices:

@@ -59,13 +59,13 @@ def our_engine(model, layout):
 
 
 def random_voice(device):
-    """A LoadedVoice of the full shape without files: random weights, Orpheus' vocabulary over bytes, transformers' engine."""
+    """A LoadedModel of the full shape without files: random weights, Orpheus' vocabulary over bytes, transformers' engine."""
     from checkpoints import save_tokenizer
 
-    from orpheus.common.options import PIECE_SECONDS
     from orpheus.engines.loading import load_tokenizer
     from orpheus.engines.transformers import TransformersEngine
-    from orpheus.loading import LoadedVoice
+    from orpheus.speech.model import LoadedModel
+    from orpheus.speech.options import PIECE_SECONDS
     from orpheus.text.prompt import PromptBuilder
 
     model, layout = random_orpheus(device)
@@ -73,7 +73,7 @@ def random_voice(device):
         save_tokenizer(folder, layout)
         prompts = PromptBuilder(load_tokenizer(folder), layout)
     name = "Orpheus-3B's shape, random weights"
-    return LoadedVoice(
+    return LoadedModel(
         name, TransformersEngine(model, layout), prompts, random_codec(device), (), None, False, PIECE_SECONDS
     )
 

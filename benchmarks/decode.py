@@ -25,7 +25,7 @@ from benchmarks import common
 from orpheus.codec.snac import Codec
 from orpheus.codec.precision import full_precision
 from orpheus.common.frame import CONTEXT_FRAMES, FRAMES_PER_SECOND
-from orpheus.loading import DEMO_VOICE
+from orpheus.speech.model import DEMO_VOICE
 from orpheus.codec.stream_decoder import StreamDecoder
 
 SLOW = 2.0  # seconds for one row

@@ -35,7 +35,7 @@ from orpheus.codec.snac import Codec
 from orpheus.common.audio import read_audio
 from orpheus.common.frame import CODES_PER_FRAME, FRAME_SAMPLES, SAMPLE_RATE
 from orpheus.common.tokens import interleave
-from orpheus.loading import DEMO_VOICE
+from orpheus.speech.model import DEMO_VOICE
 
 ROOT = Path(__file__).resolve().parent.parent
 FULL_SHAPE = {  # hubertsiuzdak/snac_24khz

@@ -191,7 +191,7 @@ def measure_first_audio(run, engine):
     """Milliseconds from a warm engine's start to the first token, and to the first 85 ms of audio by look-ahead."""
     from orpheus.engines import ENDED
     from orpheus.engines.options import SamplingOptions
-    from orpheus.streaming import FrameAssembler, stream_audio
+    from orpheus.speech.streaming import FrameAssembler, stream_audio
 
     if not run.due("time to first audio"):
         return
@@ -288,7 +288,7 @@ def load(arguments):
         begin = [layout.start_of_human, layout.begin_of_text]
         end = [layout.end_of_turn, layout.end_of_human, layout.start_of_ai, layout.start_of_speech]
         return RANDOM_3B, model, layout, [*begin, *text, *end], []
-    from orpheus.synthesis import OrpheusInference
+    from orpheus.speech.synthesis import OrpheusInference
 
     speaker = OrpheusInference(arguments.model, arguments.lora, engine="transformers")
     prompts = [speaker.prompts.prompt(text, speaker.default_voice) for text in [TEXT, *sentences(arguments.check)]]

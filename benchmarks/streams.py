@@ -31,7 +31,7 @@ from orpheus.common.errors import OrpheusError
 from orpheus.common.frame import FRAMES_PER_SECOND, SAMPLE_RATE, TOKENS_PER_SECOND
 from orpheus.engines.options import SamplingOptions
 from orpheus.serving import StreamPool
-from orpheus.synthesis import OrpheusInference
+from orpheus.speech.synthesis import OrpheusInference
 
 SENTENCE = "It takes five minutes to walk from the swimming pool to the museum, and ten more to the old bridge. "
 TEXT = SENTENCE * 40

@@ -18,9 +18,9 @@ from typing import Annotated, Literal
 
 from orpheus.common.command import run, say
 from orpheus.common.errors import InputError
-from orpheus.common.options import LongTextOptions, RetryOptions, TextOptions
 from orpheus.engines.options import ENGINES, SamplingOptions
 from orpheus.evaluation.options import DEMO_REFERENCE, METRICS, OUT, JudgeOptions, ListOptions
+from orpheus.speech.options import LongTextOptions, RetryOptions, TextOptions
 
 
 def _parse(argv):
@@ -83,7 +83,7 @@ def _clips(system, arguments, sentences):
 
     if system.recordings:
         return f"recordings in {system.recordings.name}", read_recordings(system.recordings)
-    from orpheus.synthesis import OrpheusInference
+    from orpheus.speech.synthesis import OrpheusInference
 
     tts = OrpheusInference(system.model, system.lora, arguments.codec, arguments.device, arguments.engine)
     groups = (arguments.sampling, arguments.writing, arguments.long_text, arguments.retry)
@@ -97,7 +97,7 @@ def _clips(system, arguments, sentences):
 
 
 def _speaks_demo(system):
-    from orpheus.loading import DEMO_VOICE, resolve
+    from orpheus.speech.model import DEMO_VOICE, resolve
 
     return not system.recordings and resolve(system.model, "none", "auto")[0] == str(DEMO_VOICE)
 

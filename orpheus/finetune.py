@@ -12,12 +12,12 @@ import torch.distributed as dist
 
 from orpheus.common.errors import InputError, OrpheusError
 from orpheus.common.files import whole_folder
-from orpheus.common.options import PIECE_SECONDS
 from orpheus.engines.loading import load_language_model
 from orpheus.engines.transformers import TransformersEngine
 from orpheus.llama import VARLEN_CAPABILITY
-from orpheus.loading import LoadedVoice
-from orpheus.synthesis import OrpheusInference
+from orpheus.speech.model import LoadedModel
+from orpheus.speech.options import PIECE_SECONDS
+from orpheus.speech.synthesis import OrpheusInference
 from orpheus.training_options import LORA_TARGETS
 
 
@@ -69,7 +69,7 @@ class Speaker:
     def __init__(self, llama, prompts, codec, voices, sentences, piece_seconds=PIECE_SECONDS):
         voice = voices[0] if voices else None
         engine = TransformersEngine(llama, prompts.layout)
-        loaded = LoadedVoice(
+        loaded = LoadedModel(
             "the model in training", engine, prompts, codec, tuple(voices), voice, False, piece_seconds
         )
         self.tts, self.sentences = OrpheusInference(loaded), sentences

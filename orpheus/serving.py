@@ -17,10 +17,10 @@ from orpheus.codec.stream_decoder import StreamDecoder
 from orpheus.common.audio import silence
 from orpheus.common.errors import BusyError, InputError, OrpheusError
 from orpheus.common.frame import CODES_PER_FRAME, CONTEXT_FRAMES, SAMPLE_RATE
-from orpheus.common.options import StreamOptions
 from orpheus.engines import ENDED, WAITING
 from orpheus.engines.separate import open_slots
-from orpheus.synthesis import NOTHING_SAMPLES, OrpheusInference, _first_trouble
+from orpheus.speech.options import StreamOptions
+from orpheus.speech.synthesis import NOTHING_SAMPLES, OrpheusInference, _first_trouble
 
 _OVER = object()
 
@@ -88,7 +88,7 @@ class _Piece:
 class StreamPool:
     """Serves texts to streams of chunks with one voice.
 
-    voice: a LoadedVoice or an OrpheusInference, which is the pool's alone from now on
+    voice: a LoadedModel or an OrpheusInference, which is the pool's alone from now on
     slots: texts spoken at the same time
     length: tokens of prompt and speech that a piece may have; the engine's cache is made for it
     waiting: texts that may wait for a slot before `submit` refuses

@@ -22,7 +22,7 @@ def small_voice_folder(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def small_voice(small_voice_folder):
-    from orpheus.synthesis import OrpheusInference
+    from orpheus.speech.synthesis import OrpheusInference
 
     return OrpheusInference(str(small_voice_folder), lora="none")
 
@@ -34,7 +34,7 @@ def small_codec(small_voice):
 
 @pytest.fixture(scope="session")
 def demo_voice():
-    from orpheus.synthesis import OrpheusInference
+    from orpheus.speech.synthesis import OrpheusInference
 
     return OrpheusInference("demo", lora="none")
 

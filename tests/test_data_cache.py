@@ -139,7 +139,7 @@ import sys, time
 import conftest
 from orpheus import data
 from orpheus.codec.snac import Codec
-from orpheus.loading import load_voice
+from orpheus.speech.model import load_model
 from orpheus.training_options import DataOptions
 
 voice, folder, cache = sys.argv[1:]

@@ -14,7 +14,7 @@ from test_engine import PROMPTS, SAMPLED, rows_of
 
 from orpheus.engines.options import SamplingOptions
 from orpheus.engines.transformers import TransformersEngine
-from orpheus.synthesis import OrpheusInference
+from orpheus.speech.synthesis import OrpheusInference
 
 pytestmark = [pytest.mark.gpu, pytest.mark.timeout(600)]
 

@@ -8,7 +8,7 @@ from benchmarks.encode import cut_clips, full_shape_codec, largest_shift, plain_
 from orpheus.codec.encoder import FUSED_TOLERANCE, BatchEncoder, _rows, quantize
 from orpheus.codec.precision import full_precision
 from orpheus.codec.snac import Codec
-from orpheus.loading import DEMO_VOICE
+from orpheus.speech.model import DEMO_VOICE
 
 fused_encoder = pytest.importorskip("orpheus.codec.kernels.encoder")  # needs Triton
 fused_products = pytest.importorskip("orpheus.codec.kernels.products")

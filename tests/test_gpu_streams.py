@@ -11,9 +11,9 @@ from checkpoints import save_codec, snac_config
 from orpheus.codec.snac import Codec
 from orpheus.codec.stream_decoder import StreamDecoder
 from orpheus.engines.transformers import TransformersEngine
-from orpheus.loading import DEMO_VOICE, load_voice
 from orpheus.serving import StreamPool
-from orpheus.synthesis import OrpheusInference
+from orpheus.speech.model import DEMO_VOICE, load_model
+from orpheus.speech.synthesis import OrpheusInference
 
 pytestmark = [pytest.mark.gpu, pytest.mark.timeout(300)]
 
@@ -106,7 +106,7 @@ def test_a_large_batch_takes_a_small_part_of_real_time(codec):
 
 @pytest.mark.filterwarnings("ignore::orpheus.common.errors.OrpheusWarning")  # greedy speech may be cut off
 def test_a_pool_speaks_as_each_text_alone_on_a_gpu(small_voice_folder):
-    loaded = load_voice(str(small_voice_folder), lora="none", device="cuda")[0]
+    loaded = load_model(str(small_voice_folder), lora="none", device="cuda")[0]
     # Row by row in a pool as alone: the same tokens also in bfloat16.
     engine = TransformersEngine(loaded.engine.model, loaded.engine.layout, static_cache=False)
     loaded = replace(loaded, engine=engine)

@@ -19,10 +19,10 @@ from checkpoints import (
     snac_config,
 )
 
-from orpheus import loading
 from orpheus.common.errors import CheckpointError, InputError, OrpheusWarning
 from orpheus.common.options import ORPHEUS_3B
-from orpheus.synthesis import OrpheusInference
+from orpheus.speech import model as loading
+from orpheus.speech.synthesis import OrpheusInference
 
 pytestmark = pytest.mark.usefixtures("in_empty_folder")
 

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from orpheus.common.errors import InputError
-from orpheus.common.options import EXAMPLES, TextOptions
+from orpheus.speech.options import EXAMPLES, TextOptions
 from orpheus.text.cleaning import clean_text
 from orpheus.text.normalization import normalize
 from orpheus.text.pieces import split_sentences
@@ -132,7 +132,7 @@ def test_long_text_takes_no_time_with_the_square_of_its_length():
 
 def prompts_of(speaker, text, **options):
     """Texts of the pieces that `speaker` would speak."""
-    from orpheus.synthesis import _split_options
+    from orpheus.speech.synthesis import _split_options
 
     sampling, writing, long_text, _, _ = _split_options(options)
     return [row.text for row in speaker._request(text, None, sampling, writing, long_text).rows]

@@ -9,7 +9,7 @@ import pytest
 from checkpoints import save_adapter
 from conftest import ROOT
 
-from orpheus.loading import DEMO_VOICE
+from orpheus.speech.model import DEMO_VOICE
 from orpheus.text.tags import KNOWN_TAGS
 
 NOTEBOOK = ROOT / "notebooks" / "quickstart.ipynb"

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from orpheus.common.errors import InputError
-from orpheus.common.options import RetryOptions
 from orpheus.engines import ENDED
-from orpheus.retries import Attempt, attempt_seed, loops, rank, why_again
-from orpheus.streaming import FrameAssembler
+from orpheus.speech.options import RetryOptions
+from orpheus.speech.retries import Attempt, attempt_seed, loops, rank, why_again
+from orpheus.speech.streaming import FrameAssembler
 
 TEXT = "This sentence has forty-five characters in it."  # 46, so an estimate of 3.07 s or 36 frames
 VARIED = np.random.default_rng(0).integers(0, 32, 400)

@@ -13,9 +13,9 @@ from orpheus.common.errors import BusyError, InputError, OrpheusError, OrpheusWa
 from orpheus.engines import ENDED, WAITING
 from orpheus.engines.options import SamplingOptions
 from orpheus.engines.separate import SeparateSlots, open_slots
-from orpheus.loading import load_voice
 from orpheus.serving import StreamPool
-from orpheus.synthesis import OrpheusInference
+from orpheus.speech.model import load_model
+from orpheus.speech.synthesis import OrpheusInference
 from orpheus.text.prompt import PromptBuilder
 
 TEXTS = ["Good morning.", "How did you sleep?", "Come in. Sit down, please.\n\nThe kettle is on.", "Yes."]
@@ -23,7 +23,7 @@ TEXTS = ["Good morning.", "How did you sleep?", "Come in. Sit down, please.\n\nT
 
 @pytest.fixture(scope="module")
 def loaded(small_voice_folder):
-    return load_voice(str(small_voice_folder), lora="none", device="cpu")[0]
+    return load_model(str(small_voice_folder), lora="none", device="cpu")[0]
 
 
 class ScriptedEngine:

@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from orpheus.common.tokens import TokenLayout
-from orpheus.streaming import FrameAssembler, stream_audio
+from orpheus.speech.streaming import FrameAssembler, stream_audio
 
 LAYOUT = TokenLayout()
 

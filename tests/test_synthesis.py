@@ -11,7 +11,7 @@ from checkpoints import save_voice
 
 from orpheus.common.errors import InputError, OrpheusError, OrpheusWarning
 from orpheus.engines import ENDED
-from orpheus.synthesis import OrpheusInference, Speech
+from orpheus.speech.synthesis import OrpheusInference, Speech
 
 LONG_TEXT = (
     "The first sentence stands here. The second one follows it closely. A third is on its way.\n\nA new paragraph. " * 3
@@ -283,4 +283,4 @@ def test_progress_goes_to_stderr(small_voice, capsys, monkeypatch, terminal, sho
 def test_import_from_the_script():
     from inference import OrpheusInference as exported
 
-    assert exported is OrpheusInference and Speech.__module__ == "orpheus.synthesis"
+    assert exported is OrpheusInference and Speech.__module__ == "orpheus.speech.synthesis"

@@ -354,7 +354,7 @@ def test_a_killed_run_resumes_to_the_same_adapter_which_then_speaks(recordings, 
     one, other = (tmp_path / name / "lora" / "adapter_model.safetensors" for name in ("whole", "cut"))
     assert one.read_bytes() == other.read_bytes()
 
-    from orpheus.synthesis import OrpheusInference
+    from orpheus.speech.synthesis import OrpheusInference
 
     tuned = OrpheusInference(lora=str(tmp_path / "whole" / "lora"))
     assert tuned.default_voice == "mara" and tuned.name.startswith("demo_voice + ")

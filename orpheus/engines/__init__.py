@@ -1,6 +1,6 @@
 """Engines: prompt ids in, token ids out. They know nothing of text or audio.
 
-A new engine is one file with a class that keeps this protocol, and one line in orpheus/loading.py where it is chosen.
+A new engine is one file with a class that keeps this protocol, and one line in orpheus/speech/model.py where it is chosen.
 """
 
 from collections.abc import Iterator, Sequence

@@ -13,13 +13,14 @@ import numpy as np
 from orpheus.common.audio import silence, wav_bytes, write_wav
 from orpheus.common.errors import InputError, OrpheusWarning
 from orpheus.common.frame import FRAMES_PER_SECOND, SAMPLE_RATE, TOKENS_PER_SECOND
-from orpheus.common.options import ORPHEUS_3B, OUTPUT_DIR, LongTextOptions, RetryOptions, StreamOptions, TextOptions
+from orpheus.common.options import ORPHEUS_3B, OUTPUT_DIR
 from orpheus.common.progress import Progress
 from orpheus.engines import ENDED
 from orpheus.engines.options import SamplingOptions
-from orpheus.loading import LoadedVoice, load_voice
-from orpheus.retries import Retries
-from orpheus.streaming import FrameAssembler, stream_audio
+from orpheus.speech.model import LoadedModel, load_model
+from orpheus.speech.options import LongTextOptions, RetryOptions, StreamOptions, TextOptions
+from orpheus.speech.retries import Retries
+from orpheus.speech.streaming import FrameAssembler, stream_audio
 from orpheus.text.cleaning import clean_text, is_speakable
 from orpheus.text.pieces import split_text
 from orpheus.text.tags import KNOWN_TAGS, unknown_tags
@@ -75,7 +76,9 @@ class _Row:
     pause: float  # seconds of silence after it
     assembler: FrameAssembler = field(repr=False)
     seconds_taken: float = 0.0  # its share of the time of its batch, over all attempts
-    attempts: list = field(default_factory=list, repr=False)  # orpheus.retries.Attempt, where there may be several
+    attempts: list = field(
+        default_factory=list, repr=False
+    )  # orpheus.speech.retries.Attempt, where there may be several
     audio: np.ndarray | None = field(default=None, repr=False)  # where it is decoded already
 
 
@@ -122,7 +125,7 @@ def _warn(message):
 class OrpheusInference:
     """Speaks tagged text with Orpheus-3B, a fine-tuned adapter of it, or the demo voice.
 
-    model: "auto" (Orpheus-3B where there is CUDA, else the demo voice), "demo", a folder, or a hub id; or a LoadedVoice
+    model: "auto" (Orpheus-3B where there is CUDA, else the demo voice), "demo", a folder, or a hub id; or a LoadedModel
     lora: "auto" takes lora_model/ where it is; "none"; a folder or a hub id
     codec: a folder or hub id of a SNAC, where the model's own is not wanted
     device: "auto", "cuda", "mps" or "cpu"
@@ -135,8 +138,8 @@ class OrpheusInference:
     """
 
     def __init__(self, model="auto", lora="auto", codec=None, device="auto", engine="auto"):
-        given = isinstance(model, LoadedVoice)
-        loaded, fell_back = (model, False) if given else load_voice(model, lora, codec, device, engine)
+        given = isinstance(model, LoadedModel)
+        loaded, fell_back = (model, False) if given else load_model(model, lora, codec, device, engine)
         self.name, self.engine, self.prompts, self.codec = loaded.name, loaded.engine, loaded.prompts, loaded.codec
         self.voices, self.default_voice, self._voices_closed = loaded.voices, loaded.default_voice, loaded.voices_closed
         self._piece_seconds, self._normalize_text = loaded.piece_seconds, loaded.normalize_text

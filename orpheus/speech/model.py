@@ -7,9 +7,10 @@ from pathlib import Path
 
 from orpheus.common.errors import CheckpointError, InputError
 from orpheus.common.hub import locate, read_json
-from orpheus.common.options import LORA_DIR, ORPHEUS_3B, ORPHEUS_3B_VOICES, PIECE_SECONDS, SNAC_24KHZ
+from orpheus.common.options import LORA_DIR, ORPHEUS_3B, ORPHEUS_3B_VOICES, SNAC_24KHZ
 from orpheus.engines.loading import choose_engine, load_language_model, load_tokenizer, merge_adapter
 from orpheus.engines.options import ENGINES
+from orpheus.speech.options import PIECE_SECONDS
 
 DEMO_VOICE = Path(__file__).resolve().parent.parent / "assets" / "demo_voice"
 
@@ -31,7 +32,7 @@ _ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors", "voices.js
 
 
 @dataclass(frozen=True)
-class LoadedVoice:
+class LoadedModel:
     """What OrpheusInference works with."""
 
     name: str
@@ -173,17 +174,17 @@ def find_codec(codec, model_folder):
 
 
 def known_voices(model="auto", lora="auto", device="auto"):
-    """(known voices, default voice) of what `load_voice` would load, without loading it."""
+    """(known voices, default voice) of what `load_model` would load, without loading it."""
     source, adapter, _, _ = resolve(model, lora, device)
     return _voices(source, adapter)[:2]
 
 
-def load_voice(model="auto", lora="auto", codec=None, device="auto", engine="auto"):
+def load_model(model="auto", lora="auto", codec=None, device="auto", engine="auto"):
     """Loads everything that speaking needs; cheap checks come first.
 
     model: "auto", "demo", a folder or a hub id; lora: "auto", "none", a folder or a hub id; codec: a folder or a hub id,
     by default the `codec` folder inside the model's, else the 24 kHz SNAC of the hub; engine: see `choose_engine`
-    returns: (LoadedVoice, whether "auto" fell back to the demo voice)
+    returns: (LoadedModel, whether "auto" fell back to the demo voice)
     """
     if engine not in ENGINES:
         raise InputError(f"there is no engine {engine!r}; take {', '.join(ENGINES)}")
@@ -207,7 +208,7 @@ def load_voice(model="auto", lora="auto", codec=None, device="auto", engine="aut
     if adapter:
         language_model = merge_adapter(language_model, adapter)
     name = (DEMO_VOICE.name if source == str(DEMO_VOICE) else str(source)) + (f" + {adapter}" if adapter else "")
-    return LoadedVoice(
+    return LoadedModel(
         name,
         choose_engine(engine, language_model, layout),
         PromptBuilder(tokenizer, layout),
