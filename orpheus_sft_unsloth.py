@@ -18,8 +18,9 @@ from orpheus.common import command
 from orpheus.common.command import read_config, settings_of, with_values
 from orpheus.common.errors import InputError
 from orpheus.common.options import LORA_DIR, ORPHEUS_3B, OUTPUT_DIR
+from orpheus.data.options import DataOptions
 from orpheus.speech.options import EXAMPLES
-from orpheus.training_options import DEMO, LORA_TARGETS, RUN_DIR, DataOptions, TrainingOptions
+from orpheus.training_options import DEMO, LORA_TARGETS, RUN_DIR, TrainingOptions
 
 MAX_POSITIONS = 8192  # what Unsloth prepares for; rows are at most --max-tokens long
 
@@ -131,7 +132,8 @@ def train(arguments):
     from orpheus.adapter_folder import merge, write_adapter
     from orpheus.codec.snac import Codec
     from orpheus.common.hub import check_push, locate, push
-    from orpheus.data import encode_missing, make_examples
+    from orpheus.data.examples import encode_missing, make_examples
+    from orpheus.data.recordings import read_rows
     from orpheus.engines.loading import load_tokenizer
     from orpheus.finetune import (
         Best,
@@ -146,7 +148,6 @@ def train(arguments):
         stop_on_ctrl_c,
     )
     from orpheus.llama import LoraLlama
-    from orpheus.rows import read_rows
     from orpheus.speech.model import DEMO_VOICE, MODEL_FILES, find_codec, resolve
     from orpheus.speech.options import PIECE_SECONDS
     from orpheus.text.prompt import PromptBuilder, layout_of

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from orpheus.common.frame import CODES_PER_FRAME
-from orpheus.data import Example
+from orpheus.data.examples import Example
 from orpheus.llama import LoraLlama
 from orpheus.packing import plan_steps
 from orpheus.training import make_optimizer, make_pack

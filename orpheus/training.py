@@ -123,7 +123,7 @@ class Progress:
 class Trainer:
     """Trains a LoraLlama's adapter on examples.
 
-    llama: orpheus.llama.LoraLlama; train, held_out: orpheus.data.Example; folder: where states go; log: TrainingLog
+    llama: orpheus.llama.LoraLlama; train, held_out: orpheus.data.examples.Example; folder: where states go; log: TrainingLog
     on_best(step), on_sample(step): called on every rank when a better adapter is there, or sentences are due
     on_evaluate(step): called on every rank after each held-out loss; returns a word error rate, the same on all of them
     """

@@ -33,7 +33,7 @@ def _installed_metrics():
 class SpokenEvaluation:
     """Speaks held-out sentences with the model as it is, and counts the words that are heard.
 
-    tts: OrpheusInference on the model in training; examples: held-out orpheus.data.Example; run_dir: where the base model's
+    tts: OrpheusInference on the model in training; examples: held-out orpheus.data.examples.Example; run_dir: where the base model's
     clips are kept for a resumed run; rank: others than 0 only learn the result
     """
 

@@ -4,13 +4,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from orpheus.common.frame import TOKENS_PER_SECOND
 from orpheus.common.options import check, check_range, check_whole, is_whole
 
-ELISE = "MrDragonFox/Elise"
 LORA_TARGETS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 RUN_DIR = "outputs"  # checkpoints, samples, logs of a training run
-CODE_CACHE = "outputs/codes"
 
 DEMO_SPEAKER = Path(__file__).resolve().parent.parent / "assets" / "demo_speaker"
 # What `--demo` sets: the small model learns best with more passes and smaller steps. A narrow adapter that leans towards the
@@ -28,66 +25,6 @@ DEMO = {
     "sample_steps": 0,
     "keep_best": False,
 }
-
-
-@dataclass(frozen=True)
-class DataOptions:
-    """What is learnt from, and what is checked and made of it before training."""
-
-    dataset: str = ELISE
-    """A hub id, a folder (saved by `datasets`, with metadata.csv or metadata.jsonl, LJSpeech's, pairs a.wav + a.txt or a.lab,
-    parquet files) or a file (.jsonl, .csv, .parquet)."""
-    split: str = "train"
-    """Of a hub data set or a saved one."""
-    audio_column: str | None = None
-    """Found by itself: audio, file_name, path, wav ..."""
-    text_column: str | None = None
-    """Found by itself: text, transcription, transcript, sentence ..."""
-    source_column: str | None = None
-    """The speaker's name, found by itself: source, speaker, speaker_id, voice. "none" trains without names."""
-    speaker: str | None = None
-    """A name for the one speaker of data that names none: the prompt is then "name: text". Without it, plain text."""
-
-    min_seconds: float = 0.5
-    """Shorter rows are left out: too little to learn from."""
-    max_seconds: float = 30.0
-    """Longer rows are left out: mostly chapters that nobody cut."""
-    max_tokens: int = 2048
-    """Length limit of a row, text included: 24 s of speech. No row is ever cut: its end of speech always stays."""
-    long_rows: Literal["drop", "split"] = "drop"
-    """What becomes of rows over the limits: left out whole, or split at a pause that agrees with a sentence's end."""
-    max_rejected: float = 0.2
-    """Share of rows that may be left out; more stops the run with the reasons."""
-    trim_silence: bool = False
-    """Cuts silence before and after the speech, leaving a tenth of a second."""
-    level_loudness: bool = False
-    """Brings every clip to the same loudness (-23 dBFS RMS of its active part), limited to peaks of 0.95."""
-    keep_repeated_frames: bool = False
-    """By default a frame whose coarse code equals the one before is dropped, as the base model was trained; every such
-    frame is 85 ms."""
-    transcribe: bool = False
-    """Writes missing transcripts with faster-whisper (`pip install faster-whisper`), marked in the report."""
-    transcribe_model: str = "base.en"
-    """faster-whisper's model: a name, a hub id or a folder."""
-    held_out: float = 0.02
-    """Share of rows, chosen by a hash of their content, that is never trained on."""
-    code_cache: Path = Path(CODE_CACHE)
-    """Where codes are kept by content, so that a second run starts in seconds."""
-
-    def __post_init__(self):
-        check(
-            isinstance(self.dataset, str) and self.dataset.strip(),
-            "dataset is empty; give a folder, a file or a hub id",
-        )
-        check_range(self, "min_seconds", 0.1, 60)
-        check_range(self, "max_seconds", 1, 600)
-        check(
-            self.min_seconds < self.max_seconds,
-            f"min_seconds {self.min_seconds} is not below max_seconds {self.max_seconds}",
-        )
-        check_whole(self, "max_tokens", 64, f"; {TOKENS_PER_SECOND:.0f} tokens are one second")
-        check_range(self, "max_rejected", 0, 1, ": a share of the rows")
-        check_range(self, "held_out", 0, 0.5, ": a share of the rows")
 
 
 @dataclass(frozen=True)

@@ -83,9 +83,9 @@ def folder_of_twelve(path):
 
 def prepare(voice, folder, cache, codec=None, **options):
     """Runs the whole of the data side; returns Prepared."""
-    from orpheus.data import make_examples
-    from orpheus.rows import read_rows
-    from orpheus.training_options import DataOptions
+    from orpheus.data.examples import make_examples
+    from orpheus.data.options import DataOptions
+    from orpheus.data.recordings import read_rows
 
     options = DataOptions(dataset=str(folder), code_cache=cache, **options)
     return make_examples(

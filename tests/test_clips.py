@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from recordings import encoded, speech, talk
 
-from orpheus import clips
+from orpheus.data import measure as clips
 
 
 def test_the_clipped_share_counts_runs_of_three_and_more():

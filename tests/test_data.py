@@ -11,10 +11,10 @@ from orpheus.codec.snac import Codec
 from orpheus.common.audio import read_audio
 from orpheus.common.errors import InputError
 from orpheus.common.files import key_of
-from orpheus.data import Example, drop_repeated_frames, make_examples, split_held_out
-from orpheus.rows import read_rows
+from orpheus.data.examples import Example, drop_repeated_frames, make_examples, split_held_out
+from orpheus.data.options import DataOptions
+from orpheus.data.recordings import read_rows
 from orpheus.speech.model import DEMO_VOICE
-from orpheus.training_options import DataOptions
 
 ROOT = Path(__file__).resolve().parent.parent
 

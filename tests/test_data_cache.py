@@ -12,14 +12,14 @@ import numpy as np
 import pytest
 from recordings import everything, folder_of_twelve, prepare
 
-from orpheus import clips, data
-from orpheus.code_cache import CodeCache
 from orpheus.codec.snac import Codec
 from orpheus.common.errors import OutputError
 from orpheus.common.files import Cache
-from orpheus.data import encode_missing, make_examples
-from orpheus.rows import read_rows
-from orpheus.training_options import DataOptions
+from orpheus.data import examples as data
+from orpheus.data import measure as clips
+from orpheus.data.examples import CodeCache, encode_missing, make_examples
+from orpheus.data.options import DataOptions
+from orpheus.data.recordings import read_rows
 
 ROOT = Path(__file__).resolve().parent.parent
 

@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from orpheus.data_report import DataReport, Training
+from orpheus.data.report import DataReport, Training
 
 
 def row(n, text="Some text.", source=None, seconds=2.0, transcribed=False):

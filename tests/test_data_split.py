@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 from recordings import encoded, folder_of, talk, write
 
-from orpheus.clips import measure
-from orpheus.data import encode_missing, make_examples
-from orpheus.rows import Rows, read_rows
-from orpheus.splitting import split_recording
-from orpheus.training_options import DataOptions
+from orpheus.data.examples import encode_missing, make_examples
+from orpheus.data.measure import measure
+from orpheus.data.options import DataOptions
+from orpheus.data.recordings import Rows, read_rows
+from orpheus.data.splitting import split_recording
 
 
 def sentence(seconds, word="word"):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from orpheus.common.errors import InputError
-from orpheus.data import Example
+from orpheus.data.examples import Example
 from orpheus.evaluation.scoring import Judges
 from orpheus.text.recognition import Heard
 from orpheus.training import Progress, Trainer

@@ -8,7 +8,7 @@ import torch
 from checkpoints import SMALL_CONFIG, SMALL_LAYOUT, walking_model
 from peft import LoraConfig, get_peft_model
 
-from orpheus.data import Example
+from orpheus.data.examples import Example
 from orpheus.llama import LoraLlama
 from orpheus.training import make_pack
 

@@ -5,8 +5,8 @@ from recordings import facts, folder_of, speech, two_recordings, write, write_cs
 
 from orpheus.common.audio import decode_audio
 from orpheus.common.errors import InputError
-from orpheus.sources import open_source
-from orpheus.training_options import DataOptions
+from orpheus.data.options import DataOptions
+from orpheus.data.sources.folders import open_source
 
 
 @pytest.fixture

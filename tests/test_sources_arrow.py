@@ -6,8 +6,8 @@ from recordings import TWO_RATES, facts, speech, two_recordings
 
 from orpheus.common.audio import decode_audio
 from orpheus.common.errors import InputError
-from orpheus.sources import open_source
-from orpheus.training_options import DataOptions
+from orpheus.data.options import DataOptions
+from orpheus.data.sources.folders import open_source
 
 
 @pytest.fixture(autouse=True)

@@ -3,8 +3,8 @@
 import pytest
 
 from orpheus.common.errors import InputError
-from orpheus.sources import open_source
-from orpheus.training_options import DataOptions
+from orpheus.data.options import DataOptions
+from orpheus.data.sources.folders import open_source
 
 
 def source(dataset, **options):

@@ -19,7 +19,7 @@ from peft import LoraConfig, get_peft_model
 
 from orpheus.common.errors import CheckpointError, InputError, OrpheusError
 from orpheus.common.files import whole_folder
-from orpheus.data import Example
+from orpheus.data.examples import Example
 from orpheus.engines.options import SamplingOptions
 from orpheus.engines.transformers import TransformersEngine
 from orpheus.llama import LoraLlama

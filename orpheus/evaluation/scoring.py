@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from orpheus.clips import measure
 from orpheus.common.frame import SAMPLE_RATE
+from orpheus.data.measure import measure
 from orpheus.evaluation.statistics import difference, estimate
 from orpheus.evaluation.tag_detector import match_tags
 from orpheus.text.comparison import compare, edits, normalise, normalise_with_tags, spoken_gap

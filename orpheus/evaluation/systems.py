@@ -7,10 +7,10 @@ import numpy as np
 
 from orpheus.common.audio import decode_audio, to_mono_24khz
 from orpheus.common.errors import InputError
-from orpheus.sources import open_source
-from orpheus.tables import read_jsonl, read_text
+from orpheus.data.options import DataOptions
+from orpheus.data.sources.folders import open_source
+from orpheus.data.sources.tables import read_jsonl, read_text
 from orpheus.text.cleaning import clean_text, is_speakable
-from orpheus.training_options import DataOptions
 
 
 @dataclass(frozen=True)

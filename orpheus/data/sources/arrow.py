@@ -9,7 +9,7 @@ import numpy as np
 
 from orpheus.common.errors import InputError
 from orpheus.common.hub import brief, reason_of
-from orpheus.source_rows import FileAudio, Source, SourceRow, as_text, resolve_columns
+from orpheus.data.sources.entries import FileAudio, Source, SourceRow, as_text, resolve_columns
 
 _OWN_RECORDINGS = (
     "To train on recordings of your own, put them into a folder with a metadata.csv whose first line is file_name,text: "

@@ -3,10 +3,10 @@
 from dataclasses import replace
 from pathlib import Path
 
-from orpheus.arrow_sources import from_hub, from_parquet, from_saved
 from orpheus.common.errors import InputError
-from orpheus.source_rows import FileAudio, Source, SourceRow, as_text, known_names, resolve_columns
-from orpheus.tables import Line, read_csv, read_jsonl, read_text
+from orpheus.data.sources.arrow import from_hub, from_parquet, from_saved
+from orpheus.data.sources.entries import FileAudio, Source, SourceRow, as_text, known_names, resolve_columns
+from orpheus.data.sources.tables import Line, read_csv, read_jsonl, read_text
 
 TABLES = (".csv", ".tsv", ".jsonl")
 READABLE = tuple(".wav .flac .ogg .opus .oga .mp3 .aiff .aif .aifc .au .caf .w64 .rf64".split())  # by libsndfile

@@ -10,13 +10,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from orpheus.clips import content_hash, prepare
-from orpheus.code_cache import CodeCache
 from orpheus.common.errors import InputError
+from orpheus.common.files import Cache, key_of
 from orpheus.common.frame import CODES_PER_FRAME, FRAMES_PER_SECOND
 from orpheus.common.progress import progress_bar  # noqa: F401 (Rows and read_rows are part of this module's face)
-from orpheus.data_report import DataReport, Training
-from orpheus.rows import no_place_to_split, split_row, stop_if_unfit, threads, within_seconds
+from orpheus.data.measure import content_hash, prepare
+from orpheus.data.recordings import no_place_to_split, split_row, stop_if_unfit, threads, within_seconds
+from orpheus.data.report import DataReport, Training
 from orpheus.text.prompt import IGNORE
 
 # Audio per step of encoding, in seconds: two steps are in memory at once, and a step is what a kill may cost.
@@ -209,3 +209,24 @@ def _too_many_tokens(example, row, options):
         f"too many tokens: {len(example.input_ids)} for {row.seconds:.1f} s, max_tokens is {options.max_tokens}; "
         "--long-rows split cuts at pauses"
     )
+
+
+class CodeCache:
+    """Codes of one codec, as 16-bit numbers."""
+
+    def __init__(self, folder, codec):
+        self._cache, self._codec = Cache(folder, "codes"), codec
+
+    def _key(self, content):
+        return key_of("codes", 1, self._codec.fingerprint, *content)
+
+    def get(self, content):
+        """int64 (frames, 7) in slot order, or None. content: facts that the samples follow from."""
+        payload = self._cache.get(self._key(content))
+        if not payload or len(payload) % (2 * CODES_PER_FRAME):
+            return None
+        codes = np.frombuffer(payload, "<u2").reshape(-1, CODES_PER_FRAME).astype(np.int64)
+        return codes if codes.max() < self._codec.codebook_size else None
+
+    def put(self, content, codes):
+        self._cache.put(self._key(content), np.asarray(codes).astype("<u2").tobytes())

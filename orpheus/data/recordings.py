@@ -5,15 +5,15 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 
-from orpheus import checks
-from orpheus.clips import MEASURE_VERSION, Measure, content_hash, measure_bytes, span_of
 from orpheus.common.errors import InputError
 from orpheus.common.files import Cache, key_of
 from orpheus.common.frame import FRAME_SAMPLES, SAMPLE_RATE
 from orpheus.common.progress import progress_bar
-from orpheus.data_report import DataReport
-from orpheus.sources import Source, open_source
-from orpheus.splitting import split_recording
+from orpheus.data import checks
+from orpheus.data.measure import MEASURE_VERSION, Measure, content_hash, measure_bytes, span_of
+from orpheus.data.report import DataReport
+from orpheus.data.sources.folders import Source, open_source
+from orpheus.data.splitting import split_recording
 from orpheus.text.recognition import Transcriber
 
 _PART_DIGITS = 8  # of a key: a part of a split row differs from its row, and from the other parts, in these alone

@@ -32,7 +32,7 @@ class DataReport:
     kind: str
     columns: dict
     read: int  # rows of the source
-    kept: list  # of orpheus.rows.Row
+    kept: list  # of orpheus.data.recordings.Row
     rejected: list  # (where, reason)
     removed: Counter = field(default_factory=Counter)  # characters that are never spoken, such as emoji
     notes: list = field(default_factory=list)

@@ -1,0 +1,7 @@
+"""Recordings to training examples: found, measured, judged, split, encoded.
+
+sources/      entries of a folder, a table, a hub data set        measure     what can be measured of a recording
+recordings    entries that passed the checks                      checks      what makes a recording unfit
+splitting     long recordings cut at pauses                       examples    recordings encoded, as token ids
+report        what was found and what was left out, and why       options     every setting
+"""
