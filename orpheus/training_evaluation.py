@@ -11,11 +11,11 @@ import torch.distributed as dist
 
 from orpheus.common.errors import InputError, OrpheusError
 from orpheus.common.files import atomic_file
-from orpheus.evaluation.options import JudgeOptions
-from orpheus.evaluation.panel import judge_clips, load_judges
-from orpheus.evaluation.report import make_report, table, write_report
-from orpheus.evaluation.scoring import summarise
-from orpheus.evaluation.systems import Clip, Sentence, speak, spread
+from orpheus.evaluate.judges import load_judges
+from orpheus.evaluate.options import JudgeOptions
+from orpheus.evaluate.report.folder import make_report, table, write_report
+from orpheus.evaluate.scoring import judge_clips, summarise
+from orpheus.evaluate.systems import Clip, Sentence, speak, spread
 
 _QUICK = ("wer",)  # on the way; the report at the end has all that is installed
 

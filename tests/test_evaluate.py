@@ -7,18 +7,18 @@ import sys
 import numpy as np
 import pytest
 from conftest import ROOT
+from orpheus.evaluation import panel
 from recordings import folder_of, speech, talk
 
-from orpheus import evaluate
 from orpheus.common.errors import InputError
-from orpheus.evaluation import judges as judges_module
-from orpheus.evaluation import panel
-from orpheus.evaluation.options import SENTENCES, JudgeOptions, ListOptions
-from orpheus.evaluation.report import make_report, write_report
-from orpheus.evaluation.scoring import FIGURES, Judges, compare_systems, judge, silences, summarise, tag_counts
-from orpheus.evaluation.systems import Clip, parse_system, read_recordings, read_sentences, spread
-from orpheus.evaluation.tag_detector import Event
-from orpheus.evaluation.wording import shown, verdict
+from orpheus.evaluate import cli as evaluate
+from orpheus.evaluate import judges as judges_module
+from orpheus.evaluate.options import SENTENCES, JudgeOptions, ListOptions
+from orpheus.evaluate.report.folder import make_report, write_report
+from orpheus.evaluate.report.wording import shown, verdict
+from orpheus.evaluate.scoring import FIGURES, Judges, compare_systems, judge, silences, summarise, tag_counts
+from orpheus.evaluate.systems import Clip, parse_system, read_recordings, read_sentences, spread
+from orpheus.evaluate.tag_detector import Event
 from orpheus.text.cleaning import is_speakable
 from orpheus.text.recognition import Heard
 from orpheus.text.tags import KNOWN_TAGS, find_tags
@@ -487,7 +487,7 @@ def test_help_is_instant():
     import subprocess
     import time
 
-    program = "import sys; from orpheus.evaluate import main\ntry: main(['--help'])\nexcept SystemExit: pass\nassert 'torch' not in sys.modules and 'transformers' not in sys.modules"
+    program = "import sys; from orpheus.evaluate.cli import main\ntry: main(['--help'])\nexcept SystemExit: pass\nassert 'torch' not in sys.modules and 'transformers' not in sys.modules"
     began = time.process_time()
     result = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True)
     assert result.returncode == 0 and "--compare" in result.stdout, result.stderr

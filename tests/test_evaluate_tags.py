@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 from conftest import ROOT
 
-from orpheus.evaluation.options import ASSETS
-from orpheus.evaluation.scoring import hear_tags
-from orpheus.evaluation.tag_detector import (
+from orpheus.evaluate.options import ASSETS
+from orpheus.evaluate.report.wording import detector_words
+from orpheus.evaluate.scoring import hear_tags
+from orpheus.evaluate.tag_detector import (
     CLASSES,
     MELS,
     OFFSETS,
@@ -19,7 +20,6 @@ from orpheus.evaluation.tag_detector import (
     log_mel,
     match_tags,
 )
-from orpheus.evaluation.wording import detector_words
 from orpheus.text.recognition import Heard
 from orpheus.text.tags import KNOWN_TAGS
 

@@ -9,7 +9,7 @@ import pytest
 
 from orpheus.common.errors import InputError
 from orpheus.data.examples import Example
-from orpheus.evaluation.scoring import Judges
+from orpheus.evaluate.scoring import Judges
 from orpheus.text.recognition import Heard
 from orpheus.training import Progress, Trainer
 from orpheus.training_evaluation import SpokenEvaluation

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from orpheus.evaluation.statistics import Estimate, difference, estimate
+from orpheus.evaluate.statistics import Estimate, difference, estimate
 from orpheus.text.comparison import compare, distance, edits, normalise, normalise_with_tags, spoken_gap
 
 # --- normalising -----------------------------------------------------------------------------------------------------

@@ -59,13 +59,13 @@ def test_every_training_command_parses(arguments, tmp_path, monkeypatch):
 def evaluation_commands():
     for line in "\n".join(blocks("bash")).splitlines():
         words = shlex.split(line, comments=True)
-        if "orpheus.evaluate" in words:
-            yield words[words.index("orpheus.evaluate") + 1 :]
+        if "orpheus.evaluate.cli" in words:
+            yield words[words.index("orpheus.evaluate.cli") + 1 :]
 
 
 @pytest.mark.parametrize("arguments", list(evaluation_commands()), ids=" ".join)
 def test_every_evaluation_command_parses(arguments):
-    from orpheus import evaluate
+    from orpheus.evaluate import cli as evaluate
 
     evaluate._systems(evaluate._parse(arguments))
 

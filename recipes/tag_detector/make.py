@@ -1,4 +1,4 @@
-"""Trains the detector of tag sounds (orpheus/evaluation/tag_detector.py) and measures it on speakers it has not heard.
+"""Trains the detector of tag sounds (orpheus/evaluate/tag_detector.py) and measures it on speakers it has not heard.
 
     for VOICE in af_heart am_puck af_bella am_michael; do      # some four minutes of speech of each
         PYTHONPATH=. python recipes/demo_voice/speak_corpus.py --teacher TEACHER --device cpu --processes 1 \\
@@ -9,7 +9,7 @@
 Speech of the demo voice's teacher is cut at random and joined with sounds of recipes/demo_voice/tag_sounds.py, so where each
 sound stands is known to the sample. One voice after the other is left out and tested on (its tag sounds have its own vocal
 tract); the weights that are kept come from all four. A last test is on assets/demo_speaker, a fifth speaker whose clips the
-detector never sees, with the recogniser of `python -m orpheus.evaluate` telling where the words are.
+detector never sees, with the recogniser of `python -m orpheus.evaluate.cli` telling where the words are.
 Writes assets/evaluation/tag_detector.npz and .json. A few minutes on one CPU core.
 """
 
@@ -32,15 +32,7 @@ from build_corpus import level_gain, read_clips  # noqa: E402
 from tag_sounds import tag_sound  # noqa: E402
 
 from orpheus.common.frame import SAMPLE_RATE  # noqa: E402
-from orpheus.evaluation.tag_detector import (  # noqa: E402
-    CLASSES,
-    HOP,
-    TagDetector,
-    events_of,
-    features,
-    log_mel,
-    match_tags,
-)
+from orpheus.evaluate.tag_detector import CLASSES, HOP, TagDetector, events_of, features, log_mel, match_tags  # noqa: E402
 from orpheus.text.tags import KNOWN_TAGS  # noqa: E402
 
 SPEECH, SILENCE = CLASSES.index("speech"), CLASSES.index("silence")
@@ -205,9 +197,9 @@ def shares(found: dict) -> dict:
 
 def on_demo_speaker(detector: TagDetector) -> dict:
     """The whole of the evaluation's way, recogniser included, on assets/demo_speaker."""
-    from orpheus.evaluation.judges import recognizer
-    from orpheus.evaluation.scoring import hear_tags
-    from orpheus.evaluation.systems import read_recordings
+    from orpheus.evaluate.judges import recognizer
+    from orpheus.evaluate.scoring import hear_tags
+    from orpheus.evaluate.systems import read_recordings
 
     found, recogniser = {tag: [0, 0, 0] for tag in KNOWN_TAGS} | {"none": [0, 0]}, recognizer(None, "en")
     for clip in read_recordings(ROOT / "assets" / "demo_speaker"):

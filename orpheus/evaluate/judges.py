@@ -6,7 +6,9 @@ import numpy as np
 
 from orpheus.common.errors import InputError
 from orpheus.common.hub import brief
-from orpheus.evaluation.options import INSTALL, INSTALL_LIKENESS
+from orpheus.evaluate.options import INSTALL, INSTALL_LIKENESS
+from orpheus.evaluate.scoring import Judges
+from orpheus.evaluate.tag_detector import TagDetector
 from orpheus.text.recognition import EXACTLY, RECOGNIZER_RATE, Recognizer, at_16khz, require_faster_whisper
 
 _DNSMOS_SAMPLES = int(9.01 * RECOGNIZER_RATE)  # what DNSMOS looks at; shorter clips are repeated
@@ -115,3 +117,24 @@ class Likeness:
 def _mean(embeddings):
     mean = np.mean(embeddings, axis=0)
     return mean / np.linalg.norm(mean)
+
+
+def load_judges(options, reference=()):
+    """(scoring.Judges, {judge: model's name}, card of the tag detector or None). Raises InputError for a missing extra.
+
+    options: JudgeOptions; reference: [(24 kHz audio, speaker's name or None)]; without any, likeness is left out
+    """
+    judges, facts, card = Judges(language=options.language), {}, None
+    if "dnsmos" in options.metrics:
+        judges.naturalness = Naturalness()
+        facts["naturalness"] = judges.naturalness.name
+    if reference and "likeness" in options.metrics:
+        judges.likeness = Likeness(reference)
+        facts["likeness"] = f"{judges.likeness.name}, against {len(reference)} clips"
+    if "wer" in options.metrics or "tags" in options.metrics:
+        judges.recognizer = recognizer(options.asr, options.language)
+        facts["words"] = f"faster-whisper, {Path(judges.recognizer.name).name}, greedy; Whisper's text normaliser"
+    if "tags" in options.metrics:
+        judges.detector = TagDetector.load()
+        card = judges.detector.card
+    return judges, facts, card

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from orpheus.common.frame import SAMPLE_RATE
-from orpheus.evaluation.options import ASSETS
+from orpheus.evaluate.options import ASSETS
 from orpheus.text.tags import KNOWN_TAGS
 
 CLASSES = (*KNOWN_TAGS, "speech", "silence")

@@ -2,9 +2,9 @@
 
 from html import escape
 
-from orpheus.evaluation import pictures
-from orpheus.evaluation.pictures import COLOURS
-from orpheus.evaluation.wording import detector_words, present, shown, verdict
+from orpheus.evaluate.report import pictures
+from orpheus.evaluate.report.pictures import COLOURS
+from orpheus.evaluate.report.wording import detector_words, present, shown, verdict
 
 _STYLE = """
 :root { --ink:#1f2937; --soft:#6b7280; --line:#e5e7eb; --card:#fff; --page:#f8fafc; --good:#047857; --bad:#b91c1c; --warn:#b45309 }

@@ -1,6 +1,6 @@
 """Figures as text, the same on screen and in the HTML report."""
 
-from orpheus.evaluation.scoring import FIGURES
+from orpheus.evaluate.scoring import FIGURES
 
 
 def shown(figure, estimate, signed=False):

@@ -1,11 +1,11 @@
 """Measures speech: speaks a list of sentences, or takes recordings, and judges them.
 
-    python -m orpheus.evaluate                                        the model that inference.py would speak with
-    python -m orpheus.evaluate --model demo --voice theo --takes 3    narrower intervals
-    python -m orpheus.evaluate --sentences my_lines.txt --reference my_recordings
-    python -m orpheus.evaluate --sentences assets/evaluation/hard_text.jsonl --metrics wer
-    python -m orpheus.evaluate --recordings my_recordings             recordings with their transcripts
-    python -m orpheus.evaluate --compare base=demo tuned=demo+lora_model original=my_recordings
+    python -m orpheus.evaluate.cli                                        the model that inference.py would speak with
+    python -m orpheus.evaluate.cli --model demo --voice theo --takes 3    narrower intervals
+    python -m orpheus.evaluate.cli --sentences my_lines.txt --reference my_recordings
+    python -m orpheus.evaluate.cli --sentences assets/evaluation/hard_text.jsonl --metrics wer
+    python -m orpheus.evaluate.cli --recordings my_recordings             recordings with their transcripts
+    python -m orpheus.evaluate.cli --compare base=demo tuned=demo+lora_model original=my_recordings
 
 Words and skips (faster-whisper), naturalness (DNSMOS), likeness of the voice (Resemblyzer), whether tags are audible, pace,
 silences, how rows ended: a table here, report.json and report.html in --out. docs/evaluate.md says what each figure means.
@@ -19,7 +19,7 @@ from typing import Annotated, Literal
 from orpheus.common.command import run, say
 from orpheus.common.errors import InputError
 from orpheus.engines.options import ENGINES, SamplingOptions
-from orpheus.evaluation.options import DEMO_REFERENCE, METRICS, OUT, JudgeOptions, ListOptions
+from orpheus.evaluate.options import DEMO_REFERENCE, METRICS, OUT, JudgeOptions, ListOptions
 from orpheus.speech.options import LongTextOptions, RetryOptions, TextOptions
 
 
@@ -54,7 +54,7 @@ def _parse(argv):
         long_text: Annotated[LongTextOptions, tyro.conf.OmitArgPrefixes] = field(default_factory=LongTextOptions)
         retry: Annotated[RetryOptions, tyro.conf.OmitArgPrefixes] = field(default_factory=RetryOptions)
 
-    return tyro.cli(Arguments, description=__doc__, args=argv, prog="python -m orpheus.evaluate")
+    return tyro.cli(Arguments, description=__doc__, args=argv, prog="python -m orpheus.evaluate.cli")
 
 
 # --- what is judged --------------------------------------------------------------------------------------------------
@@ -62,7 +62,7 @@ def _parse(argv):
 
 def _systems(arguments):
     """List of System. Raises InputError for names that are given twice, and for contradictions."""
-    from orpheus.evaluation.systems import System, parse_system
+    from orpheus.evaluate.systems import System, parse_system
 
     if arguments.compare and arguments.recordings:
         raise InputError("give --recordings or --compare; recordings can be one of the systems: original=FOLDER")
@@ -79,7 +79,7 @@ def _systems(arguments):
 
 def _clips(system, arguments, sentences):
     """(what the system is, list of Clip)"""
-    from orpheus.evaluation.systems import read_recordings, speak
+    from orpheus.evaluate.systems import read_recordings, speak
 
     if system.recordings:
         return f"recordings in {system.recordings.name}", read_recordings(system.recordings)
@@ -118,9 +118,10 @@ def _reference(arguments, systems):
 
 def evaluate(arguments):
     """Runs an evaluation; returns (report, folder)."""
-    from orpheus.evaluation.panel import judge_clips, load_judges
-    from orpheus.evaluation.report import make_report, write_report
-    from orpheus.evaluation.systems import read_recordings, read_sentences, spread
+    from orpheus.evaluate.judges import load_judges
+    from orpheus.evaluate.report.folder import make_report, write_report
+    from orpheus.evaluate.scoring import judge_clips
+    from orpheus.evaluate.systems import read_recordings, read_sentences, spread
 
     systems = _systems(arguments)
     sentences = spread(read_sentences(arguments.list.sentences), arguments.list.limit)
@@ -145,7 +146,7 @@ def evaluate(arguments):
 
 
 def _run(argv):
-    from orpheus.evaluation.report import table
+    from orpheus.evaluate.report.folder import table
 
     arguments = _parse(argv)
     report, folder = evaluate(arguments)

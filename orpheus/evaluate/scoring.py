@@ -6,8 +6,8 @@ import numpy as np
 
 from orpheus.common.frame import SAMPLE_RATE
 from orpheus.data.measure import measure
-from orpheus.evaluation.statistics import difference, estimate
-from orpheus.evaluation.tag_detector import match_tags
+from orpheus.evaluate.statistics import difference, estimate
+from orpheus.evaluate.tag_detector import match_tags
 from orpheus.text.comparison import compare, edits, normalise, normalise_with_tags, spoken_gap
 from orpheus.text.tags import KNOWN_TAGS
 
@@ -68,7 +68,7 @@ FIGURES = (
 
 @dataclass
 class Judges:
-    """Those that are wanted; None leaves a metric out. Their methods are those of orpheus.evaluation.judges."""
+    """Those that are wanted; None leaves a metric out. Their methods are those of orpheus.evaluate.judges."""
 
     recognizer: object = None
     naturalness: object = None
@@ -225,3 +225,16 @@ def compare_systems(base, other, options):
         for f in FIGURES
         if f.better
     }
+
+
+PROGRESS_EVERY = 10  # rows
+
+
+def judge_clips(name, clips, judges, say):
+    """Rows of figures, a line of progress now and then."""
+    rows = []
+    for clip in clips:
+        rows.append(judge(clip, judges))
+        if len(rows) % PROGRESS_EVERY == 0:
+            say(f"judging {name}: {len(rows)} of {len(clips)} rows")
+    return rows

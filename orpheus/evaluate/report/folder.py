@@ -4,9 +4,9 @@ import json
 from pathlib import Path
 
 from orpheus.common.files import whole_folder
-from orpheus.evaluation.html import page
-from orpheus.evaluation.scoring import compare_systems, groups, summarise, tag_counts
-from orpheus.evaluation.wording import detector_words, present, shown, verdict
+from orpheus.evaluate.report.page import page
+from orpheus.evaluate.report.wording import detector_words, present, shown, verdict
+from orpheus.evaluate.scoring import compare_systems, groups, summarise, tag_counts
 
 _GROUP_FIGURES = ("wer", "clean_rows", "tags_realised", "dnsmos_ovrl", "likeness", "end_of_speech")
 

@@ -1,0 +1,5 @@
+import sys
+
+from orpheus.evaluate.cli.cli import main
+
+sys.exit(main())
