@@ -20,7 +20,7 @@ from orpheus.common.errors import InputError
 from orpheus.common.options import LORA_DIR, ORPHEUS_3B, OUTPUT_DIR
 from orpheus.data.options import DataOptions
 from orpheus.speech.options import EXAMPLES
-from orpheus.training_options import DEMO, LORA_TARGETS, RUN_DIR, TrainingOptions
+from orpheus.training.options import DEMO, LORA_TARGETS, RUN_DIR, TrainingOptions
 
 MAX_POSITIONS = 8192  # what Unsloth prepares for; rows are at most --max-tokens long
 
@@ -121,7 +121,7 @@ def load_with_unsloth(source, options):
         lora_dropout=0,
         bias="none",
         target_modules=list(LORA_TARGETS),
-        use_gradient_checkpointing=False,  # the layers are computed, and checkpointed, by orpheus.llama
+        use_gradient_checkpointing=False,  # the layers are computed, and checkpointed, by orpheus.training.llama
         random_state=options.seed,
     )
 
@@ -129,31 +129,23 @@ def load_with_unsloth(source, options):
 def train(arguments):
     """The whole recipe, top to bottom."""
     import_unsloth(arguments.run)  # comes before transformers and peft
-    from orpheus.adapter_folder import merge, write_adapter
     from orpheus.codec.snac import Codec
     from orpheus.common.hub import check_push, locate, push
     from orpheus.data.examples import encode_missing, make_examples
     from orpheus.data.recordings import read_rows
     from orpheus.engines.loading import load_tokenizer
-    from orpheus.finetune import (
-        Best,
-        Memory,
-        Speaker,
-        barrier,
-        compiles,
-        facts_of,
-        load_with_peft,
-        restart_folder,
-        start_ranks,
-        stop_on_ctrl_c,
-    )
-    from orpheus.llama import LoraLlama
+    from orpheus.export.adapter import write_adapter
+    from orpheus.export.merged import merge
     from orpheus.speech.model import DEMO_VOICE, MODEL_FILES, find_codec, resolve
     from orpheus.speech.options import PIECE_SECONDS
     from orpheus.text.prompt import PromptBuilder, layout_of
-    from orpheus.training import Trainer
-    from orpheus.training_evaluation import SpokenEvaluation, check_evaluation
-    from orpheus.training_log import TrainingLog, check_reporter
+    from orpheus.training.hardware import Memory, barrier, compiles, start_ranks
+    from orpheus.training.llama import LoraLlama
+    from orpheus.training.log import TrainingLog, check_reporter
+    from orpheus.training.lora import load_with_peft
+    from orpheus.training.samples import Speaker, SpokenEvaluation, check_evaluation
+    from orpheus.training.states import Best, restart_folder
+    from orpheus.training.trainer import Trainer, facts_of, stop_on_ctrl_c
 
     run, data, options = arguments.run, arguments.data, arguments.training
 

@@ -30,7 +30,7 @@ from benchmarks.generate_peers import continuous_generate, plain_generate
 from orpheus.common.errors import OrpheusError
 from orpheus.common.frame import FRAMES_PER_SECOND, SAMPLE_RATE, TOKENS_PER_SECOND
 from orpheus.engines.options import SamplingOptions
-from orpheus.serving import StreamPool
+from orpheus.server.pool import StreamPool
 from orpheus.speech.synthesis import OrpheusInference
 
 SENTENCE = "It takes five minutes to walk from the swimming pool to the museum, and ten more to the old bridge. "

@@ -42,7 +42,7 @@ from benchmarks.train_side import (
     train_plain,
     write_for_peer,
 )
-from orpheus.llama import matrix_rate
+from orpheus.training.hardware import matrix_rate
 
 CURVE_ROWS = 16
 CURVE_PEER = "padded"  # the peer with as many rows per step

@@ -12,9 +12,9 @@ import torch
 
 from orpheus.common.frame import CODES_PER_FRAME
 from orpheus.data.examples import Example
-from orpheus.llama import LoraLlama
-from orpheus.packing import plan_steps
-from orpheus.training import make_optimizer, make_pack
+from orpheus.training.llama import LoraLlama
+from orpheus.training.packing import make_pack, plan_steps
+from orpheus.training.trainer import make_optimizer
 
 TARGETS = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
 LEARNING_RATE, WARMUP, DECAY = 2e-4, 5, 0.001  # the notebook's

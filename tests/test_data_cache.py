@@ -140,7 +140,7 @@ import conftest
 from orpheus import data
 from orpheus.codec.snac import Codec
 from orpheus.speech.model import load_model
-from orpheus.training_options import DataOptions
+from orpheus.training.options import DataOptions
 
 voice, folder, cache = sys.argv[1:]
 codec = Codec.from_folder(voice + "/codec")

@@ -10,7 +10,7 @@ from conftest import ROOT
 from orpheus.common.audio import read_audio
 from orpheus.common.frame import SAMPLE_RATE
 from orpheus.text.tags import KNOWN_TAGS
-from orpheus.training_options import DEMO_SPEAKER
+from orpheus.training.options import DEMO_SPEAKER
 
 RECIPE = ROOT / "recipes" / "demo_speaker"
 

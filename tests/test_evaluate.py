@@ -7,7 +7,6 @@ import sys
 import numpy as np
 import pytest
 from conftest import ROOT
-from orpheus.evaluation import panel
 from recordings import folder_of, speech, talk
 
 from orpheus.common.errors import InputError
@@ -379,9 +378,9 @@ def fakes(monkeypatch):
         def listen(self, audio):
             return Heard("hello there", (("hello", 0.0, 0.3), ("there", 0.3, 0.6)))
 
-    monkeypatch.setattr(panel, "recognizer", Echo)
-    monkeypatch.setattr(panel, "Naturalness", FakeNaturalness)
-    monkeypatch.setattr(panel, "Likeness", FakeLikeness)
+    monkeypatch.setattr(judges_module, "recognizer", Echo)
+    monkeypatch.setattr(judges_module, "Naturalness", FakeNaturalness)
+    monkeypatch.setattr(judges_module, "Likeness", FakeLikeness)
 
 
 def test_a_model_is_spoken_and_judged(fakes, small_voice_folder, in_empty_folder, capsys):

@@ -11,9 +11,9 @@ from orpheus.common.errors import InputError
 from orpheus.data.examples import Example
 from orpheus.evaluate.scoring import Judges
 from orpheus.text.recognition import Heard
-from orpheus.training import Progress, Trainer
-from orpheus.training_evaluation import SpokenEvaluation
-from orpheus.training_options import TrainingOptions
+from orpheus.training.options import TrainingOptions
+from orpheus.training.samples import SpokenEvaluation
+from orpheus.training.trainer import Progress, Trainer
 
 
 def best_steps(keep_best_by, *measured):
@@ -99,7 +99,7 @@ def test_the_report_holds_base_tuned_and_original_side_by_side(spoken, tmp_path)
 def test_a_resumed_run_has_the_base_models_clips(spoken, tmp_path):
     evaluation, _ = spoken
     evaluation.measure(0)
-    from orpheus.training_evaluation import _kept
+    from orpheus.training.samples import _kept
 
     kept = _kept(evaluation.kept)
     again = evaluation._speak()

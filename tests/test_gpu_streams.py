@@ -11,7 +11,7 @@ from checkpoints import save_codec, snac_config
 from orpheus.codec.snac import Codec
 from orpheus.codec.stream_decoder import StreamDecoder
 from orpheus.engines.transformers import TransformersEngine
-from orpheus.serving import StreamPool
+from orpheus.server.pool import StreamPool
 from orpheus.speech.model import DEMO_VOICE, load_model
 from orpheus.speech.synthesis import OrpheusInference
 

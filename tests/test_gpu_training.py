@@ -9,8 +9,8 @@ from checkpoints import SMALL_CONFIG, SMALL_LAYOUT, walking_model
 from peft import LoraConfig, get_peft_model
 
 from orpheus.data.examples import Example
-from orpheus.llama import LoraLlama
-from orpheus.training import make_pack
+from orpheus.training.llama import LoraLlama
+from orpheus.training.packing import make_pack
 
 pytestmark = [pytest.mark.gpu, pytest.mark.timeout(600)]
 TARGETS = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
@@ -128,7 +128,7 @@ def _in_four_bits(model):
 @pytest.mark.parametrize("compiled", [False, True])
 def test_four_bit_weights_give_what_the_dequantized_ones_give(compiled):
     pytest.importorskip("bitsandbytes")
-    from orpheus.lora import dequantized
+    from orpheus.training.lora import dequantized
 
     deep = CONFIG | {"num_hidden_layers": 12}
     small = tuned("cuda", torch.bfloat16, deep, _in_four_bits)

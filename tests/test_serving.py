@@ -13,7 +13,7 @@ from orpheus.common.errors import BusyError, InputError, OrpheusError, OrpheusWa
 from orpheus.engines import ENDED, WAITING
 from orpheus.engines.options import SamplingOptions
 from orpheus.engines.separate import SeparateSlots, open_slots
-from orpheus.serving import StreamPool
+from orpheus.server.pool import StreamPool
 from orpheus.speech.model import load_model
 from orpheus.speech.synthesis import OrpheusInference
 from orpheus.text.prompt import PromptBuilder

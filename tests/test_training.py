@@ -22,11 +22,11 @@ from orpheus.common.files import whole_folder
 from orpheus.data.examples import Example
 from orpheus.engines.options import SamplingOptions
 from orpheus.engines.transformers import TransformersEngine
-from orpheus.llama import LoraLlama
-from orpheus.packing import plan_steps, split_step
-from orpheus.training import Trainer, learning_rate, make_pack
-from orpheus.training_log import TrainingLog
-from orpheus.training_options import LORA_TARGETS, TrainingOptions
+from orpheus.training.llama import LoraLlama
+from orpheus.training.log import TrainingLog
+from orpheus.training.options import LORA_TARGETS, TrainingOptions
+from orpheus.training.packing import make_pack, plan_steps, split_step
+from orpheus.training.trainer import Trainer, learning_rate
 
 OPTIONS = TrainingOptions(
     tokens_per_step=150, epochs=3, lora_rank=4, lora_alpha=8, report_to="none", learning_rate=1e-2

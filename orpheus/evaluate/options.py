@@ -4,9 +4,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from orpheus.common.options import check, is_whole
+from orpheus.common.options import ROOT, check, is_whole
 
-ASSETS = Path(__file__).resolve().parent.parent.parent / "assets" / "evaluation"
+ASSETS = ROOT / "assets" / "evaluation"
 SENTENCES = ASSETS / "sentences.jsonl"
 DEMO_REFERENCE = ASSETS / "demo_voice_reference"  # clips of the demo voice's teacher
 OUT = "outputs/evaluation"

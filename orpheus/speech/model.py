@@ -7,12 +7,12 @@ from pathlib import Path
 
 from orpheus.common.errors import CheckpointError, InputError
 from orpheus.common.hub import locate, read_json
-from orpheus.common.options import LORA_DIR, ORPHEUS_3B, ORPHEUS_3B_VOICES, SNAC_24KHZ
+from orpheus.common.options import LORA_DIR, ORPHEUS_3B, ORPHEUS_3B_VOICES, ROOT, SNAC_24KHZ
 from orpheus.engines.loading import choose_engine, load_language_model, load_tokenizer, merge_adapter
 from orpheus.engines.options import ENGINES
 from orpheus.speech.options import PIECE_SECONDS
 
-DEMO_VOICE = Path(__file__).resolve().parent.parent / "assets" / "demo_voice"
+DEMO_VOICE = ROOT / "assets" / "demo_voice"
 
 # Names under which the same 3B weights are known; an adapter for one fits the others.
 _SAME_WEIGHTS = {"unsloth/orpheus-3b-0.1-ft", "canopylabs/orpheus-3b-0.1-ft"}

@@ -1,15 +1,14 @@
 """Every setting of fine-tuning with its default and the reason for it. The recipe's flags are generated from these classes."""
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
-from orpheus.common.options import check, check_range, check_whole, is_whole
+from orpheus.common.options import ROOT, check, check_range, check_whole, is_whole
 
 LORA_TARGETS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 RUN_DIR = "outputs"  # checkpoints, samples, logs of a training run
 
-DEMO_SPEAKER = Path(__file__).resolve().parent.parent / "assets" / "demo_speaker"
+DEMO_SPEAKER = ROOT / "assets" / "demo_speaker"
 # What `--demo` sets: the small model learns best with more passes and smaller steps. A narrow adapter that leans towards the
 # base keeps the words right (docs/log.md has the figures).
 DEMO = {

@@ -6,18 +6,20 @@ Same data, options and seed give the same adapter; on a CPU a run that was kille
 import hashlib
 import math
 import shutil
+import signal
 import time
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
 import torch.distributed as dist
 
 from orpheus.common.errors import CheckpointError, OrpheusError, StoppedError
-from orpheus.common.files import restore, whole_folder
-from orpheus.llama import HEAD_ROWS, Pack, matrix_rate
-from orpheus.packing import plan_steps, split_step
+from orpheus.common.files import whole_folder
+from orpheus.training.hardware import matrix_rate
+from orpheus.training.packing import make_pack, plan_steps, split_step, targets_of
+from orpheus.training.states import saved_states
 
 _HALF_SCALE = 4096.0  # of the loss in float16, where small gradients would be 0
 # What may differ between a run and its resumption.
@@ -69,43 +71,6 @@ def make_optimizer(name, parameter, options):
     return torch.optim.AdamW([parameter], lr=0.0, weight_decay=options.weight_decay, fused=parameter.is_cuda), name
 
 
-def make_pack(examples, layout, device, text_loss_weight=0.0, tokens=None, longest=None):
-    """Examples end to end as a Pack; the weight of an audio target is 1.
-
-    tokens: fills up to this many, one more row without targets, so that shapes do not change (for compiled layers)
-    """
-    lengths = [len(example.input_ids) for example in examples]
-    ids = np.concatenate([example.input_ids for example in examples]).astype(np.int64)
-    positions = np.concatenate([np.arange(length) for length in lengths])
-    ends = np.cumsum(lengths)
-    weights = np.ones(len(ids), np.float32)
-    for end, length, example in zip(ends, lengths, examples, strict=True):
-        weights[end - length : end - length + example.prompt_tokens] = text_loss_weight
-        weights[end - length] = 0  # nothing comes before a row's first token
-    where = np.flatnonzero(weights) - 1
-    targets, weights = ids[where + 1], weights[where + 1]
-    bounds = [0, *ends.tolist()]
-    if tokens is not None:
-        filling = tokens - len(ids)
-        ids = np.concatenate([ids, np.full(filling, layout.pad)])
-        positions = np.concatenate([positions, np.arange(filling) % longest])
-        bounds += [min(bounds[-1] + step, tokens) for step in range(longest, filling + longest, longest)]
-        bounds += [tokens] * (tokens // 64 + 2 - len(bounds))  # as many as the shortest rows could need
-        lacking = -len(where) % HEAD_ROWS
-        where, targets, weights = (np.pad(x, (0, lacking)) for x in (where, targets, weights))
-        targets[len(targets) - lacking :] = layout.pad
-    tensors = (ids, positions, np.array(bounds, np.int32), where, targets, weights)
-    ids, positions, bounds, where, targets, weights = (
-        torch.from_numpy(x).to(device, non_blocking=True) for x in tensors
-    )
-    return Pack(ids, positions, bounds, longest or max(lengths), where, targets, weights)
-
-
-def targets_of(example, text_loss_weight):
-    """Total weight of an example's targets."""
-    return len(example.input_ids) - example.prompt_tokens + text_loss_weight * (example.prompt_tokens - 1)
-
-
 @dataclass
 class Progress:
     """What a state keeps besides weights and optimizer."""
@@ -123,7 +88,7 @@ class Progress:
 class Trainer:
     """Trains a LoraLlama's adapter on examples.
 
-    llama: orpheus.llama.LoraLlama; train, held_out: orpheus.data.examples.Example; folder: where states go; log: TrainingLog
+    llama: orpheus.training.llama.LoraLlama; train, held_out: orpheus.data.examples.Example; folder: where states go; log: TrainingLog
     on_best(step), on_sample(step): called on every rank when a better adapter is there, or sentences are due
     on_evaluate(step): called on every rank after each held-out loss; returns a word error rate, the same on all of them
     """
@@ -338,8 +303,37 @@ class Trainer:
         self.log.say(f"resumed after step {self.progress.step} of {len(self.steps)}")
 
 
-def saved_states(folder):
-    """Complete states, oldest first."""
-    for left in Path(folder).glob(".step_*"):
-        restore(left.with_name(left.name.removeprefix(".").rsplit(".", 1)[0]))
-    return sorted(Path(folder).glob("step_*"))
+@contextmanager
+def stop_on_ctrl_c(trainer):
+    """The first Ctrl-C ends the run after the step, its state saved; a second one ends it at once."""
+
+    def stop(*_):
+        trainer.stop = True
+        trainer.log.say("stopping after this step; Ctrl-C again stops at once, without saving")
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    former = signal.signal(signal.SIGINT, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, former)
+
+
+def facts_of(progress, trainer, options, memory):
+    """Figures of a finished run, for its card."""
+    facts = {
+        "steps": progress.step,
+        "epochs": options.epochs,
+        "tokens_trained_on": progress.tokens,
+        "learning_rate": options.learning_rate,
+        "lora_rank": options.lora_rank,
+        "optimizer": trainer.optimizer_name,
+        "held_out_loss_before": progress.first,
+        "held_out_loss_best": f"{progress.best:.4f} at step {progress.best_step}"
+        if progress.best_step
+        else "not measured",
+        "held_out_loss_last": progress.last,
+        "seconds": round(progress.seconds, 1),
+        "tokens_per_second": round(progress.tokens / max(progress.seconds, 1e-9)),
+    }
+    return facts | ({"peak_gpu_memory_gb": memory.peak()} if memory.gpu else {})

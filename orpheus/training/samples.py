@@ -2,6 +2,7 @@
 
 import io
 import json
+import warnings
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -11,11 +12,15 @@ import torch.distributed as dist
 
 from orpheus.common.errors import InputError, OrpheusError
 from orpheus.common.files import atomic_file
+from orpheus.engines.transformers import TransformersEngine
 from orpheus.evaluate.judges import load_judges
 from orpheus.evaluate.options import JudgeOptions
 from orpheus.evaluate.report.folder import make_report, table, write_report
 from orpheus.evaluate.scoring import judge_clips, summarise
 from orpheus.evaluate.systems import Clip, Sentence, speak, spread
+from orpheus.speech.model import LoadedModel
+from orpheus.speech.options import PIECE_SECONDS
+from orpheus.speech.synthesis import OrpheusInference
 
 _QUICK = ("wer",)  # on the way; the report at the end has all that is installed
 
@@ -129,3 +134,25 @@ def _kept(path):
             ]
     except (OSError, ValueError, KeyError) as error:
         raise OrpheusError(f"{path} cannot be read ({error}): start again without --resume") from error
+
+
+class Speaker:
+    """Speaks sample sentences with the adapter as it is now, while training."""
+
+    def __init__(self, llama, prompts, codec, voices, sentences, piece_seconds=PIECE_SECONDS):
+        voice = voices[0] if voices else None
+        engine = TransformersEngine(llama, prompts.layout)
+        loaded = LoadedModel(
+            "the model in training", engine, prompts, codec, tuple(voices), voice, False, piece_seconds
+        )
+        self.tts, self.sentences = OrpheusInference(loaded), sentences
+
+    def speak(self, folder):
+        """Writes output_0.wav ... into `folder`; returns the paths. What is odd about the speech is a warning."""
+        try:
+            return self.tts.generate(self.sentences, output_dir=folder)
+        except OrpheusError as error:  # training goes on without this sample
+            warnings.warn(f"no samples into {folder}: {error}", stacklevel=2)
+            return []
+        finally:
+            self.tts.engine.release()  # a captured step's cache is memory that training needs

@@ -5,8 +5,6 @@ loss is. It is the arithmetic of transformers' LlamaForCausalLM, whatever has pa
 """
 
 import inspect
-import time
-from dataclasses import dataclass
 from functools import cache
 from types import SimpleNamespace
 
@@ -15,28 +13,10 @@ import torch.nn.functional as F
 from torch.utils.checkpoint import checkpoint
 
 from orpheus.engines.layers import inverse_frequencies, rms_norm, rope, rotate
-from orpheus.lora import FlatAdapter, LoraGroup, LoraLinear
+from orpheus.training.lora import FlatAdapter, LoraGroup, LoraLinear
+from orpheus.training.packing import HEAD_ROWS
 
 VARLEN_CAPABILITY = (8, 0)  # of the GPUs that flash attention runs on: Ampere and later
-HEAD_ROWS = 2048  # positions whose logits exist at once: 0.24 GB in float32 over the audio tokens
-_PROBE = 8192  # size of the product that the card's rate is measured with
-
-
-@dataclass(frozen=True)
-class Pack:
-    """Rows end to end, as tensors on the model's device.
-
-    ids, positions: int64 (T,); bounds: int32 (rows + 1,) or more, the last repeated; longest: of the rows, or a bound of it;
-    where: int64 (N,) positions whose next token counts; targets: int64 (N,) that token; weights: float32 (N,), 0 for filling
-    """
-
-    ids: torch.Tensor
-    positions: torch.Tensor
-    bounds: torch.Tensor
-    longest: int
-    where: torch.Tensor
-    targets: torch.Tensor
-    weights: torch.Tensor
 
 
 @cache
@@ -207,18 +187,3 @@ class LoraLlama:
             attended = attended.transpose(1, 2).flatten(-2)
             x = _after_attention(x, attended, norms[1], o.weights, gate_up.weights, down.weights, self.eps)
         return SimpleNamespace(logits=rms_norm(x[:, -1:], self.decoder.norm.weight, self.eps) @ self.head.T)
-
-
-def matrix_rate(device):
-    """The card's measured bf16 product rate in FLOP/s; None on a CPU."""
-    if device.type != "cuda":
-        return None
-    a = torch.randn(_PROBE, _PROBE, device=device, dtype=torch.bfloat16)
-    for _ in range(3):
-        a @ a
-    torch.cuda.synchronize()
-    began = time.perf_counter()
-    for _ in range(5):
-        a @ a
-    torch.cuda.synchronize()
-    return 5 * 2 * _PROBE**3 / (time.perf_counter() - began)

@@ -6,8 +6,10 @@ cut into micro-batches, so that those change the speed and nothing else.
 
 import math
 from bisect import bisect_right
+from dataclasses import dataclass
 
 import numpy as np
+import torch
 
 _WINDOW = 64  # rows among which the best fitting one is looked for; more would bend the shuffled order
 
@@ -82,3 +84,60 @@ def _bins(rows, lengths, capacity):
         bins[best].append(row)
         rooms[best] -= lengths[row]
     return bins
+
+
+def make_pack(examples, layout, device, text_loss_weight=0.0, tokens=None, longest=None):
+    """Examples end to end as a Pack; the weight of an audio target is 1.
+
+    tokens: fills up to this many, one more row without targets, so that shapes do not change (for compiled layers)
+    """
+    lengths = [len(example.input_ids) for example in examples]
+    ids = np.concatenate([example.input_ids for example in examples]).astype(np.int64)
+    positions = np.concatenate([np.arange(length) for length in lengths])
+    ends = np.cumsum(lengths)
+    weights = np.ones(len(ids), np.float32)
+    for end, length, example in zip(ends, lengths, examples, strict=True):
+        weights[end - length : end - length + example.prompt_tokens] = text_loss_weight
+        weights[end - length] = 0  # nothing comes before a row's first token
+    where = np.flatnonzero(weights) - 1
+    targets, weights = ids[where + 1], weights[where + 1]
+    bounds = [0, *ends.tolist()]
+    if tokens is not None:
+        filling = tokens - len(ids)
+        ids = np.concatenate([ids, np.full(filling, layout.pad)])
+        positions = np.concatenate([positions, np.arange(filling) % longest])
+        bounds += [min(bounds[-1] + step, tokens) for step in range(longest, filling + longest, longest)]
+        bounds += [tokens] * (tokens // 64 + 2 - len(bounds))  # as many as the shortest rows could need
+        lacking = -len(where) % HEAD_ROWS
+        where, targets, weights = (np.pad(x, (0, lacking)) for x in (where, targets, weights))
+        targets[len(targets) - lacking :] = layout.pad
+    tensors = (ids, positions, np.array(bounds, np.int32), where, targets, weights)
+    ids, positions, bounds, where, targets, weights = (
+        torch.from_numpy(x).to(device, non_blocking=True) for x in tensors
+    )
+    return Pack(ids, positions, bounds, longest or max(lengths), where, targets, weights)
+
+
+def targets_of(example, text_loss_weight):
+    """Total weight of an example's targets."""
+    return len(example.input_ids) - example.prompt_tokens + text_loss_weight * (example.prompt_tokens - 1)
+
+
+HEAD_ROWS = 2048  # positions whose logits exist at once: 0.24 GB in float32 over the audio tokens
+
+
+@dataclass(frozen=True)
+class Pack:
+    """Rows end to end, as tensors on the model's device.
+
+    ids, positions: int64 (T,); bounds: int32 (rows + 1,) or more, the last repeated; longest: of the rows, or a bound of it;
+    where: int64 (N,) positions whose next token counts; targets: int64 (N,) that token; weights: float32 (N,), 0 for filling
+    """
+
+    ids: torch.Tensor
+    positions: torch.Tensor
+    bounds: torch.Tensor
+    longest: int
+    where: torch.Tensor
+    targets: torch.Tensor
+    weights: torch.Tensor

@@ -7,6 +7,10 @@ The vector is kept in float32 whatever the model computes in, so that small upda
 import torch
 from torch import nn
 
+from orpheus.common.errors import InputError
+from orpheus.engines.loading import load_language_model
+from orpheus.training.options import LORA_TARGETS
+
 ADAPTER = "default"  # the name that peft gives to the first adapter
 
 
@@ -188,3 +192,22 @@ class FlatAdapter:
     def zero_grad(self):
         self.master.grad.zero_()
         self.gradients.zero_()
+
+
+def load_with_peft(folder, device, options):
+    """The base model with a fresh adapter, by transformers and peft alone: on a CPU, or where Unsloth is not wanted."""
+    from peft import LoraConfig, get_peft_model
+
+    if options.load_in_4bit:
+        raise InputError("--load-in-4bit needs a GPU and --backend unsloth")
+    model = load_language_model(folder, device)
+    torch.manual_seed(options.seed)
+    config = LoraConfig(
+        r=options.lora_rank,
+        lora_alpha=options.lora_alpha,
+        lora_dropout=0.0,
+        bias="none",
+        target_modules=list(LORA_TARGETS),
+        task_type="CAUSAL_LM",
+    )
+    return get_peft_model(model, config)

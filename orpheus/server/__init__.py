@@ -1,0 +1,4 @@
+"""Many listeners at once.
+
+pool    StreamPool: many texts to streams of audio on one device
+"""
