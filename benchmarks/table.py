@@ -1,7 +1,7 @@
-"""Writes the results table of README from benchmarks/results/*.json.
+"""Writes the results table of docs/speed.md from benchmarks/results/*.json.
 
-    python benchmarks/table.py             rewrites README.md between its markers
-    python benchmarks/table.py --check     only says whether it is up to date (status 1 where not)
+    python -m benchmarks.table             rewrites docs/speed.md between its markers
+    python -m benchmarks.table --check     only says whether it is up to date (status 1 where not)
 
 A report shows what it lists under "table": {"what", "ours", "peer" (who), "theirs", "ratio"}, the last three optional. That of
 generate.py is read from its rows: tokens per second of ours ("fast ...") and of all others of the same batch size, the best
@@ -14,6 +14,7 @@ from itertools import groupby
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
+PAGE = ROOT / "docs" / "speed.md"
 BEGIN, END = "<!-- results -->", "<!-- /results -->"
 NONE = "No results are recorded yet; `make bench` prints those of your machine."
 
@@ -77,21 +78,22 @@ def render(folder):
 
 
 def put_into(text, table):
-    """The README's text with the table between its markers."""
+    """The text of docs/speed.md with the table between its markers."""
     before, begin, rest = text.partition(BEGIN)
     _, end, after = rest.partition(END)
     if not (begin and end):
-        raise SystemExit(f"README.md lacks the lines {BEGIN} and {END}")
+        raise SystemExit(f"{PAGE.name} lacks the lines {BEGIN} and {END}")
     return f"{before}{BEGIN}\n{table}\n{END}{after}"
 
 
 def main(check):
-    path = ROOT / "README.md"
-    text = path.read_text()
+    text = PAGE.read_text()
     made = put_into(text, render(ROOT / "benchmarks" / "results"))
     if check:
-        raise SystemExit(0 if made == text else "README.md is not up to date: python benchmarks/table.py")
-    path.write_text(made)
+        raise SystemExit(
+            0 if made == text else f"{PAGE.relative_to(ROOT)} is not up to date: python -m benchmarks.table"
+        )
+    PAGE.write_text(made)
 
 
 if __name__ == "__main__":

@@ -1,36 +1,54 @@
-"""The README is true: its commands parse, its Python runs, its links lead somewhere, its figures are the code's."""
+"""What people read is true: commands parse, Python runs, links and paths lead somewhere, figures are the code's, tables are tables.
+
+Read are the README and every page of docs/ but docs/log.md, which is history.
+"""
 
 import contextlib
 import io
 import re
 import shlex
+from pathlib import Path
 
 import pytest
-from conftest import ROOT
 
 import inference
 from orpheus.common.options import ORPHEUS_3B, ORPHEUS_3B_VOICES
 from orpheus.common.tokens import TokenLayout
 from orpheus.text.tags import TAGS
 
+ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text()
+PAGES = {"README.md": README} | {
+    f"docs/{path.name}": path.read_text() for path in sorted((ROOT / "docs").glob("*.md")) if path.name != "log.md"
+}
+LONGEST = {"README.md": 220, "docs/development.md": 80}  # lines
+FENCE = r"^```(\w*)\n(.*?)^```$"
 
 
-def blocks(language):
-    return re.findall(rf"^```{language}\n(.*?)^```", README, flags=re.M | re.S)
+def blocks(language, page):
+    return [code for name, code in re.findall(FENCE, PAGES[page], flags=re.M | re.S) if name == language]
+
+
+def prose(page):
+    """A page without its fenced blocks."""
+    return re.sub(FENCE, "", PAGES[page], flags=re.M | re.S)
+
+
+# --- commands ---
 
 
 def commands():
-    """Every `python inference.py` line, without comment, input and pipe."""
-    for line in "\n".join(blocks("bash")).splitlines():
-        words = shlex.split(line, comments=True)
-        if "inference.py" in words:
-            words = words[words.index("inference.py") + 1 :]
-            yield words[: words.index("|")] if "|" in words else words
+    """(page, words) of every command in every bash block, a part of a pipe by itself."""
+    for page in PAGES:
+        for line in "\n".join(blocks("bash", page)).splitlines():
+            words = shlex.split(line, comments=True)
+            while words:
+                end = words.index("|") if "|" in words else len(words)
+                yield page, words[:end]
+                words = words[end + 1 :]
 
 
-@pytest.mark.parametrize("arguments", list(commands()), ids=" ".join)
-def test_every_command_parses(arguments):
+def check_inference(arguments):
     with contextlib.redirect_stdout(io.StringIO()) as shown:
         try:
             inference._parse(arguments)
@@ -38,54 +56,195 @@ def test_every_command_parses(arguments):
             assert exit.code == 0, shown.getvalue()  # --help
 
 
-def training_commands():
-    for line in "\n".join(blocks("bash")).splitlines():
-        words = shlex.split(line, comments=True)
-        if "orpheus_sft_unsloth.py" in words:
-            yield words[words.index("orpheus_sft_unsloth.py") + 1 :]
-
-
-@pytest.mark.parametrize("arguments", list(training_commands()), ids=" ".join)
-def test_every_training_command_parses(arguments, tmp_path, monkeypatch):
+def check_training(arguments):
     import orpheus_sft_unsloth
 
     if "lora_model/config.yaml" in arguments:  # the file of an earlier run
-        monkeypatch.chdir(tmp_path)
-        (tmp_path / "lora_model").mkdir()
-        (tmp_path / "lora_model" / "config.yaml").write_text("learning_rate: 0.0001")
-    orpheus_sft_unsloth.parse(arguments)
+        Path("lora_model").mkdir()
+        Path("lora_model/config.yaml").write_text("learning_rate: 0.0001")
+    with contextlib.redirect_stdout(io.StringIO()) as shown:
+        try:
+            orpheus_sft_unsloth.parse(arguments)
+        except SystemExit as exit:
+            assert exit.code == 0, shown.getvalue()  # --help
 
 
-def evaluation_commands():
-    for line in "\n".join(blocks("bash")).splitlines():
-        words = shlex.split(line, comments=True)
-        if "orpheus.evaluate.cli" in words:
-            yield words[words.index("orpheus.evaluate.cli") + 1 :]
+def check_evaluation(arguments):
+    from orpheus.evaluate import cli
+
+    cli._systems(cli._parse(arguments))
 
 
-@pytest.mark.parametrize("arguments", list(evaluation_commands()), ids=" ".join)
-def test_every_evaluation_command_parses(arguments):
-    from orpheus.evaluate import cli as evaluate
+def check_module(module, arguments):
+    """That the module is there, and knows the flags."""
+    path = ROOT.joinpath(*module.split(".")).with_suffix(".py")
+    assert path.is_file(), f"there is no {path.relative_to(ROOT)}"
+    source = path.read_text()
+    for flag in (word for word in arguments if word.startswith("--") and word != "--help"):
+        assert flag in source or flag[2:].replace("-", "_") in source, f"{module} has no {flag}"
 
-    evaluate._systems(evaluate._parse(arguments))
+
+def check_python(arguments):
+    if arguments[0] == "-m" and arguments[1] == "orpheus.evaluate":
+        check_evaluation(arguments[2:])
+    elif arguments[0] == "-m":
+        check_module(arguments[1], arguments[2:])
+    else:
+        {"inference.py": check_inference, "orpheus_sft_unsloth.py": check_training}[arguments[0]](arguments[1:])
+
+
+def check_torchrun(arguments):
+    script = arguments.index("orpheus_sft_unsloth.py")
+    assert [word for word in arguments[:script] if word.startswith("-")] == ["--nproc-per-node"]
+    check_training(arguments[script + 1 :])
+
+
+def check_make(arguments):
+    target, *variables = arguments
+    makefile = (ROOT / "Makefile").read_text()
+    assert target in re.search(r"^\.PHONY: (.*)$", makefile, flags=re.M)[1].split()
+    for variable in variables:
+        name, _, value = variable.partition("=")
+        assert re.search(rf"^{name} \?=", makefile, flags=re.M), f"the Makefile has no {name}"
+        if target == "speak":
+            check_inference(shlex.split(value))
+        if target == "test":
+            check_pytest(shlex.split(value))
+
+
+def check_pytest(arguments):
+    for place in (word for word in arguments if word.startswith("tests")):
+        assert (ROOT / place).exists(), place
+
+
+def check_pip(arguments):
+    assert arguments[0] == "install"
+    for flag, value in zip(arguments, arguments[1:]):
+        assert flag != "-r" or (ROOT / value).is_file(), value
+
+
+def check_activate(arguments):
+    assert arguments == [".venv/bin/activate"]
+
+
+CHECKS = {"make": check_make, "source": check_activate, "python": check_python, "torchrun": check_torchrun} | {
+    "pip": check_pip,
+    "pytest": check_pytest,
+    **dict.fromkeys(["echo", "aplay", "ffplay"], lambda arguments: None),  # they are none of ours
+}
+
+
+@pytest.mark.parametrize(
+    "page, words", list(commands()), ids=lambda part: part if isinstance(part, str) else " ".join(part)
+)
+def test_every_command_parses(page, words, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    CHECKS[words[0]](words[1:])
 
 
 def test_there_are_commands():
-    assert len(list(evaluation_commands())) >= 5
-    assert len(list(commands())) >= 10
-    assert blocks("bash")[0].split()[:2] == ["make", "speak"] and "make test" in blocks("bash")[0]
+    found = [" ".join(words[:3]) for _, words in commands()]
+    assert sum(command.startswith("python inference.py") for command in found) >= 10
+    assert sum(command.startswith("python orpheus_sft_unsloth.py") for command in found) >= 10
+    assert sum(command.startswith("python -m orpheus.evaluate") for command in found) >= 5
+    assert sum(command.startswith(("python -m benchmarks", "python -m recipes")) for command in found) >= 4
+    first = [line.split("#")[0].strip() for line in blocks("bash", "README.md")[0].splitlines()]
+    assert first == ["make speak", "make test", "source .venv/bin/activate"]
 
 
-@pytest.mark.parametrize("code", blocks("python"))
-def test_every_python_block_runs(code, tmp_path, monkeypatch):
+def test_no_command_stands_in_another_kind_of_block():
+    for page, text in PAGES.items():
+        assert {name for name, _ in re.findall(FENCE, text, flags=re.M | re.S)} <= {"bash", "python", ""}, page
+        for code in blocks("", page):
+            assert not re.search(r"^\s*(python|make|pip|pytest|torchrun)\b", code, flags=re.M), code
+
+
+# --- Python ---
+
+
+def python_blocks():
+    for page in PAGES:
+        for number, code in enumerate(blocks("python", page)):
+            yield pytest.param(page, code, id=f"{page}-{number}")
+
+
+@pytest.mark.parametrize("page, code", list(python_blocks()))
+def test_every_python_block_runs(page, code, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)  # the model of a GPU machine would be downloaded
     (tmp_path / "docs").symlink_to(ROOT / "docs")
-    exec(compile(code, "README.md", "exec"), {})
+    exec(compile(code, page, "exec"), {})
 
 
-def test_links_lead_somewhere():
-    for target in re.findall(r"\]\(([^)#]+)[^)]*\)", README):
-        assert target.startswith("https://") or (ROOT / target).exists(), target
+def test_there_is_python_in_the_first_screen():
+    assert README.index("```python") < README.index("\n## ")
+    assert {page for page in PAGES if blocks("python", page)} >= {"README.md", "docs/data.md", "docs/serving.md"}
+
+
+# --- links and paths ---
+
+
+def anchors(text):
+    """What a heading can be linked by."""
+    headings = re.findall(r"^#+ (.*)$", re.sub(FENCE, "", text, flags=re.M | re.S), flags=re.M)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def links():
+    for page in PAGES:
+        yield from ((page, target) for target in re.findall(r"\]\(([^)\s]+)\)", prose(page)))
+
+
+@pytest.mark.parametrize("page, target", list(links()))
+def test_links_lead_somewhere(page, target):
+    if target.startswith("https://"):
+        return
+    name, _, anchor = target.partition("#")
+    path = (ROOT / page).parent / name if name else ROOT / page
+    assert path.exists(), target
+    if anchor:
+        assert anchor in anchors(path.read_text()), f"{target}: there is no such heading"
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_paths_in_the_text_are_there(page):
+    places = r"`((?:orpheus|benchmarks|recipes|tests|assets|docs)/[\w./-]*)`"
+    lacking = [path for path in re.findall(places, PAGES[page]) if not (ROOT / path).exists()]
+    assert lacking == []
+
+
+def test_every_page_is_linked_from_the_readme():
+    assert [page for page in PAGES if page != "README.md" and f"({page}" not in README] == []
+    assert "(docs/log.md)" in README and "(docs/hello.wav)" in README[:500]
+
+
+# --- tables and lengths ---
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_tables_are_tables(page):
+    """Every run of lines with bars has a header, a line of dashes, and rows of equally many cells; else it shows as text."""
+    for run in re.findall(r"(?:^\|.*\n)+", prose(page), flags=re.M):
+        lines = run.splitlines()
+        assert len(lines) > 2 and re.fullmatch(r"\|( -{3,} \|)+", lines[1]), lines[0]
+        cells = [len(re.findall(r"(?<!\\)\|", line)) for line in lines]
+        assert set(cells) == {cells[0]}, lines[next(n for n, count in enumerate(cells) if count != cells[0])]
+
+
+def test_no_other_line_begins_a_table():
+    """A run of bars after plain text would not be a table of its own."""
+    for page in PAGES:
+        lines = ["", *prose(page).splitlines()]
+        for before, line in zip(lines, lines[1:]):
+            assert not line.startswith("|") or before.startswith("|") or not before.strip(), f"{page}: {line}"
+
+
+@pytest.mark.parametrize("page", LONGEST)
+def test_pages_are_short(page):
+    assert len(PAGES[page].splitlines()) <= LONGEST[page]
+
+
+# --- figures and names ---
 
 
 def test_tags_and_voices_are_those_of_the_code():
@@ -94,11 +253,10 @@ def test_tags_and_voices_are_those_of_the_code():
     assert f"| `{ORPHEUS_3B}` | {', '.join(f'`{voice}`' for voice in ORPHEUS_3B_VOICES)} |" in README
 
 
-def test_slot_ranges_are_those_of_the_code():
-    layout = TokenLayout()
-    for slot in range(7):
-        first = layout.slot_start(slot)
-        assert re.search(rf"^\| {slot} \|.*\| {first:,} to {first + 4095:,} \|$", README, flags=re.M)
+@pytest.mark.parametrize("position", range(7))
+def test_ranges_of_ids_are_those_of_the_code(position):
+    first = TokenLayout().range_start(position)
+    assert re.search(rf"^\| {position} \|.*\| {first:,} to {first + 4095:,} \|$", README, flags=re.M)
 
 
 def test_the_users_own_install_line():
