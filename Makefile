@@ -11,7 +11,7 @@ ARGS ?=
 WITH_GPU := $(shell nvidia-smi >/dev/null 2>&1 && echo yes)
 REQUIREMENTS := $(if $(WITH_GPU),requirements.txt,requirements-cpu.txt)
 NEEDS := $(if $(WITH_GPU),GPU found: about 7 GB and 4 to 7 minutes,no GPU found: about 2 GB and 2 to 3 minutes)
-LINTED := orpheus tests benchmarks recipes notebooks inference.py orpheus_sft_unsloth.py
+LINTED := orpheus tests benchmarks recipes docs inference.py orpheus_sft_unsloth.py
 
 # Each stamp says that its file is installed.
 RUNTIME := $(VENV)/.installed-$(REQUIREMENTS)

@@ -17,9 +17,10 @@ ENDLESS = 10**6  # frames of speech on average: end-of-speech is as good as neve
 
 def random_orpheus(device, dtype=None):
     """A language model of Orpheus-3B's shape with random weights, made on `device`, that walks from slot to slot without
-    an end (tests/checkpoints.py), and its TokenLayout. bfloat16 by default: 6.6 GB."""
+    an end (tests/fakes/checkpoints.py), and its TokenLayout. bfloat16 by default: 6.6 GB."""
     import torch
-    from checkpoints import ORPHEUS_3B_CONFIG, ORPHEUS_LAYOUT, walking_model
+
+    from tests.fakes.checkpoints import ORPHEUS_3B_CONFIG, ORPHEUS_LAYOUT, walking_model
 
     dtype = dtype or torch.bfloat16
     model = walking_model(ORPHEUS_3B_CONFIG, ORPHEUS_LAYOUT, ENDLESS, dtype=dtype, device=device, margin=11.0)
@@ -28,7 +29,7 @@ def random_orpheus(device, dtype=None):
 
 def full_size_files(folder, model=None):
     """Files of Orpheus-3B's shape and its vocabulary, `model` or a new one of `random_orpheus`; kept where they are there."""
-    from checkpoints import ORPHEUS_LAYOUT, save_tokenizer
+    from tests.fakes.checkpoints import ORPHEUS_LAYOUT, save_tokenizer
 
     folder = Path(folder)
     complete = folder / "complete"
@@ -42,10 +43,10 @@ def full_size_files(folder, model=None):
 def random_codec(device):
     """A Codec of the 24 kHz SNAC's shape with random weights."""
     import torch
-    from checkpoints import snac_config
     from snac import SNAC
 
     from orpheus.codec.snac import Codec
+    from tests.fakes.checkpoints import snac_config
 
     torch.manual_seed(0)
     return Codec(SNAC(**snac_config(4096, encoder_dim=48, decoder_dim=1024)).to(device))
@@ -60,13 +61,12 @@ def our_engine(model, layout):
 
 def random_voice(device):
     """A LoadedModel of the full shape without files: random weights, Orpheus' vocabulary over bytes, transformers' engine."""
-    from checkpoints import save_tokenizer
-
     from orpheus.engines.loading import load_tokenizer
     from orpheus.engines.transformers import TransformersEngine
     from orpheus.speech.model import LoadedModel
     from orpheus.speech.options import PIECE_SECONDS
     from orpheus.text.prompt import PromptBuilder
+    from tests.fakes.checkpoints import save_tokenizer
 
     model, layout = random_orpheus(device)
     with tempfile.TemporaryDirectory() as folder:

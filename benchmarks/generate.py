@@ -208,9 +208,9 @@ def measure_first_audio(run, engine):
     found = {"prompt_tokens": len(run.prompt), "first_token": median_time(first_token, 5, run.synchronize)}
     try:
         import numpy as np
-        from checkpoints import snac_config
 
         from benchmarks.encode import full_shape_codec
+        from tests.fakes.checkpoints import snac_config
 
         speech = np.random.default_rng(0).standard_normal(24_000).astype(np.float32) * 0.1
         config = snac_config(run.layout.codebook_size, 48, 1024) if run.cuda else snac_config(run.layout.codebook_size)

@@ -129,7 +129,7 @@ def settings(arguments):
 
 def make_checkpoint(arguments, cuda, folder):
     """(folder, layout)"""
-    from checkpoints import ORPHEUS_LAYOUT, SMALL_CONFIG, SMALL_LAYOUT, save_voice
+    from tests.fakes.checkpoints import ORPHEUS_LAYOUT, SMALL_CONFIG, SMALL_LAYOUT, save_voice
 
     if arguments.model != "auto":
         return Path(arguments.model), ORPHEUS_LAYOUT

@@ -1,13 +1,10 @@
 import io
 import os
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 os.environ["HF_HUB_OFFLINE"] = "1"  # the tests need no network, and must not wait for one
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # the models are tiny: threads would only wait for each other
 
@@ -15,7 +12,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # the models are tiny: threads wo
 @pytest.fixture(scope="session")
 def small_voice_folder(tmp_path_factory):
     """A voice of a few hundred kilobytes with random weights that speaks noise for about a second."""
-    from checkpoints import save_voice
+    from tests.fakes.checkpoints import save_voice
 
     return save_voice(tmp_path_factory.mktemp("voices") / "small", frames=25, margin=10.0)
 

@@ -1,82 +1,89 @@
-"""Imports point down only; the public names are what the README shows."""
+"""The order of the packages, and what keeps a stranger's first minute short."""
 
 import ast
-from pathlib import Path
 
 import pytest
 
-PACKAGE = Path(__file__).resolve().parent.parent / "orpheus"
-LEVELS = {
-    **dict.fromkeys(["errors", "frame", "tokens", "text", "normalization", "audio", "options", "training_options"], 0),
-    **dict.fromkeys(
-        [
-            "hub",
-            "tables",
-            "source_rows",
-            "code_cache",
-            "packing",
-            "run_folder",
-            "progress",
-            "written_forms",
-            "spoken_numbers",
-        ],
-        0,
-    ),
-    **dict.fromkeys(["prompt", "codec", "encoder", "streaming", "lora", "llama"], 1),
-    **dict.fromkeys([f"fused_{part}" for part in ("snake", "products", "quantizer", "encoder")], 1),
-    **dict.fromkeys(["arrow_sources", "sources", "clips", "checks", "splitting", "data_report", "transcription"], 1),
-    **dict.fromkeys(["engines", "engines.sampling", "engines.transformers", "loading", "rows", "data", "retries"], 2),
-    **dict.fromkeys([f"engines.{part}" for part in ("llama", "kernels", "head", "head_kernels", "slots", "fast")], 2),
-    "engines.row_kernels": 1,
-    **dict.fromkeys(["training", "training_log"], 2),
-    **dict.fromkeys(["synthesis", "adapter_folder"], 3),
-    **dict.fromkeys(["engines.separate", "stream_layers"], 2),
-    **{"fused_decoder": 3, "stream_decoder": 4, "serving": 5},
-    **dict.fromkeys(["evaluation", "evaluation.options"], 0),
-    **dict.fromkeys(["evaluation.words", "evaluation.statistics", "evaluation.tag_detector", "evaluation.judges"], 1),
-    **dict.fromkeys(["evaluation.scoring", "evaluation.systems", "evaluation.pictures"], 2),
-    **dict.fromkeys(["evaluation.wording", "evaluation.panel"], 3),
-    **dict.fromkeys(["evaluation.html", "finetune"], 4),
-    "evaluation.report": 5,
-    **dict.fromkeys(["evaluate", "training_evaluation"], 6),
-}
-# Inside a level: what is a part of the other, or a fact that others read.
-ALLOWED_SIDEWAYS = {"errors", "frame", "options", "engines", "engines.sampling", "engines.transformers"} | {
-    "audio",
-    "encoder",
-    *(f"fused_{part}" for part in ("snake", "products", "quantizer", "encoder")),
-    "lora",
-    "arrow_sources",
-    "rows",
-    "training_log",
-    "written_forms",
-    "spoken_numbers",
-    *(f"engines.{part}" for part in ("llama", "kernels", "head", "head_kernels", "slots", "fast")),
-}
+from orpheus.common.options import ROOT
+
+PACKAGE = ROOT / "orpheus"
+ORDER = "common text codec engines speech data evaluate training export prepare server".split()
+LAST = {"export", "prepare", "server"}  # none of these knows another
+LONGEST = 350  # lines: a file that can be read in one sitting
 
 
 def modules():
-    return {
-        ".".join(path.relative_to(PACKAGE).with_suffix("").parts).removesuffix(".__init__"): path
-        for path in PACKAGE.rglob("*.py")
-    }
+    return sorted(path for path in PACKAGE.rglob("*.py") if path.parent != PACKAGE)
 
 
-def imported(path):
+def package_of(path):
+    return path.relative_to(PACKAGE).parts[0]
+
+
+def imports(path):
+    """(module, name) of everything that a file imports, also inside functions; the name is "" for `import module`."""
     for node in ast.walk(ast.parse(path.read_text())):
-        names = [node.module] if isinstance(node, ast.ImportFrom) else [a.name for a in getattr(node, "names", [])]
-        if isinstance(node, (ast.Import, ast.ImportFrom)):
-            yield from (name for name in names if name)
+        if isinstance(node, ast.ImportFrom):
+            assert not node.level, f"{path}: a relative import"
+            yield from ((node.module, alias.name) for alias in node.names)
+        elif isinstance(node, ast.Import):
+            yield from ((alias.name, "") for alias in node.names)
 
 
-@pytest.mark.parametrize("module", sorted(set(modules()) - {"__init__"}))
-def test_imports_point_down(module):
-    for name in imported(modules()[module]):
-        assert name not in ("inference", "orpheus_sft_unsloth"), "nothing imports a script"
-        assert name != "unsloth", "unsloth needs a GPU and is the training script's"
-        if name.startswith("orpheus."):
-            other = name.removeprefix("orpheus.")
-            assert LEVELS[other] < LEVELS[module] or other in ALLOWED_SIDEWAYS, f"{module} imports {other}"
+def ours(path):
+    """(package, name) of what a file imports from this project."""
+    for module, name in imports(path):
+        if module == "orpheus":
+            yield name, ""
+        elif module.startswith("orpheus."):
+            yield module.split(".")[1], name
+
+
+@pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_imports_point_down(path):
+    here = package_of(path)
+    for package, name in ours(path):
+        assert package == here or ORDER.index(package) < ORDER.index(here), f"{here} imports {package}"
+        assert package == here or not name.startswith("_"), f"{name} is private to {package}"
+        assert not (here in LAST and package in LAST - {here}), f"{here} and {package} know nothing of each other"
+
+
+def test_every_package_has_its_place_and_says_what_it_is_for():
+    packages = {path.name for path in PACKAGE.iterdir() if path.is_dir() and path.name != "__pycache__"}
+    assert packages <= set(ORDER)
+    assert len(list(PACKAGE.glob("[!_]*"))) <= 12
+    for package in packages:
+        assert ast.get_docstring(ast.parse((PACKAGE / package / "__init__.py").read_text()))
+
+
+def test_nothing_imports_a_script_or_unsloth():
+    for path in modules():
+        for module, _ in imports(path):
+            assert module.split(".")[0] not in ("inference", "orpheus_sft_unsloth", "unsloth"), path
+
+
+def test_what_must_be_light_imports_no_torch():
+    light = [path for path in modules() if package_of(path) in ("common", "text") or path.name == "options.py"]
+    for path in light:
+        assert "torch" not in {module.split(".")[0] for module, _ in imports(path)}, path
+    assert len(light) > 20
+
+
+@pytest.mark.parametrize("folder", ["benchmarks", "recipes"])
+def test_no_private_name_is_borrowed(folder):
+    for path in sorted((ROOT / folder).rglob("*.py")):
+        assert not [name for _, name in ours(path) if name.startswith("_")], path
+
+
+def test_no_file_is_longer_than_one_sitting():
+    folders = ("orpheus", "tests", "benchmarks", "recipes")
+    files = [path for folder in folders for path in (ROOT / folder).rglob("*.py")] + list(ROOT.glob("*.py"))
+    long = {str(path.relative_to(ROOT)): lines for path in files if (lines := _lines(path)) > LONGEST}
+    assert long == {}
+
+
+def _lines(path):
+    return len(path.read_text().splitlines())
 
 
 def test_the_public_names():
@@ -85,8 +92,3 @@ def test_the_public_names():
     assert inference.__all__ == ["OrpheusInference"]
     methods = [name for name in vars(inference.OrpheusInference) if not name.startswith("_")]
     assert methods == ["generate", "synthesize", "synthesize_all", "stream"]
-
-
-def test_no_file_is_longer_than_one_sitting():
-    for path in [*PACKAGE.rglob("*.py"), PACKAGE.parent / "inference.py"]:
-        assert len(path.read_text().splitlines()) <= 350, path

@@ -6,13 +6,13 @@ import shutil
 
 import nbformat
 import pytest
-from checkpoints import save_adapter
-from conftest import ROOT
 
+from orpheus.common.options import ROOT
 from orpheus.speech.model import DEMO_VOICE
 from orpheus.text.tags import KNOWN_TAGS
+from tests.fakes.checkpoints import save_adapter
 
-NOTEBOOK = ROOT / "notebooks" / "quickstart.ipynb"
+NOTEBOOK = ROOT / "docs" / "quickstart.ipynb"
 PLAYERS = {"speak": 1, "stream": 1, "batch": 3, "tags": len(KNOWN_TAGS), "adapter": 1}  # by cell
 
 
@@ -24,12 +24,12 @@ def executed(tmp_path_factory):
     root = tmp_path_factory.mktemp("project")
     for name in ("inference.py", "orpheus", "assets"):
         (root / name).symlink_to(ROOT / name)
-    (root / "notebooks").mkdir()
-    shutil.copy(NOTEBOOK, root / "notebooks")
+    (root / "docs").mkdir()
+    shutil.copy(NOTEBOOK, root / "docs")
     save_adapter(root / "lora_model", DEMO_VOICE, base_name=str(DEMO_VOICE))
 
     notebook = nbformat.read(NOTEBOOK, as_version=4)
-    client = NotebookClient(notebook, timeout=90, resources={"metadata": {"path": str(root / "notebooks")}})
+    client = NotebookClient(notebook, timeout=90, resources={"metadata": {"path": str(root / "docs")}})
     client.execute(env=os.environ | {"CUDA_VISIBLE_DEVICES": "", "HF_HUB_OFFLINE": "1"})
     return {cell.id: cell for cell in notebook.cells}
 

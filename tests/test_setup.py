@@ -7,7 +7,8 @@ import subprocess
 import sys
 
 import pytest
-from conftest import ROOT
+
+from orpheus.common.options import ROOT
 
 CARD = (
     "torch transformers peft accelerate huggingface_hub hf_transfer sentencepiece protobuf numpy num2words snac soundfile librosa "

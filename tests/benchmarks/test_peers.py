@@ -1,0 +1,185 @@
+"""The benchmarks' peers: bounded in time, what fails is noted, and what was measured until then is kept."""
+
+import json
+import sys
+import time
+from types import ModuleType, SimpleNamespace
+
+import pytest
+import torch
+from transformers import AutoModelForCausalLM
+
+from benchmarks import common, generate, generate_peers, train
+from benchmarks.generate_peers import continuous_generate, plain_generate
+from benchmarks.peer_process import PeerProcess
+from orpheus.engines.fast.engine import FastEngine
+from orpheus.engines.options import SamplingOptions
+from tests.fakes.checkpoints import ORPHEUS_LAYOUT, SMALL_CONFIG, SMALL_LAYOUT, walking_model
+
+PROMPT = [SMALL_LAYOUT.start_of_human, SMALL_LAYOUT.begin_of_text, 5, 6, SMALL_LAYOUT.start_of_speech]
+
+
+@pytest.fixture(scope="module")
+def model():
+    return walking_model(SMALL_CONFIG, SMALL_LAYOUT, 10**6)
+
+
+def run_of(model, layout=SMALL_LAYOUT, **arguments):
+    report = {"rows": [], "left_out": [], "failed": {}}
+    arguments = generate.Arguments(**{"batches": (1, 3), "peer_tokens": 7} | arguments)
+    return generate.Run(arguments, model, layout, PROMPT, report)
+
+
+@torch.no_grad()
+def test_continuous_batching_gives_all_tokens_and_leaves_the_model_as_it_was(model):
+    before = model.config._attn_implementation
+    first, second, made = continuous_generate(model, SMALL_LAYOUT, [PROMPT, PROMPT[1:], PROMPT], 9)
+    assert made == 27 and min(first, second) > 0
+    assert model.config._attn_implementation == before and not hasattr(model, "_cached_continuous_batching_manager")
+    assert plain_generate(model, [PROMPT] * 2, SamplingOptions(max_new_tokens=7), SMALL_LAYOUT).shape == (2, 7)
+
+
+def test_continuous_batching_ends_when_its_time_is_over(model):
+    with pytest.raises(TimeoutError, match="of 2 rows after 0 s"):
+        continuous_generate(model, SMALL_LAYOUT, [PROMPT] * 2, 5000, seconds=0.3)
+    assert not model.config._attn_implementation.startswith("paged")
+
+
+def test_peers_make_rows_and_their_failures_are_noted(model, tmp_path, monkeypatch, capsys):
+    run = run_of(model, out=str(tmp_path / "report.json"))
+    generate_peers.measure_peer(run, "transformers", 1)
+    generate_peers.measure_peer(run, "continuous", 3)
+    monkeypatch.setattr(generate_peers, "plain_generate", lambda *_, **__: time.sleep(9))
+    monkeypatch.setitem(generate_peers.SECONDS, "transformers", 0.1)
+    generate_peers.measure_peer(run, "transformers", 3)
+    generate_peers.measure_peer(run, "compiled", 1)  # not asked for on a CPU
+    rows = [(row["name"], row["batch"], row["tokens_per_row"]) for row in run.report["rows"]]
+    assert rows == [("transformers generate", 1, 7), ("transformers continuous batching", 3, 7)]
+    assert run.report["failed"] == {"transformers at batch 3": "TimeoutError: not done within 0 s"}
+    assert json.loads((tmp_path / "report.json").read_text()) == run.report
+    late = run_of(model, seconds_budget=0.0)
+    generate_peers.measure_peer(late, "transformers", 1)
+    assert late.report["left_out"] == ["transformers at batch 1"] and not late.report["rows"]
+
+
+class FakeProcess:
+    def __init__(self, script, _, name, *arguments):
+        self.name, self.arguments = name, [str(word) for word in arguments]
+
+    def results(self, seconds):
+        assert self.name == "unsloth" and "--batches 1 3" in " ".join(self.arguments)
+        row = {"batch": 1, "tokens": 7, "seconds": 0.5, "first_run_seconds": 2.0}
+        return {"versions": {"unsloth": "1"}, "rows": [row], "failed": {"3": "out of memory"}}
+
+    def close(self):
+        self.name = None
+
+
+def test_peers_in_processes_of_their_own(model, monkeypatch):
+    class OnCuda(generate.Run):
+        cuda = True
+        forget = synchronize = lambda self: None
+
+    monkeypatch.setattr(generate_peers, "PeerProcess", FakeProcess)
+    monkeypatch.setattr(generate_peers, "find_spec", lambda name: name == "unsloth")
+    saved, meanwhile = [], []
+    monkeypatch.setattr(common, "full_size_files", lambda folder, model: saved.append(folder))
+    arguments = generate.Arguments(batches=(3, 1), peer_tokens=7, peers=("unsloth", "vllm"))
+    run = OnCuda(arguments, model, ORPHEUS_LAYOUT, PROMPT, {"rows": [], "left_out": [], "failed": {}})
+    generate_peers.measure_processes(run, run.batches, lambda: meanwhile.append(1))
+    assert run.report["not_installed"] == ["vllm"] and len(saved) == len(meanwhile) == 1
+    assert [(row["name"], row["tokens_per_second"]) for row in run.report["rows"]] == [
+        ("unsloth, adapter unmerged", 14)
+    ]
+    assert run.report["failed"] == {"unsloth at batch 3": "out of memory"}
+    assert run.report["peer_versions"] == {"unsloth": {"unsloth": "1"}}
+
+
+SCRIPT = """
+import json, sys, time
+sys.path.insert(0, {root!r})
+from benchmarks.common import write_report
+from benchmarks.peer_process import await_turn
+words = dict(zip(sys.argv[2::2], sys.argv[3::2]))
+seconds = await_turn(words["--after"])
+write_report({{"rows": [seconds]}}, words["--out"])
+{then}
+"""
+
+
+@pytest.mark.parametrize(
+    "then, reason",
+    [("", None), ("raise SystemExit('no memory')", "status 1: no memory"), ("time.sleep(60)", "ended after 3 s: ")],
+)
+def test_a_process_waits_for_its_turn_and_its_report_counts_even_where_it_fails(tmp_path, then, reason):
+    script = tmp_path / "peer.py"
+    script.write_text(SCRIPT.format(root=str(common.ROOT), then=then))
+    process = PeerProcess(script, "first")
+    try:
+        time.sleep(0.3)
+        assert process._process.poll() is None
+        found = process.results(3)
+        assert found["rows"] == [3.0]
+        if reason is None:
+            assert "failed" not in found
+        else:
+            assert found["failed"]["all"].startswith(reason)
+    finally:
+        process.close()
+    assert process._process.poll() is not None
+
+
+def test_files_of_a_model_whose_weights_the_engine_has_laid_together(model, tmp_path):
+    expected = {name: weight.clone() for name, weight in model.state_dict().items()}
+    FastEngine(model, SMALL_LAYOUT)
+    folder = common.full_size_files(tmp_path / "model", model)
+    again = AutoModelForCausalLM.from_pretrained(folder)
+    assert all(torch.equal(weight, expected[name]) for name, weight in again.state_dict().items())
+    (folder / "config.json").unlink()
+    assert common.full_size_files(folder, model) == folder and not (folder / "config.json").exists()  # kept
+
+
+def test_a_time_limit_does_not_outlast_its_block():
+    with pytest.raises(TimeoutError, match="not done within 0 s"), common.time_limit(0.05):
+        time.sleep(5)
+    with common.time_limit(0.05):
+        pass
+    time.sleep(0.1)
+
+
+def test_what_training_shows():
+    ours = [{"median_tokens_per_second": rate, "tokens": 12_288, "head": "audio head"} for rate in (20_000.0, 30_000.0)]
+    peers = [{"peer": "unsloth, notebook", "median_tokens_per_second": 2_000.0}, {"peer": "other", "failed": "why"}]
+    rows = train.table_rows({"ours": [*ours, {"failed": "why"}], "peers": peers, "rank": 64, "row_tokens": 507.9})
+    assert [(row["ours"], row["peer"], row["theirs"], row["ratio"]) for row in rows] == [
+        ("30,000 (12,288 packed, audio head)", "unsloth, notebook", "2,000", 15.0)
+    ]
+    assert train.table_rows({"ours": [], "peers": peers}) == []
+
+
+def test_a_setting_that_fails_is_noted_and_late_ones_are_left_out(tmp_path, capsys):
+    report = {"ours": [], "left_out": [], "product_rate": None}
+    chosen = SimpleNamespace(began=time.perf_counter(), unsloth=["notebook"])
+    bench = train.Bench(train.Arguments(seconds_budget=1e3, out=str(tmp_path / "t.json")), chosen, report)
+    bench.attempt("ours", "a", lambda: 1 / 0, tokens=5)
+    chosen.began -= 600  # more than OURS_SHARE of the budget
+    bench.attempt("ours", "b", lambda: {})
+    assert report["ours"] == [{"tokens": 5, "failed": "ZeroDivisionError: division by zero"}]
+    assert report["left_out"] == ["b"]
+    assert json.loads((tmp_path / "t.json").read_text())["ours"] == report["ours"]
+
+
+def test_unsloth_reads_the_examples_when_its_turn_comes(tmp_path, monkeypatch):
+    """The benchmark starts it before they are written."""
+    from benchmarks import unsloth_peer
+
+    monkeypatch.setitem(sys.modules, "unsloth", ModuleType("unsloth"))
+    written = tmp_path / "examples.json"
+
+    def turn(path):
+        written.write_text(json.dumps([{"input_ids": [1, 2], "labels": [-100]}]))
+        return 9.0
+
+    monkeypatch.setattr(unsloth_peer, "await_turn", turn)
+    with pytest.raises(SystemExit, match="differ in length"):
+        unsloth_peer.main(unsloth_peer.Arguments(checkpoint="nowhere", examples=str(written)))

@@ -1,0 +1,80 @@
+"""Runs the fast engine's kernels in Triton's interpreter; TRITON_INTERPRET=1 must be set before Triton is imported."""
+
+import torch
+import triton.runtime.interpreter as interpreter
+
+from orpheus.engines.fast.head import Head, State
+from orpheus.engines.fast.kernels.head import KernelHead
+from orpheus.engines.fast.kernels.layer import KernelOperations
+from orpheus.engines.fast.llama import Llama, Tokens, TorchOperations
+from orpheus.engines.sampling import uniforms, whole
+from tests.fakes.checkpoints import SMALL_CONFIG, SMALL_LAYOUT, walking_model
+
+_patch = interpreter._patch_lang_tensor
+
+
+def _patch_with_index(tensor, *scope):
+    """Triton's own takes int() of an array of one number, which NumPy 2.4 no longer allows."""
+    _patch(tensor, *scope)
+    tensor.__index__ = lambda self: int(self.handle.data.item())
+
+
+interpreter._patch_lang_tensor = _patch_with_index
+
+torch.manual_seed(0)
+config = SMALL_CONFIG | {"num_hidden_layers": 1, "hidden_size": 96, "num_attention_heads": 6}
+SLOTS, LENGTH = 3, 80  # two tiles of attention
+model = walking_model(config, SMALL_LAYOUT)
+with torch.no_grad():
+    for name, parameter in model.named_parameters():
+        if "norm" in name:
+            parameter.uniform_(0.5, 1.5)
+
+
+def close(found, expected, what):
+    assert torch.allclose(found, expected, rtol=2e-5, atol=2e-5), (what, (found - expected).abs().max())
+
+
+for weights in ("same", "int8"):
+    plain, fused = (Llama(model, weights, operations) for operations in (TorchOperations, KernelOperations()))
+    rope = plain.rope(LENGTH)
+    torch.manual_seed(1)
+    caches = [plain.cache(SLOTS, LENGTH) for _ in range(2)]
+    for ours, theirs in zip(*caches):
+        ours.normal_()
+        theirs.copy_(ours)
+    # One token late in its slot; then three of different rows.
+    for ids, slots, positions in (([300], [1], [70]), ([300, 5, 261], [2, 0, 1], [3, 65, 0])):
+        spans = [(index, index + 1, *place) for index, place in enumerate(zip(slots, positions))]
+        tokens = Tokens(*(torch.tensor(values) for values in (ids, slots, positions)), spans)
+        expected = plain.hidden(tokens, caches[0], rope)
+        found = fused.hidden(Tokens(tokens.ids, tokens.slots, tokens.positions), caches[1], rope)
+        close(found, expected, (weights, ids))
+        for ours, theirs in zip(*caches):
+            close(theirs, ours, "cache")
+
+
+def state(temperatures, head):
+    made = State.empty(4, LENGTH, head.columns, "cpu")
+    made.counts.copy_(torch.tensor([5, 13, 0, 0]))
+    made.mass.fill_(whole(0.9))
+    made.temperature.copy_(torch.tensor(temperatures))
+    made.penalty.copy_(torch.tensor([1.0, 1.3, 1.1, 1.1]))
+    made.uniforms.copy_(uniforms(range(4), LENGTH))
+    made.seen.copy_(torch.rand(made.seen.shape, generator=torch.Generator().manual_seed(2)) < 0.5)
+    return made
+
+
+for rows in ([1], [1, 0, 2, 3]):
+    for temperatures in ([0.0, 0.0, 0.7, 0.7], [0.6, 2.0, 0.0, 0.7]):
+        x = torch.randn(len(rows), config["hidden_size"])
+        torch_head = Head(plain, SMALL_LAYOUT)
+        kernel_head = KernelHead(fused, SMALL_LAYOUT, "slot", fused.operations, spare=3)
+        ours, theirs = state(temperatures, torch_head), state(temperatures, torch_head)
+        expected = torch_head.next_tokens(x, torch.tensor(rows), ours)
+        found = kernel_head.next_tokens(x, torch.tensor(rows), theirs)
+        assert torch.equal(found, expected), (found, expected)
+        for name in ("ids", "positions", "counts", "seen"):
+            left, right = getattr(ours, name), getattr(theirs, name)
+            assert torch.equal(left[:3], right[:3]), name
+        assert theirs.counts[3] == theirs.positions[3] == theirs.ids[3] == 0  # the spare slot stays as it was

@@ -1,0 +1,118 @@
+"""The fast engine on a GPU: its kernels, its captured steps, bf16 at the full 3B shape. Run with `pytest -m gpu`."""
+
+import copy
+
+import numpy as np
+import pytest
+import torch
+
+from orpheus.engines.fast.engine import FastEngine
+from orpheus.engines.fast.llama import Llama, Tokens, TorchOperations
+from orpheus.engines.options import SamplingOptions
+from orpheus.engines.transformers import TransformersEngine
+from tests.engines.test_fast import SEEDS, collect
+from tests.engines.test_transformers import PROMPTS, rows_of
+from tests.fakes.checkpoints import ORPHEUS_3B_CONFIG, ORPHEUS_LAYOUT, SMALL_CONFIG, SMALL_LAYOUT, walking_model
+
+pytestmark = [pytest.mark.gpu, pytest.mark.timeout(300)]
+
+
+@pytest.mark.parametrize("head", ["slot", "full"])
+@pytest.mark.parametrize("temperature", [0.0, 0.6])
+def test_captured_steps_in_fp32_give_the_ids_of_the_cpu(temperature, head):
+    sampling = SamplingOptions(temperature=temperature, max_new_tokens=100)
+    frames = 8 if temperature else 10**6
+    on_cpu = TransformersEngine(walking_model(SMALL_CONFIG, SMALL_LAYOUT, frames), SMALL_LAYOUT)
+    on_gpu = FastEngine(walking_model(SMALL_CONFIG, SMALL_LAYOUT, frames).cuda(), SMALL_LAYOUT, head)
+    expected = rows_of(on_cpu, PROMPTS, sampling, SEEDS)
+    assert rows_of(on_gpu, PROMPTS, sampling, SEEDS) == expected
+    for index in range(2):
+        assert rows_of(on_gpu, [PROMPTS[index]], sampling, [SEEDS[index]]) == [expected[index]]
+    assert on_gpu.captured  # it did not fall back
+
+
+def test_rows_that_join_and_leave_on_the_gpu():
+    sampling = SamplingOptions(max_new_tokens=60)
+    model = walking_model(SMALL_CONFIG, SMALL_LAYOUT, 8).cuda()
+    engine = FastEngine(model, SMALL_LAYOUT)
+    expected = rows_of(TransformersEngine(model, SMALL_LAYOUT), PROMPTS, sampling, SEEDS)
+    slots = engine.open(3, 256)
+    slots.join(PROMPTS[0], sampling, SEEDS[0])
+    rows = collect(slots, {}, steps=9)
+    slots.join(PROMPTS[1], sampling, SEEDS[1])
+    slots.join(PROMPTS[2], sampling, SEEDS[2])
+    collect(slots, rows, steps=3)
+    slots.leave(0)
+    assert rows.pop(0) == expected[0][:12]
+    assert slots.join(PROMPTS[3], sampling, SEEDS[3]) == 0
+    rows = collect(slots, rows)
+    assert [rows[slot] for slot in (1, 2, 0)] == expected[1:]
+
+
+@pytest.fixture(scope="module")
+def full_size():
+    return walking_model(ORPHEUS_3B_CONFIG, ORPHEUS_LAYOUT, 100, dtype=torch.bfloat16, device="cuda", margin=11.0)
+
+
+@pytest.fixture(scope="module")
+def full_engine(full_size):
+    engine = FastEngine(full_size, ORPHEUS_LAYOUT)
+    assert engine.captured
+    return engine
+
+
+TEXTS = [[128_259, 128_000, *range(100 + 50 * n, 120 + 60 * n), 128_009, 128_260, 128_261, 128_257] for n in range(4)]
+
+
+def test_the_full_shape_is_within_bf16_noise_of_transformers(full_size, full_engine):
+    """The noise is what bf16 costs transformers itself, against fp32."""
+    ids = torch.tensor(TEXTS[3], device="cuda")
+    count = len(ids)
+    steps = {"kernels": full_engine.llama, "torch": Llama(full_size, operations=TorchOperations)}
+    slots, positions = torch.zeros_like(ids), torch.arange(count, device="cuda")
+    rope, found = full_engine.llama.rope(512), {}
+    with torch.inference_mode():
+        found["transformers"] = full_size.model(ids[None]).last_hidden_state[0, -1]
+        for name, step in steps.items():
+            cache = step.cache(2, 512)
+            step.hidden(Tokens(ids[:-1], slots[:-1], positions[:-1], [(0, count - 1, 0, 0)]), cache, rope)
+            last = Tokens(ids[-1:], slots[-1:], positions[-1:], [(0, 1, 0, count - 1)])
+            found[name] = full_size.model.norm(step.hidden(last, cache, rope))[0]
+        exact = copy.deepcopy(full_size.model).float()
+        reference = exact(ids[None]).last_hidden_state[0, -1]
+    del exact
+    torch.cuda.empty_cache()
+    errors = {name: ((value.float() - reference).norm() / reference.norm()).item() for name, value in found.items()}
+    print(errors)
+    assert max(errors["kernels"], errors["torch"]) < 1.3 * errors["transformers"] + 1e-3
+
+
+@pytest.mark.parametrize("rows", [1, 3])
+def test_repeats_in_bf16_are_equal_also_after_other_shapes(full_engine, rows):
+    sampling = SamplingOptions(max_new_tokens=150)
+
+    def speak():
+        return rows_of(full_engine, TEXTS[:rows], sampling, list(range(rows)))
+
+    first = speak()
+    assert speak() == first
+    rows_of(full_engine, TEXTS, SamplingOptions(temperature=1.0, max_new_tokens=20), [7, 8, 9, 10])
+    full_engine._idle = None  # new buffers, new graphs
+    assert speak() == first
+
+
+def test_overlapped_kernels_give_the_same_ids(full_size, full_engine):
+    sampling = SamplingOptions(max_new_tokens=60)
+    apart = FastEngine(full_size, ORPHEUS_LAYOUT, overlap=False)
+    assert rows_of(apart, TEXTS[:1], sampling, [1]) == rows_of(full_engine, TEXTS[:1], sampling, [1])
+
+
+def test_int8_weights_speak_at_the_full_shape(full_size):
+    engine = FastEngine(full_size, ORPHEUS_LAYOUT, weights="int8")
+    tokens = rows_of(engine, TEXTS[:1], SamplingOptions(max_new_tokens=28), [1])[0]
+    assert (
+        engine.captured
+        and len(tokens) >= 7
+        and ORPHEUS_LAYOUT.is_valid(np.array(tokens[:-1]), np.arange(len(tokens) - 1)).all()
+    )
+    assert engine.llama.layers[0].qkv.values.element_size() == 1

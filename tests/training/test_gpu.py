@@ -1,0 +1,151 @@
+"""Packed training on a GPU: the attention kernel over packed rows, bf16, compiled layers, 4-bit weights."""
+
+from dataclasses import fields, replace
+
+import numpy as np
+import pytest
+import torch
+from peft import LoraConfig, get_peft_model
+
+from orpheus.data.examples import Example
+from orpheus.training.llama import LoraLlama
+from orpheus.training.packing import make_pack
+from tests.fakes.checkpoints import SMALL_CONFIG, SMALL_LAYOUT, walking_model
+
+pytestmark = [pytest.mark.gpu, pytest.mark.timeout(600)]
+TARGETS = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
+CONFIG = SMALL_CONFIG | {"hidden_size": 256, "intermediate_size": 512, "head_dim": 64}  # a head the kernel takes
+LENGTHS = [40, 97, 61, 18]
+FIXED = {"tokens": 256, "longest": 128}
+
+
+def examples(seed=0):
+    random = np.random.default_rng(seed)
+    rows = [random.integers(0, SMALL_LAYOUT.last_audio + 1, length).astype(np.int32) for length in LENGTHS]
+    for row in rows:
+        row[11:] = random.integers(SMALL_LAYOUT.base, SMALL_LAYOUT.last_audio + 1, len(row) - 11)
+    return [Example(row, 11, str(index), "", None, str(index)) for index, row in enumerate(rows)]
+
+
+def tuned(device, dtype, config=CONFIG, quantize=lambda model: model):
+    """A peft model whose adapters are not zero: the same weights on every device."""
+    torch.manual_seed(0)
+    model = get_peft_model(
+        quantize(walking_model(config, SMALL_LAYOUT).to(device, dtype)),
+        LoraConfig(r=8, lora_alpha=16, target_modules=TARGETS),
+    )
+    random = torch.Generator().manual_seed(1)
+    for name, parameter in model.named_parameters():
+        if "lora_" in name:
+            parameter.data = (torch.randn(parameter.shape, generator=random) * 0.05).to(device, parameter.dtype)
+    return model
+
+
+def loss_and_gradient(llama, first=0, **shape):
+    pack = make_pack(examples(), SMALL_LAYOUT, llama.device, **shape)
+    llama.adapter.zero_grad()
+    loss = llama.loss(pack, first) / pack.weights.sum()
+    loss.backward()
+    llama.adapter.collect()
+    return loss.item(), llama.adapter.master.grad.cpu().clone()
+
+
+def near(a, b):
+    """Largest relative difference of two gradients' norms and directions."""
+    return (torch.linalg.vector_norm(a - b) / torch.linalg.vector_norm(b)).item()
+
+
+@pytest.mark.parametrize("first", [0, SMALL_LAYOUT.base])
+def test_bf16_over_packed_rows_is_near_float32_on_the_cpu(first):
+    loss, gradient = loss_and_gradient(LoraLlama(tuned("cpu", torch.float32)), first)
+    wide_loss, wide = loss_and_gradient(LoraLlama(tuned("cuda", torch.float32)), first)
+    assert wide_loss == pytest.approx(loss, rel=1e-3) and near(wide, gradient) < 1e-2  # TF32 or not
+    short_loss, short = loss_and_gradient(LoraLlama(tuned("cuda", torch.bfloat16)), first)
+    assert short_loss == pytest.approx(loss, rel=1e-2)
+    assert near(short, gradient) < 5e-2
+
+
+def test_rows_do_not_see_each_other_in_the_kernel():
+    llama = LoraLlama(tuned("cuda", torch.bfloat16))
+    pack = make_pack(examples(), SMALL_LAYOUT, llama.device, **FIXED)
+    with torch.no_grad():
+        before = llama.hidden(pack)
+        ids = pack.ids.clone()
+        ids[LENGTHS[0] : LENGTHS[0] + LENGTHS[1]] = SMALL_LAYOUT.pad
+        after = llama.hidden(replace(pack, ids=ids))
+    same = (before == after).all(-1).cpu()
+    assert same[: LENGTHS[0]].all() and same[sum(LENGTHS[:2]) :].all() and not same[sum(LENGTHS[:2]) - 1]
+
+
+@pytest.mark.parametrize("checkpointing", [False, True])
+def test_compiled_layers_with_filling_give_the_eager_gradients(checkpointing):
+    expected_loss, expected = loss_and_gradient(LoraLlama(tuned("cuda", torch.bfloat16)))
+    llama = LoraLlama(tuned("cuda", torch.bfloat16), compiled=True, checkpointing=checkpointing)
+    for _ in range(2):
+        loss, gradient = loss_and_gradient(llama, **FIXED)
+        assert loss == pytest.approx(expected_loss, rel=5e-3)
+        assert near(gradient, expected) < 3e-2
+
+
+def test_layers_share_one_compilation():
+    from torch._dynamo.utils import counters
+
+    deep = CONFIG | {"num_hidden_layers": 12}  # more than recompile_limit
+    torch._dynamo.reset()
+    counters.clear()
+    llama = LoraLlama(tuned("cuda", torch.bfloat16, deep), compiled=True)
+    loss_and_gradient(llama, **FIXED)
+    # the first layer, whose input needs no gradient; the other eleven; the head
+    assert counters["stats"]["unique_graphs"] == 3 and not counters["graph_break"]
+
+
+def _in_four_bits(model):
+    import bitsandbytes
+    from torch import nn
+
+    def convert(module):
+        for name, child in module.named_children():
+            if isinstance(child, nn.Linear) and name != "lm_head":
+                small = bitsandbytes.nn.Linear4bit(
+                    child.in_features,
+                    child.out_features,
+                    bias=False,
+                    compute_dtype=torch.bfloat16,
+                    quant_type="nf4",
+                    quant_storage=torch.uint8,
+                )
+                small.weight = bitsandbytes.nn.Params4bit(
+                    child.weight.data.cpu(), requires_grad=False, quant_type="nf4", module=small
+                )
+                setattr(module, name, small.cuda())
+            else:
+                convert(child)
+
+    convert(model.model)
+    return model
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+def test_four_bit_weights_give_what_the_dequantized_ones_give(compiled):
+    pytest.importorskip("bitsandbytes")
+    from orpheus.training.lora import dequantized
+
+    deep = CONFIG | {"num_hidden_layers": 12}
+    small = tuned("cuda", torch.bfloat16, deep, _in_four_bits)
+    plain = tuned("cuda", torch.bfloat16, deep)
+    kept = {name: module for name, module in small.named_modules() if name.endswith("base_layer")}
+    assert len(kept) == 12 * 7
+    for name, module in plain.named_modules():
+        if name in kept:
+            assert kept[name].weight.dtype == torch.uint8
+            module.weight.data.copy_(dequantized(kept[name]))
+    expected_loss, expected = loss_and_gradient(LoraLlama(plain))
+    loss, gradient = loss_and_gradient(LoraLlama(small, compiled=compiled, checkpointing=True), **FIXED)
+    assert loss == pytest.approx(expected_loss, rel=5e-3)
+    assert near(gradient, expected) < 3e-2
+
+
+def test_the_pack_lies_on_the_gpu():
+    pack = make_pack(examples(), SMALL_LAYOUT, torch.device("cuda"), **FIXED)
+    tensors = [getattr(pack, field.name) for field in fields(pack) if field.name != "longest"]
+    assert all(tensor.is_cuda for tensor in tensors) and len(pack.ids) == FIXED["tokens"]
