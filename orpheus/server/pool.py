@@ -34,7 +34,8 @@ class PooledSpeech:
         self.arrivals = []  # (seconds from `submit` until it was there, samples) of every chunk so far
         self._pool, self._request, self._sampling = pool, request, sampling
         self._rows = deque(request.rows)  # pieces that have not begun
-        self._items, self._submitted, self._closed = queue.SimpleQueue(), time.perf_counter(), False
+        self.submitted = time.perf_counter()
+        self._items, self._closed = queue.SimpleQueue(), False
 
     def __iter__(self):
         return self
@@ -49,7 +50,7 @@ class PooledSpeech:
                 raise item
             if isinstance(item, np.ndarray):
                 return item
-            self._pool._speaker._warn_about_end(item)  # here, so that the warning is the consumer's
+            self._pool.tts._warn_about_end(item)  # here, so that the warning is the consumer's
 
     def close(self):
         """Stops generating and frees the slot."""
@@ -59,7 +60,7 @@ class PooledSpeech:
 
     def _give(self, samples):
         if len(samples) and not self._closed:
-            self.arrivals.append((time.perf_counter() - self._submitted, len(samples)))
+            self.arrivals.append((time.perf_counter() - self.submitted, len(samples)))
             self._items.put(samples)
 
     def _end_piece(self, row):
@@ -98,7 +99,7 @@ class StreamPool:
     """
 
     def __init__(self, voice, slots=8, length=1536, waiting=64, tick_steps=CODES_PER_FRAME):
-        self._speaker = voice if isinstance(voice, OrpheusInference) else OrpheusInference(voice)
+        self.tts = voice if isinstance(voice, OrpheusInference) else OrpheusInference(voice)
         self.slots, self.length, self.limit, self.tick_steps = slots, length, waiting, tick_steps
         self.seconds = {"engine": 0.0, "decoder": 0.0}  # the loop's time, of which the GPU may work on beyond
         self.counts = {"steps": 0, "tokens": 0, "ticks": 0, "decoder_steps": 0, "frames": 0}
@@ -113,9 +114,9 @@ class StreamPool:
         self._fresh = {}  # pieces with something to decode, as a set in order
         self._fresh_steps = 0  # how many steps they have waited
         self._in_flight = deque()  # (Decoded or None, {stream: piece}, pieces that are over with it)
-        self._engine = open_slots(self._speaker.engine, self.slots, self.length)
+        self._engine = open_slots(self.tts.engine, self.slots, self.length)
         # Twice the slots: the last frames of one piece may be decoded while the next one already has its slot.
-        self._decoder = StreamDecoder(self._speaker.codec, 2 * self.slots, batch=self.slots)
+        self._decoder = StreamDecoder(self.tts.codec, 2 * self.slots, batch=self.slots)
 
     # --- for callers ---
 
@@ -129,7 +130,7 @@ class StreamPool:
             if name in {field.name for field in fields(StreamOptions)}:
                 raise InputError(f"{name} is no option of a pool: its audio is exact and comes frame by frame")
         with self._asking:
-            request, sampling, _ = self._speaker._stream_request(text, voice, options)
+            request, sampling, _ = self.tts._stream_request(text, voice, options)
         longest = max(len(row.prompt) for row in request.rows) + sampling.max_new_tokens
         if longest > self.length:
             raise InputError(
@@ -147,6 +148,16 @@ class StreamPool:
             self._waiting.append(speech)
             self._changed.notify()
         return speech
+
+    def backlog(self):
+        """How many texts wait for a slot."""
+        with self._changed:
+            return len(self._waiting)
+
+    @property
+    def alive(self):
+        """Whether it still speaks: its thread runs, and nothing broke it."""
+        return self._error is None and self._thread.is_alive()
 
     def close(self):
         """Stops; whatever still runs or waits ends with an OrpheusError."""

@@ -53,7 +53,7 @@ def test_a_clip_has_the_same_codes_alone_and_in_any_batch(on_gpu, monkeypatch):
     assert made.redone == []
     order = np.random.default_rng(1).permutation(len(clips))
     assert_equal(encoder.encode([clips[index] for index in order]).codes, [alone[index] for index in order])
-    monkeypatch.setattr("orpheus.codec.encoder.ENCODE_SECONDS", 11)  # other batches, some of one clip
+    monkeypatch.setattr(encoder, "seconds_per_batch", 11)  # other batches, some of one clip
     assert_equal(encoder.encode(clips).codes, alone)
 
 
@@ -92,7 +92,7 @@ def test_checked_batches_give_the_codes_of_the_package_one_by_one(on_gpu, option
     assert len(made.redone) < 0.8 * len(clips)
     order = np.random.default_rng(1).permutation(len(clips))
     assert_equal(encoder.encode([clips[index] for index in order]).codes, [expected[index] for index in order])
-    monkeypatch.setattr("orpheus.codec.encoder.ENCODE_SECONDS", 11)  # other batches, some of one clip
+    monkeypatch.setattr(encoder, "seconds_per_batch", 11)  # other batches, some of one clip
     assert_equal(encoder.encode(clips).codes, expected)
 
 
