@@ -9,7 +9,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from benchmarks.encode import full_shape_codec
+from benchmarks.common.models import full_shape_codec
 from orpheus.codec import encoder
 from orpheus.codec.noise import position_noise
 from orpheus.codec.snac import Codec, check_frame_layout

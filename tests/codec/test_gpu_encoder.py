@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks.encode import cut_clips, full_shape_codec, largest_shift, plain_encode, read_speech
+from benchmarks.common.models import full_shape_codec
+from benchmarks.encode import cut_clips, largest_shift, read_speech
+from benchmarks.peers.snac_package import plain_encode
 from orpheus.codec.encoder import FUSED_TOLERANCE, BatchEncoder, _rows, quantize
 from orpheus.codec.precision import full_precision
 from orpheus.codec.snac import Codec

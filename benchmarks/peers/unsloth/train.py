@@ -1,6 +1,6 @@
 """Unsloth as a peer of this project's training: the same examples, labels and order; Unsloth's kernels and trainers.
 
-    python benchmarks/unsloth_peer.py --checkpoint FOLDER --examples examples.json --steps 30 --out unsloth.json
+    python -m benchmarks.peers.unsloth.train --checkpoint FOLDER --examples examples.json --steps 30 --out unsloth.json
 
 Needs a CUDA GPU. Run it as a process of its own: importing Unsloth replaces the Llama classes of transformers,
 `transformers.Trainer`, peft's forward and trl's trainers for good. The last line of standard output is JSON.
@@ -23,11 +23,9 @@ import traceback
 from dataclasses import dataclass
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-
-from benchmarks.common import write_report
-from benchmarks.peer_process import await_turn
-from benchmarks.unsloth_model import (
+from benchmarks.common.report import write_report
+from benchmarks.peers.process import await_turn
+from benchmarks.peers.unsloth.model import (
     copy_weights,
     free_memory,
     load_model,
@@ -37,7 +35,7 @@ from benchmarks.unsloth_model import (
     varlen_attention,
     versions,
 )
-from benchmarks.unsloth_trainers import (
+from benchmarks.peers.unsloth.trainers import (
     add_clock,
     direct_packed_trainer,
     packed_trainer,

@@ -1,22 +1,19 @@
 """Unsloth or vLLM generating, as a process of its own. benchmarks/generate.py starts it; by hand:
 
-    python benchmarks/generate_process.py --peer unsloth --checkpoint FOLDER --prompt ids.json --batches 1 8 --out rows.json
+    python -m benchmarks.peers.generate_process --peer unsloth --checkpoint FOLDER --prompt ids.json --batches 1 8 --out peer.json
 
 Importing Unsloth replaces the Llama classes of transformers for good, and vLLM takes its memory at the start. The report at
---out is written anew after each row.
+--out is written anew after each batch size.
 """
 
 import json
-import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-
-from benchmarks.common import write_report
-from benchmarks.peer_process import await_turn
+from benchmarks.common.report import write_report
+from benchmarks.peers.process import await_turn
 from orpheus.common.tokens import TokenLayout
 from orpheus.engines.options import SamplingOptions
 
@@ -29,10 +26,10 @@ class Arguments:
     checkpoint: str
     """Folder of the base model and its tokenizer."""
     prompt: str
-    """JSON: a list of token ids, the same for every row."""
+    """JSON: a list of token ids, the same for every sequence."""
     batches: tuple[int, ...] = (1, 8)
     tokens: int = 48
-    """Tokens per row."""
+    """Tokens per sequence."""
     rank: int = 64
     """Of Unsloth's adapter."""
     after: str = ""
@@ -45,8 +42,8 @@ def unsloth(arguments):
     import unsloth
     from unsloth import FastLanguageModel
 
-    from benchmarks.generate_peers import plain_generate
-    from benchmarks.unsloth_model import load_model, randomize_adapter
+    from benchmarks.peers.generate import plain_generate
+    from benchmarks.peers.unsloth.model import load_model, randomize_adapter
 
     await_turn(arguments.after)
     import torch

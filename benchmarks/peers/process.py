@@ -9,20 +9,25 @@ import tempfile
 import time
 from pathlib import Path
 
-FOLDER = Path(__file__).resolve().parent
+from orpheus.common.options import ROOT
+
 LOOK = 0.05  # seconds between two looks
 
 
 class PeerProcess:
-    """Starts one of this folder's scripts, which takes --after FILE and --out FILE and calls `await_turn`."""
+    """Starts a module, which takes --after FILE and --out FILE and calls `await_turn`. It runs in the project's folder: give
+    paths as Path, not as text."""
 
-    def __init__(self, script, *arguments):
+    def __init__(self, module, *arguments):
         self._folder = tempfile.TemporaryDirectory()
         folder = Path(self._folder.name)
         self._turn, self._out, self._log = folder / "turn", folder / "out.json", folder / "log"
-        command = [sys.executable, FOLDER / script, *arguments, "--after", self._turn, "--out", self._out]
+        words = [*arguments, "--after", self._turn, "--out", self._out]
+        words = [str(word.resolve() if isinstance(word, Path) else word) for word in words]
         with self._log.open("w") as log:
-            self._process = subprocess.Popen([str(word) for word in command], stdout=log, stderr=subprocess.STDOUT)
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", module, *words], stdout=log, stderr=subprocess.STDOUT, cwd=ROOT
+            )
 
     def results(self, seconds):
         """What it wrote when it ended, or was ended after so many seconds: its report, the reason under "failed" by "all"

@@ -1,4 +1,4 @@
-"""The trainers that unsloth_peer.py measures: the notebook's, and packed rows in Unsloth's and trl's way."""
+"""The trainers that `train` measures: the notebook's, and packed rows in Unsloth's and trl's way."""
 
 import time
 
@@ -9,7 +9,7 @@ def set_checkpointing(model, peer):
     """Training mode with the peer's checkpointing, also where Unsloth's SFTTrainer looks it up."""
     from unsloth import FastLanguageModel
 
-    model._unsloth_gradient_checkpointing = peer.checkpointing
+    vars(model)["_unsloth_gradient_checkpointing"] = peer.checkpointing  # a name of theirs
     FastLanguageModel.for_training(model, use_gradient_checkpointing=peer.checkpointing)
 
 
@@ -36,19 +36,19 @@ def training_arguments(peer, steps, folder):
     }
 
 
-def pad_batch(rows, pad):
-    """Collates rows to the longest on the right."""
+def pad_batch(examples, pad):
+    """Collates examples to the longest on the right."""
     import torch
 
-    width = max(len(row["input_ids"]) for row in rows)
+    width = max(len(example["input_ids"]) for example in examples)
 
     def padded(sequences, value):
         return torch.tensor([list(sequence) + [value] * (width - len(sequence)) for sequence in sequences])
 
     return {
-        "input_ids": padded((row["input_ids"] for row in rows), pad),
-        "labels": padded((row["labels"] for row in rows), IGNORE),
-        "attention_mask": padded(([1] * len(row["input_ids"]) for row in rows), 0),
+        "input_ids": padded((example["input_ids"] for example in examples), pad),
+        "labels": padded((example["labels"] for example in examples), IGNORE),
+        "attention_mask": padded(([1] * len(example["input_ids"]) for example in examples), 0),
     }
 
 
@@ -83,11 +83,11 @@ def padded_trainer(model, tokenizer, steps, peer, folder):
     import datasets
     from transformers import Trainer, TrainingArguments
 
-    rows = [{key: list(example[key]) for key in ("input_ids", "labels")} for step in steps for example in step]
+    examples = [{key: list(example[key]) for key in ("input_ids", "labels")} for step in steps for example in step]
     return Trainer(
         model=model,
         args=TrainingArguments(**training_arguments(peer, len(steps), folder)),
-        train_dataset=datasets.Dataset.from_list(rows),
+        train_dataset=datasets.Dataset.from_list(examples),
         data_collator=lambda batch: pad_batch(batch, tokenizer.pad_token_id),
     )
 

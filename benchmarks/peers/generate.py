@@ -1,7 +1,7 @@
 """Others that generate, for benchmarks/generate.py and benchmarks/streams.py: with the same sampling, in the same run.
 
     transformers   `generate` as it is
-    compiled       `generate` with the static cache, which transformers compiles on CUDA; one row
+    compiled       `generate` with the static cache, which transformers compiles on CUDA; one sequence
     continuous     the manager behind transformers' `generate_batch`; it has no repetition penalty
     unsloth        `for_inference` with a LoRA adapter that is not merged: what users run after training
     vllm           where it is installed
@@ -16,14 +16,15 @@ import time
 from importlib.util import find_spec
 from pathlib import Path
 
-from benchmarks import common
-from benchmarks.peer_process import PeerProcess
+from benchmarks.common.report import time_limit
+from benchmarks.peers.process import PeerProcess
 from orpheus.common.tokens import TokenLayout
 from orpheus.engines.options import SamplingOptions
 
 IN_PROCESSES = {"unsloth": "unsloth, adapter unmerged", "vllm": "vllm"}
 PEERS = ("transformers", "compiled", "continuous", *IN_PROCESSES)
 SECONDS = {"transformers": 60, "compiled": 120, "continuous": 90, "unsloth": 100, "vllm": 150}  # at most
+GENERATE = "benchmarks.peers.generate_process"
 BLOCK = 256  # tokens of a block of the continuous cache, its default
 
 
@@ -90,11 +91,26 @@ def continuous_generate(model, layout, prompts, tokens, seconds=90.0):
                     raise RuntimeError(f"its thread ended: {manager.background_thread_status.fatal_error}")
                 if time.perf_counter() > deadline:
                     manager.stop(timeout=10, hard_stop=True)
-                    raise TimeoutError(f"{len(made)} of {len(prompts)} rows after {seconds:.0f} s")
+                    raise TimeoutError(f"{len(made)} of {len(prompts)} sequences after {seconds:.0f} s")
             walls.append(time.perf_counter() - began)
     if min(made) != tokens:
-        raise RuntimeError(f"rows of {min(made)} to {max(made)} tokens instead of {tokens}")
+        raise RuntimeError(f"sequences of {min(made)} to {max(made)} tokens instead of {tokens}")
     return *walls, sum(made)
+
+
+def check_greedy(run, prompts):
+    """How many prompts get the greedy ids of transformers' generate from the fast engine; the number of tokens compared."""
+    from orpheus.engines.fast.engine import FastEngine
+
+    engine, options = FastEngine(run.model, run.layout), SamplingOptions(temperature=0, max_new_tokens=28)
+    same = compared = 0
+    for prompt in prompts:
+        ours = [int(step[0]) for step in engine.generate([prompt], options, [0])]
+        theirs = plain_generate(run.model, [prompt], options, run.layout)[0].tolist()
+        same += ours == theirs[: len(ours)] and (len(ours) == len(theirs) or ours[-1] == theirs[len(ours) - 1])
+        compared += len(ours)
+    run.report["check"] = {"prompts": len(prompts), "same": same, "tokens": compared}
+    print(f"greedy ids of transformers' generate: {same} of {len(prompts)} prompts, {compared} tokens")
 
 
 def measure_plain(run, batch):
@@ -145,7 +161,7 @@ def measure_peer(run, name, batch):
     if name not in run.peers or not run.due(f"{name} at batch {batch}"):
         return
     try:
-        with common.time_limit(min(run.left(), SECONDS[name])):
+        with time_limit(min(run.left(), SECONDS[name])):
             WORKS[name](run, batch)
     except Exception as error:
         run.add_failure(name, batch, error)
@@ -171,14 +187,16 @@ def measure_processes(run, batches, meanwhile=lambda: None):
     with tempfile.TemporaryDirectory() as folder:
         prompt = Path(folder) / "prompt.json"
         prompt.write_text(json.dumps(run.prompt))
-        files = run.checkpoint or Path(run.arguments.files or folder) / "orpheus-3b"
+        files = run.checkpoint or Path(run.arguments.files or folder) / "orpheus-3b"  # a Path, or a hub id
         arguments = ["--checkpoint", files, "--prompt", prompt, "--tokens", run.arguments.peer_tokens]
         arguments += ["--batches", *sorted(batches)]
-        processes = {name: PeerProcess("generate_process.py", "--peer", name, *arguments) for name in names}
+        processes = {name: PeerProcess(GENERATE, "--peer", name, *arguments) for name in names}
         try:
             try:
                 if not run.checkpoint:
-                    common.full_size_files(files, run.model)
+                    from benchmarks.common.models import full_size_files
+
+                    full_size_files(files, run.model)
             except Exception as error:  # no room, say: the peers will miss them
                 run.add_failure("files", 0, error)
             meanwhile()

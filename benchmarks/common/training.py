@@ -1,7 +1,6 @@
-"""What benchmarks/train.py trains: the rows, this project's model on them, and plain transformers with peft."""
+"""What benchmarks/train.py trains on, how steps are timed, and this project's model."""
 
 import gc
-import json
 import statistics
 import time
 from pathlib import Path
@@ -20,13 +19,13 @@ TARGETS = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down
 LEARNING_RATE, WARMUP, DECAY = 2e-4, 5, 0.001  # the notebook's
 
 
-def make_rows(count, layout, seed=0, longest=850):
-    """Examples with learnable codes: each slot walks on a circle of its own codes."""
+def make_examples(count, layout, seed=0, longest=850):
+    """Examples with learnable codes: each position in the frame walks on a circle of its own codes."""
     random = np.random.default_rng(seed)
     size = min(256, layout.codebook_size)
     alphabets = np.stack([random.permutation(layout.codebook_size)[:size] for _ in range(CODES_PER_FRAME)])
     words = random.integers(0, min(128_000, layout.begin_of_text), (64, 8))  # of a small vocabulary
-    rows = []
+    examples = []
     for index in range(count):
         tokens = int(np.clip(random.lognormal(np.log(460), 0.45), 120, longest))
         text = np.concatenate([words[random.integers(64)] for _ in range(2 + tokens // 200)])
@@ -38,20 +37,8 @@ def make_rows(count, layout, seed=0, longest=850):
         )
         codes = alphabets[np.arange(CODES_PER_FRAME), walk % size]
         ids = [*prompt, *layout.to_tokens(codes), layout.end_of_speech, layout.end_of_ai]
-        rows.append(Example(np.array(ids, np.int32), len(prompt), f"{index:x}", "", None, str(index)))
-    return rows
-
-
-def write_for_peer(rows, path):
-    """The rows as unsloth_peer.py reads them, labels on the audio and its end alone."""
-    examples = [
-        {
-            "input_ids": row.input_ids.tolist(),
-            "labels": [-100] * row.prompt_tokens + row.input_ids[row.prompt_tokens :].tolist(),
-        }
-        for row in rows
-    ]
-    Path(path).write_text(json.dumps(examples))
+        examples.append(Example(np.array(ids, np.int32), len(prompt), f"{index:x}", "", None, str(index)))
+    return examples
 
 
 def load(folder, rank, adapter=None, four_bit=False):
@@ -91,13 +78,15 @@ class Side:
         adapter.zero_grad()
         return make_optimizer(optimizer, adapter.master, SimpleNamespace(weight_decay=DECAY))[0]
 
-    def step(self, rows, optimizer, rate, tokens, longest, first):
+    def step(self, examples, optimizer, rate, tokens, longest, first):
         """One whole optimizer step; returns its mean loss."""
         adapter = self.llama.adapter
         adapter.zero_grad()
         fixed = {"tokens": tokens, "longest": longest} if self.compiled else {}
-        pack = make_pack(rows, self.layout, self.llama.device, **fixed)
-        loss = self.llama.loss(pack, first) / sum(len(row.input_ids) - row.prompt_tokens for row in rows)
+        pack = make_pack(examples, self.layout, self.llama.device, **fixed)
+        loss = self.llama.loss(pack, first) / sum(
+            len(example.input_ids) - example.prompt_tokens for example in examples
+        )
         loss.backward()
         adapter.collect()
         torch.nn.utils.clip_grad_norm_([adapter.master], 1.0)
@@ -138,31 +127,31 @@ def linear_rate(step, total):
 
 
 def train(side, steps, optimizer, tokens, longest, first, skip):
-    """Trains on the given rows of each step; returns rates, peak memory and losses."""
+    """Trains on the given examples of each step; returns rates, peak memory and losses."""
     reset_peak()
     work = side.restart(optimizer)
 
-    def step(rows, number):
-        return side.step(rows, work, linear_rate(number, len(steps)), tokens, longest, first)
+    def step(examples, number):
+        return side.step(examples, work, linear_rate(number, len(steps)), tokens, longest, first)
 
     result = timed_steps(step, steps, skip)
-    return result | {"filled": round(sum(tokens_of(rows) for rows in steps) / len(steps) / tokens, 4)}
+    return result | {"filled": round(sum(map(tokens_of, steps)) / len(steps) / tokens, 4)}
 
 
-def tokens_of(rows):
-    return sum(len(row.input_ids) for row in rows)
+def tokens_of(examples):
+    return sum(len(example.input_ids) for example in examples)
 
 
 def timed_steps(work, steps, skip):
-    """Rates, peak memory and losses of `work(rows, number)` over the given rows of each step."""
+    """Rates, peak memory and losses of `work(examples, number)` over the given examples of each step."""
     losses, seconds = [], []
-    for number, rows in enumerate(steps):
+    for number, examples in enumerate(steps):
         synchronize()
         began = time.perf_counter()
-        losses.append(work(rows, number))
+        losses.append(work(examples, number))
         synchronize()
         seconds.append(time.perf_counter() - began)
-    counts = [tokens_of(rows) for rows in steps]
+    counts = [tokens_of(examples) for examples in steps]
     rates = [count / second for count, second in zip(counts, seconds)][skip:]
     return {
         "median_tokens_per_second": round(statistics.median(rates), 1),
@@ -174,50 +163,7 @@ def timed_steps(work, steps, skip):
     }
 
 
-def train_plain(model, rows, steps, optimizer, skip):
-    """transformers' forward on a peft model, four rows a step one after the other, as the notebook's settings do without
-    Unsloth. The adapter's weights are put back."""
-    reset_peak()
-    weights = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    start = [weight.detach().clone() for weight in weights]
-    options = {"lr": LEARNING_RATE, "weight_decay": DECAY}
-    if optimizer == "adamw_8bit":
-        import bitsandbytes
-
-        work = bitsandbytes.optim.AdamW8bit(weights, **options)
-    else:
-        work = torch.optim.AdamW(weights, **options)
-
-    def step(rows, number):
-        losses = []
-        for row in rows:
-            ids = torch.from_numpy(row.input_ids.astype(np.int64)).to(model.device)[None]
-            labels = ids.clone()
-            labels[:, : row.prompt_tokens] = -100
-            with torch.autocast(model.device.type, torch.bfloat16, enabled=model.device.type == "cuda"):
-                loss = model(input_ids=ids, labels=labels).loss / len(rows)
-            loss.backward()
-            losses.append(loss.item())
-        torch.nn.utils.clip_grad_norm_(weights, 1.0)
-        for group in work.param_groups:
-            group["lr"] = linear_rate(number, steps)
-        work.step()
-        work.zero_grad(set_to_none=True)
-        return sum(losses)
-
-    try:
-        model.train()
-        plan = [[rows[(4 * number + index) % len(rows)] for index in range(4)] for number in range(steps)]
-        return timed_steps(step, plan, skip)
-    finally:
-        model.eval()
-        with torch.no_grad():
-            for weight, before in zip(weights, start):
-                weight.copy_(before)
-                weight.grad = None
-
-
-def packed_steps(rows, tokens, count):
-    """The rows of each optimizer step, as a training run plans them."""
-    plan = plan_steps([len(row.input_ids) for row in rows], tokens, 100, 0)[:count]
-    return [[rows[index] for index in step] for step in plan]
+def packed_steps(examples, tokens, count):
+    """The examples of each optimizer step, as a training run plans them."""
+    plan = plan_steps([len(example.input_ids) for example in examples], tokens, 100, 0)[:count]
+    return [[examples[index] for index in step] for step in plan]

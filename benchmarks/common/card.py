@@ -1,4 +1,4 @@
-"""What the card does at most, and the kernels' tiles: the measured ceilings beside which benchmarks/generate.py puts rates."""
+"""What the card does at most, and the kernels' tiles: the ceilings beside which benchmarks/generate.py puts rates."""
 
 import statistics
 
