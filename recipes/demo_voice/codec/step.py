@@ -1,9 +1,10 @@
 """One training step of the codec: the models, their optimisers and losses, recorded as a CUDA graph on a GPU."""
 
 import torch
-from codec_losses import Listener, MelLoss, PhonemeHeads, accuracy, class_loss
-from codec_model import Codebooks, decode, encode, quantise
-from discriminators import Discriminators, adversarial_losses
+
+from recipes.demo_voice.codec.discriminators import Discriminators, adversarial_losses
+from recipes.demo_voice.codec.losses import Listener, MelLoss, PhonemeHeads, accuracy, class_loss
+from recipes.demo_voice.codec.model import Codebooks, decode, encode, quantise
 
 LOGGED = (
     *("mel", "mel1024", "commitment"),

@@ -1,4 +1,4 @@
-"""The training forward pass of a `snac.SNAC` whose vectors lie on the unit sphere.
+"""The codec: its files, and the training forward pass of a `snac.SNAC` whose vectors lie on the unit sphere.
 
 The package picks a code by cosine but then looks the raw codebook row up. Here the projected latents and the
 codebook rows both have length one while training, values included. With such rows stored, the package's own
@@ -7,10 +7,46 @@ codebook rows both have length one while training, values included. With such ro
 
 from __future__ import annotations
 
+import json
+import os
 from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
+
+FP16_ROUNDING = 3e-4
+"""How far rounding to fp16 moves the length of a codebook's row of length one: half a unit in the last place at most."""
+
+
+def save_codec(state: dict[str, torch.Tensor], config: dict, folder: str) -> None:
+    """config.json and model.safetensors (fp16), with codebook rows of length one."""
+    from safetensors.torch import save_file
+
+    os.makedirs(folder, exist_ok=True)
+    tensors = {}
+    for name, value in state.items():
+        value = value.detach().float()
+        if name.endswith("codebook.weight"):
+            length = value.norm(dim=1, keepdim=True)
+            rounded = (length - 1).abs() < FP16_ROUNDING  # such rows stay as they are
+            value = torch.where(rounded, value, value / length)
+        tensors[name] = value.to("cpu", torch.float16).contiguous()
+    save_file(tensors, f"{folder}/model.safetensors.tmp", metadata={"format": "pt"})
+    os.replace(f"{folder}/model.safetensors.tmp", f"{folder}/model.safetensors")
+    with open(f"{folder}/config.json", "w") as file:
+        json.dump(config, file, indent=1)
+
+
+def load_codec(folder: str, device: torch.device | str = "cpu"):
+    """The `snac.SNAC` of a folder in float32, in evaluation mode, and its configuration."""
+    import snac
+    from safetensors.torch import load_file
+
+    with open(f"{folder}/config.json") as file:
+        config = json.load(file)
+    codec = snac.SNAC(**config)
+    codec.load_state_dict({name: value.float() for name, value in load_file(f"{folder}/model.safetensors").items()})
+    return codec.eval().to(device), config
 
 
 class Quantised(NamedTuple):

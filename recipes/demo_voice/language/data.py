@@ -1,4 +1,4 @@
-"""Training rows of the language model: the corpus as codes, several encodings of every clip, and its sounds."""
+"""Examples of the language model: the corpus as codes, several encodings of every clip, and its sounds."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import random
 from typing import NamedTuple
 
 import torch
-from codec_model import encode, quantise
-from labels import FRAME, IGNORE, SILENCE, TRACK_HOP
 
 from orpheus.common.frame import FRAME_SAMPLES
+from recipes.demo_voice.codec.model import encode, quantise
+from recipes.demo_voice.corpus.labels import FRAME, IGNORE, SILENCE, TRACK_HOP
 
 LABELS_PER_FRAME = FRAME_SAMPLES // FRAME
 CODES_PER_FRAME = 7
@@ -19,12 +19,12 @@ class Encoded(NamedTuple):
     clip: int
     """Index into the list of clips."""
     codes: torch.Tensor
-    """(frames, 7), in slot order."""
+    """(frames, 7), in frame order."""
     sounds: torch.Tensor
     """(frames, 4), the class in the middle of each quarter of the frame."""
 
 
-def slot_order(codes: list[torch.Tensor]) -> torch.Tensor:
+def frame_order(codes: list[torch.Tensor]) -> torch.Tensor:
     """Per level (batch, frames * 1 / 2 / 4) to (batch, frames, 7), as `orpheus.common.tokens.interleave` but for a batch."""
     coarse, middle, fine = codes
     columns = [coarse, middle[:, 0::2], fine[:, 0::4], fine[:, 1::4], middle[:, 1::2], fine[:, 2::4], fine[:, 3::4]]
@@ -32,11 +32,11 @@ def slot_order(codes: list[torch.Tensor]) -> torch.Tensor:
 
 
 @torch.no_grad()
-def encode_clips(codec, audio, track, clips: list[dict], variants: int, longest: int, rows: int) -> list[Encoded]:
+def encode_clips(codec, audio, track, clips: list[dict], variants: int, longest: int, limit: int) -> list[Encoded]:
     """Every clip `variants` times (held-out ones once): as it is, then later by part of a frame and at another level.
 
     Clips of equal frame count go through the codec together, which changes no code. `longest` is in frames;
-    `rows` bounds the frames of one batch.
+    `limit` bounds the frames of one batch.
     """
     device, rng = audio.device, random.Random(0)
     by_length: dict[int, list[tuple[int, int, float]]] = {}
@@ -50,7 +50,7 @@ def encode_clips(codec, audio, track, clips: list[dict], variants: int, longest:
     made = []
     half = device.type == "cuda"
     for frames, jobs in sorted(by_length.items()):
-        size = max(1, rows // frames)
+        size = max(1, limit // frames)
         samples = torch.arange(frames * FRAME_SAMPLES, device=device)
         middles = torch.arange(FRAME // 2, frames * FRAME_SAMPLES, FRAME, device=device)
         for begin in range(0, len(jobs), size):
@@ -66,7 +66,7 @@ def encode_clips(codec, audio, track, clips: list[dict], variants: int, longest:
                 latents = encode(codec, wave[:, None], half)
             quantised = quantise(codec, latents)
             levels = [code.view(len(part), -1) for code in quantised.codes]
-            codes = slot_order(levels).to(torch.int16).cpu()
+            codes = frame_order(levels).to(torch.int16).cpu()
             at = middles - shifts
             inside = (at >= 0) & (at < lengths)
             sounds = torch.where(inside, track[torch.where(inside, starts + at, 0) // TRACK_HOP], SILENCE)
@@ -75,11 +75,11 @@ def encode_clips(codec, audio, track, clips: list[dict], variants: int, longest:
     return made
 
 
-class Rows:
-    """Training rows end to end in a few tensors on the device, and batches of rows of like length.
+class Examples:
+    """Token ids of all examples end to end in a few tensors on the device, and batches of examples of like length.
 
-    `ids` int64; `audio` bool, whether a position belongs to the codes and their end (the rest is prompt);
-    `sounds` int8 (positions, 4), the classes of the frame that comes next where the next token begins one.
+    `ids` int64; `audio` bool, whether a token belongs to the codes and their end (the rest is prompt);
+    `sounds` int8 (tokens, 4), the classes of the frame that comes next where the next token begins one.
     """
 
     def __init__(self, encoded: list[Encoded], clips: list[dict], builder, device: torch.device):
@@ -115,33 +115,33 @@ class Rows:
     def __len__(self) -> int:
         return len(self.lengths)
 
-    def gather(self, rows: torch.Tensor, width: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
-        """(ids, inside, audio, sounds) of rows (batch,) padded on the right to `width`; no waits for the device."""
+    def gather(self, chosen: torch.Tensor, width: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+        """(ids, inside, audio, sounds) of the examples `chosen` (batch,), padded on the right to `width`; no waits for the device."""
         columns = torch.arange(width, device=self.device)
-        inside = columns < self.device_lengths[rows][:, None]
-        at = torch.where(inside, self.starts[rows][:, None] + columns, len(self.ids) - 1)
+        inside = columns < self.device_lengths[chosen][:, None]
+        at = torch.where(inside, self.starts[chosen][:, None] + columns, len(self.ids) - 1)
         return self.ids[at], inside, self.audio[at], self.sounds[at]
 
     def by_width(self, step: int) -> dict[int, list[int]]:
-        """Rows by their length rounded up to a multiple of `step`."""
+        """Examples by their length rounded up to a multiple of `step`."""
         widths: dict[int, list[int]] = {}
-        for row, length in enumerate(self.lengths.tolist()):
-            widths.setdefault(-(-length // step) * step, []).append(row)
+        for example, length in enumerate(self.lengths.tolist()):
+            widths.setdefault(-(-length // step) * step, []).append(example)
         return widths
 
     def batches(self, tokens: int, step: int, rng: random.Random) -> list[tuple[int, list[int]]]:
-        """An epoch in random order: (width, rows); all batches of a width have equally many rows.
+        """An epoch in random order: (width, examples); all batches of a width have equally many.
 
-        Widths are multiples of `step`; a batch holds about `tokens` positions; a width's last rows are
+        Widths are multiples of `step`; a batch holds about `tokens` tokens; a width's last batch is
         filled up with random ones of the same width.
         """
         made = []
-        for width, rows in self.by_width(step).items():
+        for width, examples in self.by_width(step).items():
             size = max(1, tokens // width)
-            rng.shuffle(rows)
-            for begin in range(0, len(rows), size):
-                part = rows[begin : begin + size]
-                part += rng.choices(rows, k=size - len(part))
+            rng.shuffle(examples)
+            for begin in range(0, len(examples), size):
+                part = examples[begin : begin + size]
+                part += rng.choices(examples, k=size - len(part))
                 made.append((width, part))
         rng.shuffle(made)
         return made

@@ -11,19 +11,18 @@ import os
 import time
 
 import torch
-from codec_model import encode
-from codec_step import LISTENER_RATE, LOGGED, CodecStep
-from corpus import load_codec, save_codec
-from crops import Crops
 
 from orpheus.common.audio import write_wav
 from orpheus.common.frame import SAMPLE_RATE
+from recipes.demo_voice.codec.crops import Crops
+from recipes.demo_voice.codec.model import encode, load_codec, save_codec
+from recipes.demo_voice.codec.step import LISTENER_RATE, LOGGED, CodecStep
 
 
 def parse_options(arguments=None):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
-    add("--data", required=True, help="folder of build_corpus.py")
+    add("--data", required=True, help="folder of recipes.demo_voice.corpus.build")
     add("--out", required=True, help="config.json and model.safetensors of the averaged codec go here")
     add("--state", required=True, help="folder for what a later call goes on from")
     add("--stage", choices=("joint", "decoder"), default="joint")
@@ -65,8 +64,9 @@ def parse_options(arguments=None):
 
 class CodecTrainer:
     def __init__(self, options):
-        import fused_snake
         import snac
+
+        from recipes.demo_voice.codec import kernels
 
         self.began = time.time()
         self.options = options
@@ -75,8 +75,8 @@ class CodecTrainer:
         torch.manual_seed(options.seed)
         torch.backends.cudnn.benchmark = True
         torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
-        self.operations = "triton" if self.cuda and fused_snake.agrees(self.device) else "plain"
-        fused_snake.use(self.operations)
+        self.operations = "triton" if self.cuda and kernels.agrees(self.device) else "plain"
+        kernels.use(self.operations)
         self.decoder_only = options.stage == "decoder"
         known = options.out if self.decoder_only else options.begin_with
         if known:
@@ -246,9 +246,9 @@ class CodecTrainer:
     @torch.no_grad()
     def evaluate(self):
         """Reconstructs held-out clips with the saved codec, through the package's own forward."""
-        import fused_snake
+        from recipes.demo_voice.codec import kernels
 
-        fused_snake.use("package")
+        kernels.use("package")
         torch.backends.cudnn.allow_tf32 = False
         torch.manual_seed(0)
         codec, _ = load_codec(self.options.out, self.device)
@@ -258,15 +258,15 @@ class CodecTrainer:
         for clip in self.crops.held_out:
             by_voice.setdefault(clip["voice"], []).append(clip)
         chosen = [clip for voice in ("nora", "theo") for clip in by_voice.get(voice, [])[: self.options.samples // 2]]
-        losses, rows = [], []
+        losses, entries = [], []
         for number, clip in enumerate(chosen):
             true = self.crops.audio[clip["start"] : clip["start"] + clip["samples"]].float() / 32767
             made, _ = codec(true[None, None])
             losses.append(float(self.step.mel(made[0], true[None])[1]))
             write_wav(f"{folder}/{number:02d}.wav", made.detach().float().cpu().numpy().reshape(-1))
-            rows.append(dict(audio=f"{number:02d}.wav", text=clip["text"], voice=clip["voice"]))
+            entries.append(dict(audio=f"{number:02d}.wav", text=clip["text"], voice=clip["voice"]))
         with open(f"{folder}/clips.jsonl", "w") as file:
-            file.writelines(json.dumps(row) + "\n" for row in rows)
+            file.writelines(json.dumps(entry) + "\n" for entry in entries)
         if losses:
             print(f"held out: {len(losses)} clips, mel1024 {sum(losses) / len(losses):.4f}", flush=True)
 

@@ -6,9 +6,9 @@ import numpy as np
 import torch
 import torch.nn as nn
 import torch.nn.functional as F
-from labels import CLASS_COUNT, IGNORE
 
 from orpheus.common.frame import SAMPLE_RATE
+from recipes.demo_voice.corpus.labels import CLASS_COUNT, IGNORE
 
 
 def mel_filters(fft_size: int, bands: int) -> torch.Tensor:

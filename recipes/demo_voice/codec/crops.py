@@ -1,10 +1,10 @@
 """Random crops of the corpus for the codec's training, cut on the device."""
 
 import torch
-from corpus import load_corpus
-from labels import FRAME, TRACK_HOP
 
 from orpheus.common.frame import FRAME_SAMPLES
+from recipes.demo_voice.corpus.labels import FRAME, TRACK_HOP
+from recipes.demo_voice.corpus.read import load_corpus
 
 
 class Crops:
@@ -24,11 +24,11 @@ class Crops:
         self.barred = self.held_out + [clip for clip in clips if voices and clip["voice"] not in voices]
         self.samples = frames * FRAME_SAMPLES
         self.begins = self._allowed_begins()
-        self.positions = torch.arange(self.samples, device=device)
-        self.class_positions = torch.arange(FRAME // 2, self.samples, FRAME, device=device)
+        self.offsets = torch.arange(self.samples, device=device)
+        self.class_offsets = torch.arange(FRAME // 2, self.samples, FRAME, device=device)
         self.starts = torch.zeros(batch, dtype=torch.long, device=device)
         self.gains = torch.ones(batch, 1, device=device)
-        self.part_positions = self.positions[: part_frames * FRAME_SAMPLES or self.samples]
+        self.part_offsets = self.offsets[: part_frames * FRAME_SAMPLES or self.samples]
         self.part_start = torch.zeros((), dtype=torch.long, device=device)
 
     def _allowed_begins(self):
@@ -49,14 +49,14 @@ class Crops:
         low, high = self.LEVEL_DB
         level_db = low + (high - low) * torch.rand(batch, 1, device=self.device)
         self.gains.copy_(10 ** (level_db / 20))
-        self.part_start.random_(self.samples - len(self.part_positions) + 1)
+        self.part_start.random_(self.samples - len(self.part_offsets) + 1)
 
     def take(self):
         """(audio (batch, 1, samples), classes (batch, samples / 512))."""
-        audio = self.audio[self.starts[:, None] + self.positions].float() / 32767
-        classes = self.track[(self.starts[:, None] + self.class_positions) // TRACK_HOP].long()
+        audio = self.audio[self.starts[:, None] + self.offsets].float() / 32767
+        classes = self.track[(self.starts[:, None] + self.class_offsets) // TRACK_HOP].long()
         return (audio * self.gains).clamp(-1, 1)[:, None], classes
 
     def part(self, audio):
         """The same stretch of every row of (batch, samples)."""
-        return audio.index_select(1, self.part_start + self.part_positions)
+        return audio.index_select(1, self.part_start + self.part_offsets)

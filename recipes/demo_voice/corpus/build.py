@@ -1,6 +1,6 @@
 """Mixes the teacher's clips and the tag sounds into one training corpus.
 
-Reads the .npz files of `speak_corpus.py`; writes OUT/audio.npy (int16, all clips end to end with silence
+Reads the .npz files of `speak`; writes OUT/audio.npy (int16, all clips end to end with silence
 between them), OUT/labels.npy (int8, one class per TRACK_HOP samples of it) and OUT/clips.json, a list of
 {start, samples, text, voice, held_out}; starts are multiples of TRACK_HOP.
 """
@@ -16,10 +16,10 @@ import random
 import time
 
 import numpy as np
-from labels import FIRST_TAG, SILENCE, TAG_NAMES, TRACK_HOP, constant_track
-from tag_sounds import tag_sound
 
 from orpheus.common.frame import SAMPLE_RATE
+from recipes.demo_voice.corpus.labels import FIRST_TAG, SILENCE, TAG_NAMES, TRACK_HOP, constant_track
+from recipes.demo_voice.corpus.tag_sounds import read_tracts, tag_sound
 
 GAP = 2432
 """Samples of silence between two clips; a multiple of TRACK_HOP."""
@@ -84,16 +84,15 @@ def read_clips(path: str) -> list[tuple[str, Piece, bool]]:
 def mix(path: str) -> tuple[str, list[tuple[str, bool, np.ndarray, np.ndarray]]]:
     """One process's clips with tags put in and short sentences joined: (voice, [(text, held out, pcm, track)])."""
     teacher_voice, part = os.path.basename(path)[:-4].rsplit("-", 1)
-    with open(os.path.join(os.path.dirname(os.path.abspath(__file__)), "vocal_tracts.json")) as file:
-        tract = json.load(file)[teacher_voice]
+    tract = read_tracts()[teacher_voice]
     clips = read_clips(path)
     rng, noise = random.Random(f"{teacher_voice}{part}"), np.random.default_rng(int(part) * 7 + len(teacher_voice))
-    made, position = [], 0
-    while position < len(clips):
-        first, piece, half = clips[position]
+    made, at = [], 0
+    while at < len(clips):
+        first, piece, half = clips[at]
         text = first
-        position += 1
-        after = clips[position] if position < len(clips) else None
+        at += 1
+        after = clips[at] if at < len(clips) else None
         joinable = (
             after is not None
             and not after[2]
@@ -103,14 +102,14 @@ def mix(path: str) -> tuple[str, list[tuple[str, bool, np.ndarray, np.ndarray]]]
         choice = rng.random()
         if half:
             name = rng.choice(TAG_NAMES)
-            sound, position = spoken_tag(name, tract, noise), position + 1
+            sound, at = spoken_tag(name, tract, noise), at + 1
             text = f"{first} <{name}> {after[0]}"
             piece = join([piece, silence(rng, 0.02, 0.07), sound, silence(rng, 0.04, 0.10), after[1]])
         elif choice < 0.22:
             name = rng.choice(TAG_NAMES)
             sound, place = spoken_tag(name, tract, noise), rng.random()
             if place < 0.45 and joinable:
-                position += 1
+                at += 1
                 text = f"{first} <{name}> {after[0]}"
                 piece = join([piece, silence(rng, 0.03, 0.09), sound, silence(rng, 0.06, 0.14), after[1]])
             elif place < 0.72:
@@ -120,7 +119,7 @@ def mix(path: str) -> tuple[str, list[tuple[str, bool, np.ndarray, np.ndarray]]]
                 text = f"{first} <{name}>"
                 piece = join([piece, silence(rng, 0.03, 0.09), sound, silence(rng, 0.05, 0.08)])
         elif choice < 0.47 and joinable:
-            position += 1
+            at += 1
             text = f"{first} {after[0]}"
             piece = join([piece, silence(rng, 0.10, 0.22), after[1]])
         audio, track = piece
@@ -139,14 +138,14 @@ def main() -> None:
 
     began = time.time()
     os.makedirs(options.out, exist_ok=True)
-    audio, labels, index, hours, position = [], [], [], {}, 0
+    audio, labels, index, hours, end = [], [], [], {}, 0
     with Pool(options.processes) as pool:
         for voice, clips in pool.imap(mix, sorted(glob.glob(f"{options.spoken}/*.npz"))):
             for text, held_out, pcm, track in clips:
-                index.append(dict(start=position, samples=len(pcm), text=text, voice=voice, held_out=held_out))
+                index.append(dict(start=end, samples=len(pcm), text=text, voice=voice, held_out=held_out))
                 audio += [pcm, np.zeros(GAP, np.int16)]
                 labels += [track, constant_track(SILENCE, GAP)]
-                position += len(pcm) + GAP
+                end += len(pcm) + GAP
                 hours[voice] = hours.get(voice, 0) + len(pcm) / SAMPLE_RATE / 3600
     np.save(f"{options.out}/audio.npy", np.concatenate(audio))
     np.save(f"{options.out}/labels.npy", np.concatenate(labels))

@@ -9,11 +9,13 @@ import random
 import time
 
 import torch
-from corpus import load_codec, load_corpus
-from lm_data import Rows, encode_clips
-from lm_model import VOICES, load_model, new_model, save_model
-from lm_step import LanguageStep, describe
-from make_tokenizer import write_tokenizer
+
+from recipes.demo_voice.codec.model import load_codec
+from recipes.demo_voice.corpus.read import load_corpus
+from recipes.demo_voice.language.data import Examples, encode_clips
+from recipes.demo_voice.language.model import VOICES, load_model, new_model, save_model
+from recipes.demo_voice.language.step import LanguageStep, describe
+from recipes.demo_voice.language.tokenizer import write_tokenizer
 
 WIDTH_STEP = 64
 """Widths of batches are multiples of this."""
@@ -22,8 +24,8 @@ WIDTH_STEP = 64
 def parse_options(arguments=None):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
-    add("--data", required=True, help="folder of build_corpus.py")
-    add("--codec", required=True, help="folder of train_codec.py")
+    add("--data", required=True, help="folder of recipes.demo_voice.corpus.build")
+    add("--codec", required=True, help="folder of recipes.demo_voice.codec.train")
     add("--out", required=True, help="a folder for LlamaForCausalLM.from_pretrained")
     add("--begin-with", help="folder of a model to go on from; sizes are its own")
     add("--minutes", type=float, default=6.6, help="start-up and encoding included")
@@ -36,8 +38,13 @@ def parse_options(arguments=None):
     add("--warm-up", type=int, default=150)
     add("--decay", type=float, default=0.1, help="weight decay of the matrices")
     add("--dropout", type=float, default=0.08)
-    add("--tokens", type=int, default=24_576, help="positions in a batch")
-    add("--code-noise", type=float, default=0.08, help="share of input codes replaced by random ones of their slot")
+    add("--tokens", type=int, default=24_576, help="in a batch, padding included")
+    add(
+        "--code-noise",
+        type=float,
+        default=0.08,
+        help="share of input codes replaced by random ones of their position in the frame",
+    )
     add("--variants", type=int, default=4, help="encodings of each clip")
     add("--longest", type=int, default=150, help="frames of 85 ms; longer clips are left out")
     add("--text-weight", type=float, default=0.05)
@@ -50,12 +57,12 @@ def parse_options(arguments=None):
     return parser.parse_args(arguments)
 
 
-def make_rows(options, device):
-    """(training rows, held-out rows, codes per level) of the corpus in the codec's codes."""
-    import fused_snake
+def make_examples(options, device):
+    """(examples for training, held-out ones, codes per level) of the corpus in the codec's codes."""
     from transformers import AutoTokenizer
 
     from orpheus.text.prompt import PromptBuilder, layout_of
+    from recipes.demo_voice.codec import kernels
 
     codec, config = load_codec(options.codec, device)
     write_tokenizer(options.out, config["codebook_size"])
@@ -64,14 +71,14 @@ def make_rows(options, device):
     audio, track, clips = load_corpus(options.data, device)
     clips = [clip for clip in clips if clip["voice"] in VOICES]
     if device.type == "cuda":
-        fused_snake.use("triton")
+        kernels.use("triton")
     encoded = encode_clips(codec, audio, track, clips, options.variants, options.longest, options.encode_frames)
-    fused_snake.use("package")
+    kernels.use("package")
     parts = {True: [], False: []}
     for item in encoded:
         parts[clips[item.clip]["held_out"]].append(item)
-    training, held_out = (Rows(parts[kind], clips, builder, device) for kind in (False, True))
-    print(f"{len(training)} rows, {len(held_out)} held out, {len(training.ids) / 1e6:.2f} M tokens", flush=True)
+    training, held_out = (Examples(parts[kind], clips, builder, device) for kind in (False, True))
+    print(f"{len(training)} examples, {len(held_out)} held out, {len(training.ids) / 1e6:.2f} M tokens", flush=True)
     return training, held_out, config["codebook_size"]
 
 
@@ -83,12 +90,12 @@ class LanguageTrainer:
         torch.manual_seed(options.seed)
         torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
         self.rng = random.Random(options.seed)
-        self.rows, self.held_out, codebook_size = make_rows(options, self.device)
+        self.examples, self.held_out, codebook_size = make_examples(options, self.device)
         print(f"encoded after {time.time() - self.began:.1f} s", flush=True)
         sizes = options.hidden, options.layers, options.heads, options.mlp
         model = load_model(options.begin_with) if options.begin_with else new_model(codebook_size, *sizes)
         self.model = model.to(self.device)
-        self.step = LanguageStep(self.model, self.rows, options)
+        self.step = LanguageStep(self.model, self.examples, options)
         self.best = math.inf
 
     def set_rate(self, done, progress):
@@ -113,12 +120,12 @@ class LanguageTrainer:
             if progress >= 1:
                 break
             if not queue:
-                queue = self.rows.batches(options.tokens, WIDTH_STEP, self.rng)
+                queue = self.examples.batches(options.tokens, WIDTH_STEP, self.rng)
                 epochs += 1
-            width, rows = queue.pop()
+            width, chosen = queue.pop()
             rate = self.set_rate(done, progress)
-            self.step.run(width, rows)
-            done, tokens = done + 1, tokens + width * len(rows)
+            self.step.run(width, chosen)
+            done, tokens = done + 1, tokens + width * len(chosen)
             if done % 8 == 0 and self.device.type == "cuda":
                 torch.cuda.synchronize()  # the clock must see the GPU's time
             now = time.time()
@@ -137,13 +144,13 @@ class LanguageTrainer:
         print(f"done: {done} steps, {epochs} epochs in {(time.time() - self.began) / 60:.2f} min", flush=True)
 
     def validate(self):
-        """Loss on the held-out rows; the weights are saved where it is the lowest so far."""
+        """Loss on the held-out examples; the weights are saved where it is the lowest so far."""
         total = torch.zeros_like(self.step.sums)
         with torch.no_grad():
-            for width, rows in self.held_out.by_width(WIDTH_STEP).items():
+            for width, examples in self.held_out.by_width(WIDTH_STEP).items():
                 size = max(1, self.options.tokens // width)
-                for begin in range(0, len(rows), size):
-                    chosen = torch.tensor(rows[begin : begin + size], device=self.device)
+                for begin in range(0, len(examples), size):
+                    chosen = torch.tensor(examples[begin : begin + size], device=self.device)
                     total += self.step.losses(self.held_out.gather(chosen, width), train=False)[1]
         sums = total.tolist()
         value = sums[0] / max(sums[1], 1)

@@ -11,10 +11,11 @@ import math
 
 import torch
 import torch.nn.functional as F
-from labels import CLASS_COUNT, IGNORE
-from lm_data import LABELS_PER_FRAME
-from lm_model import hidden_states
-from make_tokenizer import demo_layout
+
+from recipes.demo_voice.corpus.labels import CLASS_COUNT, IGNORE
+from recipes.demo_voice.language.data import LABELS_PER_FRAME
+from recipes.demo_voice.language.model import hidden_states
+from recipes.demo_voice.language.tokenizer import demo_layout
 
 SUMS = (
     *("audio", "audio_count", "coarse", "coarse_count", "end", "end_count", "text", "text_count"),
@@ -36,9 +37,9 @@ def describe(sums):
 
 
 class LanguageStep:
-    def __init__(self, model, rows, options):
-        self.model, self.rows, self.options = model, rows, options
-        self.device = rows.device
+    def __init__(self, model, examples, options):
+        self.model, self.examples, self.options = model, examples, options
+        self.device = examples.device
         self.cuda = self.device.type == "cuda"
         self.layout = demo_layout((model.config.vocab_size - demo_layout(0).first_audio) // 7)
         self.sound_head = torch.nn.Linear(model.config.hidden_size, CLASS_COUNT * LABELS_PER_FRAME).to(self.device)
@@ -69,14 +70,14 @@ class LanguageStep:
         return sums
 
     def disturb(self, ids):
-        """Some codes replaced by random ones of their slot: the model must not lean on what it wrote."""
+        """Some codes replaced by random ones of their position in the frame: the model must not lean on what it wrote."""
         first, size = self.layout.first_audio, self.layout.codebook_size
         hit = (ids >= first) & (torch.rand(ids.shape, device=ids.device) < self.options.code_noise)
-        slot_begin = first + (ids - first) // size * size
-        return torch.where(hit, slot_begin + torch.randint(size, ids.shape, device=ids.device), ids)
+        range_start = first + (ids - first) // size * size
+        return torch.where(hit, range_start + torch.randint(size, ids.shape, device=ids.device), ids)
 
     def losses(self, batch, train):
-        """(loss, SUMS as a tensor) of a batch of `Rows.gather`."""
+        """(loss, SUMS as a tensor) of a batch of `Examples.gather`."""
         options, layout = self.options, self.layout
         ids, inside, is_audio, sounds = batch
         inputs = self.disturb(ids) if train else ids
@@ -108,9 +109,9 @@ class LanguageStep:
             parts += [sound_loss * audio.sum(), squared.sum(), right.sum(), labelled.sum()]
         return loss, torch.stack([part.float() for part in parts])
 
-    def update(self, rows, width):
-        """One update on rows (batch,). Nothing here waits for the GPU, so that it can be recorded."""
-        loss, sums = self.losses(self.rows.gather(rows, width), train=True)
+    def update(self, chosen, width):
+        """One update on the examples `chosen` (batch,). Nothing here waits for the GPU, so that it can be recorded."""
+        loss, sums = self.losses(self.examples.gather(chosen, width), train=True)
         gradients = torch.autograd.grad(loss, self.parameters)
         norm = torch.stack(torch._foreach_norm(gradients)).norm()
         torch._foreach_mul_(gradients, (1.0 / (norm + 1e-6)).clamp(max=1.0))
@@ -119,9 +120,9 @@ class LanguageStep:
         self.optimiser.step()
         self.sums += sums
 
-    def run(self, width, rows):
+    def run(self, width, examples):
         """One step; a width's graph is recorded when the width first comes, and replayed from then on."""
-        chosen = torch.tensor(rows, device=self.device)
+        chosen = torch.tensor(examples, device=self.device)
         if not self.cuda:
             self.update(chosen, width)
         elif width in self.graphs:

@@ -5,6 +5,9 @@ was measured by linear prediction on vowels that the teacher spoke: `vocal_tract
 29 coefficients for six vowels and the median pitch `f0` in hertz.
 """
 
+import json
+from pathlib import Path
+
 import numpy as np
 from scipy.signal import butter, lfilter, sosfilt
 
@@ -12,6 +15,11 @@ from orpheus.common.frame import SAMPLE_RATE
 
 LEVELS_DB = dict(laugh=-21, chuckle=-25, giggles=-23, sigh=-29, cough=-22, sniffle=-29, groan=-25, yawn=-25, gasp=-26)
 """RMS level of the loud part of each sound."""
+
+
+def read_tracts():
+    """{the teacher's name of a voice: its vocal tract}."""
+    return json.loads(Path(__file__).with_name("vocal_tracts.json").read_text())
 
 
 def _samples(seconds):
@@ -77,9 +85,9 @@ def _decay(samples, attack_s, rate, hold_s=0.0):
 
 
 def _bursts(voice, vowel, count, period_s, pitch, fall, breathiness, length_s, quieter):
-    """A row of breathy syllables: `pitch` is a factor on the speaker's own, `fall` what it loses with each."""
+    """Breathy syllables, one after the other: `pitch` is a factor on the speaker's own, `fall` what it loses with each."""
     rng = voice.rng
-    sound, position = np.zeros(_samples(count * period_s * 1.35 + 0.35)), 0
+    sound, start = np.zeros(_samples(count * period_s * 1.35 + 0.35)), 0
     for index in range(count):
         length = _samples(length_s * rng.uniform(0.9, 1.1))
         contour = voice.pitch * pitch * (1 - fall * index) * np.linspace(1.06, 0.90, length) * rng.uniform(0.97, 1.03)
@@ -89,9 +97,9 @@ def _bursts(voice, vowel, count, period_s, pitch, fall, breathiness, length_s, q
         onset = voice.breath(vowel, onset, 500, 9000) * np.linspace(0.2, 1, onset)
         body = _decay(length, 0.02, 2.2) * (voiced + breathiness * 0.5 * breath)
         burst = np.concatenate([breathiness * onset, body]) * quieter**index * rng.uniform(0.85, 1.1)
-        sound[position : position + len(burst)] += burst[: len(sound) - position]
-        position += _samples(period_s * rng.uniform(0.92, 1.08) * (1 + 0.03 * index))
-    return sound[: min(len(sound), position + _samples(0.12))]
+        sound[start : start + len(burst)] += burst[: len(sound) - start]
+        start += _samples(period_s * rng.uniform(0.92, 1.08) * (1 + 0.03 * index))
+    return sound[: min(len(sound), start + _samples(0.12))]
 
 
 def _laugh(voice):

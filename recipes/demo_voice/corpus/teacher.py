@@ -1,6 +1,6 @@
 """The teacher: Kokoro-82M (Apache-2.0) from an ONNX export, run node by node with PyTorch.
 
-    python teacher.py pack kokoro.onnx kokoro_graph.npz      (needs the package onnx)
+    python -m recipes.demo_voice.corpus.teacher pack kokoro.onnx kokoro_graph.npz      (needs the package onnx)
 
 PyTorch alone then speaks, on a CPU or a GPU, and gives the durations that no other runtime shows. One sentence
 is about 2,400 small kernels; what makes it fast is many processes at once.
@@ -11,7 +11,8 @@ import json
 
 import numpy as np
 import torch
-from onnx_ops import OPERATORS
+
+from recipes.demo_voice.corpus.onnx_ops import OPERATORS
 
 DURATIONS = "/encoder/Gather_output_0"
 """Output of the graph's node that holds the duration of every token, in units of 600 samples."""
@@ -91,9 +92,9 @@ class Teacher:
         hidden = attributes["hidden_size"]
         lstm = torch.nn.LSTM(weight.shape[1], hidden, bidirectional=True)
 
-        def reorder(rows):
+        def reorder(gates):
             """ONNX has the gates as input, output, forget, cell; PyTorch as input, forget, cell, output."""
-            input_gate, output_gate, forget_gate, cell = rows.chunk(4, 0)
+            input_gate, output_gate, forget_gate, cell = gates.chunk(4, 0)
             return torch.cat([input_gate, forget_gate, cell, output_gate], 0)
 
         for direction, suffix in enumerate(("", "_reverse")):

@@ -8,9 +8,9 @@ from dataclasses import asdict
 
 import torch
 import torch.nn.functional as F
-from make_tokenizer import demo_layout, vocabulary_size
 
 from orpheus.engines.options import SamplingOptions
+from recipes.demo_voice.language.tokenizer import demo_layout, vocabulary_size
 
 VOICES = ("nora", "theo")
 PIECE_SECONDS = 6.0  # long text is spoken in pieces of this length: WER of a page is 8 % so, 19 % with pieces of 10 s

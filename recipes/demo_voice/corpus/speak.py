@@ -15,9 +15,9 @@ import random
 import time
 
 import numpy as np
-from labels import label_track
 
 from orpheus.common.frame import SAMPLE_RATE
+from recipes.demo_voice.corpus.labels import label_track
 
 SPEEDS = (0.95, 1.0, 1.0, 1.05, 1.1)
 SHORTEST, LONGEST = 0.3, 10  # seconds of a clip without the silence around it
@@ -56,7 +56,8 @@ def worker(index: int, options: argparse.Namespace) -> None:
     if options.gpus > 1:
         os.environ["CUDA_VISIBLE_DEVICES"] = str(index % options.gpus)  # before torch looks
     import torch
-    from teacher import Teacher
+
+    from recipes.demo_voice.corpus.teacher import Teacher
 
     torch.set_num_threads(1)
 
