@@ -132,7 +132,7 @@ def train(arguments):
     from orpheus.codec.snac import Codec
     from orpheus.common.hub import check_push, locate, push
     from orpheus.data.examples import encode_missing, make_examples
-    from orpheus.data.recordings import read_rows
+    from orpheus.data.recordings import read_recordings
     from orpheus.engines.loading import load_tokenizer
     from orpheus.export.adapter import write_adapter
     from orpheus.export.merged import merge
@@ -160,7 +160,7 @@ def train(arguments):
     backend = ("unsloth" if device == "cuda" else "transformers") if run.backend == "auto" else run.backend
 
     # 2. The recordings: found, read, checked; no model is needed yet.
-    rows = read_rows(data, progress=rank == 0, report_path=run.run_dir / "data_report.md" if rank == 0 else None)
+    rows = read_recordings(data, progress=rank == 0, report_path=run.run_dir / "data_report.md" if rank == 0 else None)
 
     # 3. Audio becomes SNAC codes, codes become rows. What was encoded once is in the cache.
     folder = locate(base, MODEL_FILES)

@@ -79,10 +79,10 @@ def _systems(arguments):
 
 def _clips(system, arguments, sentences):
     """(what the system is, list of Clip)"""
-    from orpheus.evaluate.systems import read_recordings, speak
+    from orpheus.evaluate.systems import read_clips, speak
 
     if system.recordings:
-        return f"recordings in {system.recordings.name}", read_recordings(system.recordings)
+        return f"recordings in {system.recordings.name}", read_clips(system.recordings)
     from orpheus.speech.synthesis import OrpheusInference
 
     tts = OrpheusInference(system.model, system.lora, arguments.codec, arguments.device, arguments.engine)
@@ -121,12 +121,12 @@ def evaluate(arguments):
     from orpheus.evaluate.judges import load_judges
     from orpheus.evaluate.report.folder import make_report, write_report
     from orpheus.evaluate.scoring import judge_clips
-    from orpheus.evaluate.systems import read_recordings, read_sentences, spread
+    from orpheus.evaluate.systems import read_clips, read_sentences, spread
 
     systems = _systems(arguments)
     sentences = spread(read_sentences(arguments.list.sentences), arguments.list.limit)
     folder = _reference(arguments, systems)
-    reference = [(clip.audio, clip.voice) for clip in read_recordings(folder)] if folder else []
+    reference = [(clip.audio, clip.voice) for clip in read_clips(folder)] if folder else []
     judges, facts, card = load_judges(arguments.judging, reference)
     if any(not system.recordings for system in systems):
         facts["sentences"] = f"{len(sentences)} of {arguments.list.sentences.name}, takes: {arguments.list.takes}"

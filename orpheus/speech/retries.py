@@ -44,7 +44,7 @@ def loops(coarse):
 def why_again(text, codes, finish_reason):
     """Why an attempt should be spoken again, or None where nothing is suspect.
 
-    text: what was to be said; codes: int (frames, 7) in slot order; finish_reason: why generation ended
+    text: what was to be said; codes: int (frames, 7) in frame order; finish_reason: why generation ended
     returns: "max_new_tokens", "out_of_range", "loop", "too_short" or "too_long", the first that holds
     """
     if finish_reason != "end_of_speech":

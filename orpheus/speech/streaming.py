@@ -30,7 +30,7 @@ class FrameAssembler:
             return False
         if self.position % CODES_PER_FRAME == 0:
             self.codes.append([])
-        self.codes[-1].append(int(token) - self.layout.slot_start(self.position))
+        self.codes[-1].append(int(token) - self.layout.range_start(self.position))
         self.position += 1
         return True
 

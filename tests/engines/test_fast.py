@@ -116,7 +116,7 @@ def test_the_slots_head_is_the_full_head_where_tokens_may_stand():
     slot, full = Head(llama, SMALL_LAYOUT), Head(llama, SMALL_LAYOUT, "full")
     everything = full.logits(x, counts)
     for row, count in enumerate(counts.tolist()):
-        start = SMALL_LAYOUT.slot_start(count)
+        start = SMALL_LAYOUT.range_start(count)
         allowed = [*range(SMALL_LAYOUT.base, SMALL_LAYOUT.first_audio), *range(start, start + 32)]
         assert torch.allclose(slot.logits(x, counts)[row], everything[row, allowed], atol=1e-5)
         assert torch.allclose(slot.logits(x[row, None], counts[row, None])[0], everything[row, allowed], atol=1e-5)

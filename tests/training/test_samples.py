@@ -59,7 +59,7 @@ def spoken(small_voice, tmp_path):
     """(SpokenEvaluation on the small voice with two held-out rows, the events it logged)"""
     layout, examples, logged = small_voice.engine.layout, [], []
     for number, text in enumerate(["Good morning.", "Good night."]):
-        ids, labels = small_voice.prompts.training_row(text, np.full((3, 7), number))
+        ids, labels = small_voice.prompts.training_example(text, np.full((3, 7), number))
         examples.append(
             Example(ids.astype(np.int32), int((labels < 0).sum()), f"{number:064x}", text, None, f"row {number}")
         )
