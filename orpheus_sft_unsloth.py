@@ -156,7 +156,8 @@ def train(arguments):
     rank, ranks = start_ranks()
     if run.push_to_hub and rank == 0:
         check_push(run.hub_repo)
-    base, _, device, _ = resolve(run.model, "none", run.device)
+    resolved = resolve(run.model, "none", run.device)
+    base, device = resolved.checkpoint, resolved.device
     backend = ("unsloth" if device == "cuda" else "transformers") if run.backend == "auto" else run.backend
 
     # 2. The recordings: found, read, checked; no model is needed yet.

@@ -17,11 +17,15 @@ from orpheus.common.frame import CODES_PER_FRAME, CONTEXT_FRAMES, DECODER_REACH,
 
 
 class FrameAssembler:
-    """Collects tokens of one request into frames and stops at the first that is out of range for its slot."""
+    """Collects tokens of one utterance into frames and stops at the first that is out of range for its place."""
 
     def __init__(self, layout):
         self.layout, self.position, self.ended_by = layout, 0, None
         self.codes = []  # one list of 7 per frame, the last may be incomplete
+
+    def fresh(self):
+        """An empty one of the same layout."""
+        return FrameAssembler(self.layout)
 
     def push(self, token):
         """Takes one token; returns False once speech has ended (this token was no audio for its place)."""

@@ -49,12 +49,12 @@ def expected(model, sampling):
 # --- the same tokens ---
 
 
-@pytest.mark.parametrize("head", ["slot", "full"])
+@pytest.mark.parametrize("head", ["position", "full"])
 def test_a_batch_gives_the_ids_of_the_plain_engine(model, sampling, expected, head):
     assert rows_of(FastEngine(model, SMALL_LAYOUT, head), PROMPTS, sampling, SEEDS) == expected
 
 
-@pytest.mark.parametrize("head", ["slot", "full"])
+@pytest.mark.parametrize("head", ["position", "full"])
 def test_a_row_gets_alone_what_it_gets_in_a_batch_whatever_ran_before(model, sampling, expected, head):
     engine = FastEngine(model, SMALL_LAYOUT, head)
     for index in (2, 0, 3, 1):

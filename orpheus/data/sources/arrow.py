@@ -89,7 +89,9 @@ def _from_dataset(dataset, kind, folder, options):
         if names and speaker is not None:
             speaker = names[speaker]
         problem = f"bad row: the text is a {type(text).__name__}" if isinstance(text, (dict, list)) else None
-        entries.append(Entry(f"row {index}", ArrowAudio(audio, index, folder), as_text(text), as_text(speaker), problem))
+        entries.append(
+            Entry(f"row {index}", ArrowAudio(audio, index, folder), as_text(text), as_text(speaker), problem)
+        )
     return Source(entries, kind, columns)
 
 
