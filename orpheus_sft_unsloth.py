@@ -143,9 +143,9 @@ def train(arguments):
     from orpheus.training.llama import LoraLlama
     from orpheus.training.log import TrainingLog, check_reporter
     from orpheus.training.lora import load_with_peft
-    from orpheus.training.samples import Speaker, SpokenEvaluation, check_evaluation
+    from orpheus.training.samples import Samples, SpokenEvaluation, check_evaluation
     from orpheus.training.states import Best, restart_folder
-    from orpheus.training.trainer import Trainer, facts_of, stop_on_ctrl_c
+    from orpheus.training.trainer import Trainer, stop_on_ctrl_c
 
     run, data, options = arguments.run, arguments.data, arguments.training
 
@@ -186,17 +186,17 @@ def train(arguments):
     settings = settings_of(run, data, options)
     first = rank == 0
     log = TrainingLog(run.run_dir, options.report_to if first else "none", settings, shown=first, recorded=first)
-    voice = Speaker(
+    samples = Samples(
         llama, prompts, codec, prepared.voices, EXAMPLES[:3], getattr(llama.config, "piece_seconds", PIECE_SECONDS)
     )
     spoken = None
     if options.evaluate:
-        spoken = SpokenEvaluation(voice.tts, prepared.held_out, options, run.run_dir, log, rank)
+        spoken = SpokenEvaluation(samples.tts, prepared.held_out, options, run.run_dir, log, rank)
     best = Best(run.run_dir / "best", llama.adapter, rank)
     trainer = Trainer(
         *(llama, prepared.train, prepared.held_out, prompts.layout, options, run.run_dir, log, compiled),
         on_best=best.save if options.keep_best else None,
-        on_sample=lambda step: voice.speak(run.run_dir / "samples" / f"step_{step}") if rank == 0 else None,
+        on_sample=lambda step: samples.speak(run.run_dir / "samples" / f"step_{step}") if rank == 0 else None,
         on_evaluate=spoken.measure if spoken else None,
     )
     log.total = len(trainer.steps)
@@ -205,9 +205,9 @@ def train(arguments):
     if rank == 0:
         print(memory.before(), flush=True)
         if not arguments.resume:
-            voice.speak(run.samples / "before")
+            samples.speak(run.samples / "before")
     with stop_on_ctrl_c(trainer):
-        progress = trainer.run()
+        state = trainer.run()
 
     # 6. What comes out.
     log.close()
@@ -215,15 +215,15 @@ def train(arguments):
         best.load()
     llama.adapter.multiply(options.adapter_strength)
     if rank == 0:
-        facts = facts_of(progress, trainer, options, memory) | (spoken.facts() if spoken else {})
+        facts = trainer.facts(memory) | (spoken.facts() if spoken else {})
         name = DEMO_VOICE.name if base == str(DEMO_VOICE) else base
         write_adapter(run.out, model, tokenizer, name, prepared.voices, settings, facts, prepared.report, log.path)
-        print(memory.after(progress.seconds))
-        print(f"The adapter is in {run.out}/: held-out loss {progress.first} -> {progress.last}")
+        print(memory.after(state.seconds))
+        print(f"The adapter is in {run.out}/: held-out loss {state.first} -> {state.last}")
         if spoken:
             print(spoken.report(run.out / "evaluation"))
             print(f"{run.out / 'evaluation' / 'report.html'} lets you hear them side by side")
-        for path in voice.speak(run.samples):
+        for path in samples.speak(run.samples):
             print(f"{path}   (before: {run.samples / 'before' / Path(path).name})")
         if run.merge:
             merge(run.merge, folder, run.out, prepared.voices)

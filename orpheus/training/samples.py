@@ -136,7 +136,7 @@ def _kept(path):
         raise OrpheusError(f"{path} cannot be read ({error}): start again without --resume") from error
 
 
-class Speaker:
+class Samples:
     """Speaks sample sentences with the adapter as it is now, while training."""
 
     def __init__(self, llama, prompts, codec, voices, sentences, piece_seconds=PIECE_SECONDS):
