@@ -8,14 +8,18 @@ transformers    any causal language model                    sampling    the dra
 separate        slots for an engine that has none
 """
 
-from collections.abc import Iterator, Sequence
-from typing import Protocol
+from __future__ import annotations  # what the protocols name is not needed to run: `--help` goes without numpy
 
-import numpy as np
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Protocol
 
 from orpheus.common.errors import InputError, OrpheusError
-from orpheus.common.tokens import TokenLayout
-from orpheus.engines.options import SamplingOptions
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from orpheus.common.tokens import TokenLayout
+    from orpheus.engines.options import SamplingOptions
 
 ENDED = -1  # stands for a sequence that has ended
 WAITING = -2  # stands for a sequence whose first token is yet to come; only `Slots.step` yields it
