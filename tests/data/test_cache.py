@@ -19,7 +19,7 @@ from orpheus.data import examples as data
 from orpheus.data import measure as clips
 from orpheus.data.examples import CodeCache, encode_missing, make_examples
 from orpheus.data.options import DataOptions
-from orpheus.data.recordings import read_rows
+from orpheus.data.recordings import read_recordings
 from tests.fakes.recordings import everything, folder_of_twelve, prepare
 
 
@@ -127,7 +127,9 @@ def test_steps_bound_the_audio_in_memory(folder, small_voice, monkeypatch):
         Codec, "encode", lambda codec, clips: seen.append([len(c) for c in clips]) or encode(codec, clips)
     )
     options = DataOptions(dataset=str(folder), code_cache=folder.parent / "cache")
-    encode_missing(read_rows(options, progress=False), small_voice.codec, small_voice.prompts, options, progress=False)
+    encode_missing(
+        read_recordings(options, progress=False), small_voice.codec, small_voice.prompts, options, progress=False
+    )
     assert seen == [[24_000] * 4, [36_000] * 2, [36_000] * 2, [48_000] * 2, [48_000] * 2]
 
 
@@ -147,7 +149,7 @@ encode = codec.encode
 codec.encode = lambda clips: (time.sleep(0.3), encode(clips))[1]
 data._STEP_SECONDS = {"cpu": 2}
 options = DataOptions(dataset=folder, code_cache=cache)
-rows = data.read_rows(options, progress=False)
+rows = data.read_recordings(options, progress=False)
 data.encode_missing(rows, codec, None, options, progress=False)
 """
 
@@ -180,7 +182,7 @@ def test_ranks_share_the_encoding(folder, small_voice, make, monkeypatch, barrie
     options = DataOptions(dataset=str(folder), code_cache=folder.parent / "cache")
     seen, encode = [], Codec.encode
     monkeypatch.setattr(Codec, "encode", lambda codec, clips: seen.extend(clips) or encode(codec, clips))
-    rows = [read_rows(options, progress=False) for _ in range(2)]
+    rows = [read_recordings(options, progress=False) for _ in range(2)]
     shares = []
     if barrier:
         for rank in range(2):

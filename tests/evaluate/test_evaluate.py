@@ -15,7 +15,7 @@ from orpheus.evaluate.options import SENTENCES, JudgeOptions, ListOptions
 from orpheus.evaluate.report.folder import make_report, write_report
 from orpheus.evaluate.report.wording import shown, verdict
 from orpheus.evaluate.scoring import FIGURES, Judges, compare_systems, judge, silences, summarise, tag_counts
-from orpheus.evaluate.systems import Clip, parse_system, read_recordings, read_sentences, spread
+from orpheus.evaluate.systems import Clip, parse_system, read_clips, read_sentences, spread
 from orpheus.evaluate.tag_detector import Event
 from orpheus.text.cleaning import is_speakable
 from orpheus.text.recognition import Heard
@@ -250,7 +250,7 @@ def test_the_report_folder(two_systems, tmp_path):
     folder = write_report(tmp_path / "evaluation", report, clips)
     assert sorted(p.name for p in folder.iterdir()) == ["0_base", "1_tuned", "report.html", "report.json"]
     assert json.loads((folder / "report.json").read_text()) == json.loads(json.dumps(report))
-    again = read_recordings(folder / "0_base")
+    again = read_clips(folder / "0_base")
     assert [(c.text, c.voice, len(c.audio)) for c in again] == [
         ("Red cat.", "nora", 48_000),
         ("Blue <laugh> dog.", "nora", 48_000),

@@ -210,7 +210,7 @@ def test_ctrl_c_saves_and_the_rest_gives_the_same_weights(tmp_path):
     second.resume()
     second.run()
     assert torch.equal(weights(second), weights(whole))
-    assert second.progress.tokens == whole.progress.tokens
+    assert second.state.tokens == whole.state.tokens
 
 
 def test_half_precision_keeps_small_gradients(tmp_path):
@@ -238,9 +238,9 @@ def test_resuming_another_run_is_refused(tmp_path):
     with pytest.raises(CheckpointError, match="no state"):
         trainer(tmp_path).resume()
     trainer(tmp_path).run()
-    with pytest.raises(CheckpointError, match="other rows or options"):
+    with pytest.raises(CheckpointError, match="other examples or options"):
         trainer(tmp_path, rows=examples(11)).resume()
-    with pytest.raises(CheckpointError, match="other rows or options"):
+    with pytest.raises(CheckpointError, match="other examples or options"):
         trainer(tmp_path, options=replace(OPTIONS, learning_rate=1e-3)).resume()
 
 
@@ -390,7 +390,7 @@ def test_flags_come_over_the_config_and_that_over_the_demo(tmp_path):
     arguments = script.parse(["--demo", "--config", str(tmp_path / "run.yaml"), "--epochs", "7"])
     assert arguments.training.epochs == 7 and arguments.training.learning_rate == 1e-4
     assert str(arguments.run.out) == "elsewhere" and arguments.run.model == "demo" and arguments.demo
-    settings = script.settings_of(arguments)
+    settings = script.settings_of(arguments.run, arguments.data, arguments.training)
     assert settings["epochs"] == 7 and not settings["push_to_hub"]
     (tmp_path / "bad.yaml").write_text("epoch: 4\n")
     with pytest.raises(InputError, match="unknown option 'epoch'"):
