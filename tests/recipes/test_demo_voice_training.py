@@ -94,7 +94,7 @@ def test_codec_training_learns_and_decoder_stage_keeps_the_codes(tiny_corpus, tm
     for one, two in zip(first.quantizer.parameters(), second.quantizer.parameters()):
         assert torch.equal(one, two)
     for level in first.quantizer.quantizers:
-        assert torch.allclose(level.codebook.weight.norm(dim=1), torch.ones(1), atol=3e-4)
+        assert torch.allclose(level.codebook.weight.norm(dim=1), torch.ones(1), atol=5e-4)
     changed = [not torch.equal(a, b) for a, b in zip(first.decoder.parameters(), second.decoder.parameters())]
     assert any(changed)
     resumed = train_codec.CodecTrainer(codec_options(tiny_corpus, tmp_path, resume=True))
