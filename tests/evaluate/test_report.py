@@ -43,9 +43,16 @@ def two_systems():
     return report, {name: [c.audio for c in clips[name]] for name in clips}
 
 
-def test_the_report_folder(two_systems, tmp_path):
-    report, clips = two_systems
-    folder = write_report(tmp_path / "evaluation", report, clips)
+@pytest.fixture(scope="module")
+def folders(two_systems, tmp_path_factory):
+    """The report in a folder, by the sound format of its page."""
+    return {
+        form: write_report(tmp_path_factory.mktemp(form) / "evaluation", *two_systems, form) for form in ("opus", "wav")
+    }
+
+
+def test_the_report_folder(two_systems, folders):
+    report, folder = two_systems[0], folders["opus"]
     assert sorted(p.name for p in folder.iterdir()) == ["0_base", "1_tuned", "report.html", "report.json"]
     assert json.loads((folder / "report.json").read_text()) == json.loads(json.dumps(report))
     again = read_recordings(folder / "0_base")
@@ -64,9 +71,8 @@ def test_the_report_folder(two_systems, tmp_path):
 
 
 @pytest.mark.parametrize("form, kind", [("opus", "audio/ogg"), ("wav", "audio/wav")])
-def test_the_html_stands_alone(two_systems, tmp_path, form, kind):
-    report, clips = two_systems
-    html = (write_report(tmp_path / "e", report, clips, form) / "report.html").read_text()
+def test_the_html_stands_alone(folders, form, kind):
+    html = (folders[form] / "report.html").read_text()
     assert html.startswith("<!doctype html>") and html.rstrip().endswith("</html>")
     sources = re.findall(r'(?:src|href)="([^"]*)"', html)
     assert len(sources) == 2 * 4 + 3 and all(source.startswith("data:") for source in sources)
@@ -80,7 +86,6 @@ def test_the_html_stands_alone(two_systems, tmp_path, form, kind):
         assert len(re.findall(rf"<{tag}[ >]", html)) == html.count(f"</{tag}>"), tag
 
 
-def test_the_same_report_gives_the_same_page(two_systems, tmp_path):
-    report, clips = two_systems
-    pages = [(write_report(tmp_path / str(n), report, clips, "wav") / "report.html").read_bytes() for n in range(2)]
-    assert pages[0] == pages[1]
+def test_the_same_report_gives_the_same_page(two_systems, folders, tmp_path):
+    again = write_report(tmp_path / "again", *two_systems, "wav")
+    assert (again / "report.html").read_bytes() == (folders["wav"] / "report.html").read_bytes()
