@@ -29,7 +29,7 @@ def executed(tmp_path_factory):
     save_adapter(root / "lora_model", DEMO_VOICE, base_name=str(DEMO_VOICE))
 
     notebook = nbformat.read(NOTEBOOK, as_version=4)
-    client = NotebookClient(notebook, timeout=90, resources={"metadata": {"path": str(root / "docs")}})
+    client = NotebookClient(notebook, timeout=240, resources={"metadata": {"path": str(root / "docs")}})
     client.execute(env=os.environ | {"CUDA_VISIBLE_DEVICES": "", "HF_HUB_OFFLINE": "1"})
     return {cell.id: cell for cell in notebook.cells}
 
