@@ -7,6 +7,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 ARGS ?=
+PROCESSES ?= logical
 
 WITH_GPU := $(shell nvidia-smi >/dev/null 2>&1 && echo yes)
 REQUIREMENTS := $(if $(WITH_GPU),requirements.txt,requirements-cpu.txt)
@@ -33,7 +34,7 @@ speak: $(RUNTIME)
 	@$(VENV)/bin/python inference.py $(ARGS)
 
 test: $(DEV)
-	@$(VENV)/bin/python -m pytest $(ARGS)
+	@$(VENV)/bin/python -m pytest -n $(PROCESSES) --maxprocesses 8 --dist worksteal $(ARGS)
 
 evaluate: $(EVAL)
 	@$(VENV)/bin/python -m orpheus.evaluate $(ARGS)

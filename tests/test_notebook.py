@@ -4,7 +4,6 @@ import json
 import os
 import shutil
 
-import nbformat
 import pytest
 
 from orpheus.common.options import ROOT
@@ -12,6 +11,7 @@ from orpheus.speech.model import DEMO_VOICE
 from orpheus.text.tags import KNOWN_TAGS
 from tests.fakes.checkpoints import save_adapter
 
+nbformat = pytest.importorskip("nbformat")  # a machine for the GPU tests may lack it
 NOTEBOOK = ROOT / "docs" / "quickstart.ipynb"
 PLAYERS = {"speak": 1, "stream": 1, "batch": 3, "tags": len(KNOWN_TAGS), "adapter": 1}  # by cell
 
@@ -29,7 +29,7 @@ def executed(tmp_path_factory):
     save_adapter(root / "lora_model", DEMO_VOICE, base_name=str(DEMO_VOICE))
 
     notebook = nbformat.read(NOTEBOOK, as_version=4)
-    client = NotebookClient(notebook, timeout=90, resources={"metadata": {"path": str(root / "docs")}})
+    client = NotebookClient(notebook, timeout=240, resources={"metadata": {"path": str(root / "docs")}})
     client.execute(env=os.environ | {"CUDA_VISIBLE_DEVICES": "", "HF_HUB_OFFLINE": "1"})
     return {cell.id: cell for cell in notebook.cells}
 

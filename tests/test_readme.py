@@ -12,11 +12,10 @@ from pathlib import Path
 import pytest
 
 import inference
-from orpheus.common.options import ORPHEUS_3B, ORPHEUS_3B_VOICES
+from orpheus.common.options import ORPHEUS_3B, ORPHEUS_3B_VOICES, ROOT
 from orpheus.common.tokens import TokenLayout
 from orpheus.text.tags import TAGS
 
-ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text()
 PAGES = {"README.md": README} | {
     f"docs/{path.name}": path.read_text() for path in sorted((ROOT / "docs").glob("*.md")) if path.name != "log.md"

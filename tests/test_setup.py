@@ -161,7 +161,7 @@ assert speaker.synthesize("Hello.", max_new_tokens=70).seconds > 0
     [
         ("speak", "bin/python inference.py"),
         ("test", "bin/python -m pytest"),
-        ("evaluate", "bin/python -m orpheus.evaluate"),
+        ("evaluate", "bin/python -m orpheus.evaluate "),
         ("lint", "ruff check"),
         ("clean", "rm -rf"),
     ],

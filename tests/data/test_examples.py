@@ -8,29 +8,12 @@ import pytest
 from orpheus.codec.snac import Codec
 from orpheus.common.audio import read_audio
 from orpheus.common.errors import InputError
-from orpheus.common.files import key_of
 from orpheus.common.options import ROOT
 from orpheus.data.examples import Example, drop_repeated_frames, make_examples, split_held_out
 from orpheus.data.options import DataOptions
 from orpheus.data.recordings import read_recordings
 from orpheus.speech.model import DEMO_VOICE
-from tests.fakes.recordings import TEXTS, everything, folder_of_twelve, prepare, speech, write, write_csv
-
-
-@pytest.fixture
-def folder(tmp_path):
-    return folder_of_twelve(tmp_path / "data")
-
-
-@pytest.fixture
-def make(folder, small_voice):
-    """Runs the whole of the data side; returns Prepared."""
-
-    def make(cache="cache", dataset=folder, **options):
-        return prepare(small_voice, dataset, folder.parent / cache, **options)
-
-    return make
-
+from tests.fakes.recordings import TEXTS, everything, speech, write, write_csv
 
 # --- examples ---
 
@@ -182,10 +165,6 @@ def test_keys_are_of_the_content_wherever_it_lies(make, folder, tmp_path):
     assert {e.key for e in first.held_out} == {e.key for e in second.held_out}
     assert everything(first) == everything(second)
     assert set(everything(first)).isdisjoint(everything(make(source_column="none")))  # another text, another key
-
-
-def test_a_pinned_key():
-    assert key_of("row", "ab", "Text.", None) == hashlib.sha256(b'["row", "ab", "Text.", null]').hexdigest()
 
 
 def test_hello_is_one_row(tmp_path, small_voice):

@@ -96,7 +96,7 @@ def test_the_page_opens_in_a_browser(report, tmp_path):
         + ["--virtual-time-budget=5000", "--enable-logging=stderr", "--dump-dom", page.as_uri()],
         capture_output=True,
         text=True,
-        timeout=110,
+        timeout=240,
     )
     assert result.stdout.count("<article") == 1 and "Word error rate" in result.stdout
     assert "CONSOLE" not in result.stderr  # no error of the script, nothing that could not be loaded

@@ -1,0 +1,153 @@
+"""python orpheus_sft_unsloth.py: recordings in, an adapter that speaks out, whatever comes between."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file
+
+import orpheus_sft_unsloth as script
+from orpheus.common.audio import read_audio, write_wav
+from orpheus.common.errors import CheckpointError, InputError
+from orpheus.common.hub import check_push
+from orpheus.common.options import ROOT
+from orpheus.speech.synthesis import OrpheusInference
+
+
+@pytest.fixture
+def recordings(tmp_path):
+    """A folder of twelve short clips with transcripts."""
+    speech = read_audio(ROOT / "docs" / "hello.wav")
+    folder = tmp_path / "recordings"
+    for index in range(12):
+        write_wav(folder / f"{index}.wav", speech[index * 1200 : index * 1200 + 24_000])
+    lines = [{"file_name": f"{i}.wav", "text": "Good <laugh> morning.", "source": "mara"} for i in range(12)]
+    (folder / "metadata.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    return folder
+
+
+@pytest.fixture
+def flags(recordings, small_voice_folder):
+    """Arguments of a run on the small voice whose files go into a folder."""
+
+    def flags(folder, *more, base=("--model", small_voice_folder, "--device", "cpu")):
+        fixed = "--report-to none --no-keep-best --save-steps 2 --eval-steps 3 --tokens-per-step 300 --learning-rate 1e-3".split()
+        paths = ["--out", folder / "lora", "--run-dir", folder / "run", "--samples", folder / "audio"]
+        cache = recordings.parent / "codes"
+        return [str(a) for a in (*base, "--dataset", recordings, *fixed, *paths, "--code-cache", cache, *more)]
+
+    return flags
+
+
+@pytest.fixture
+def train(flags, capfd):
+    """Runs the recipe in this process, which saves seconds of imports; returns what it prints."""
+
+    def train(folder, *more, **named):
+        status = script.main(flags(folder, *more, **named))
+        shown = capfd.readouterr()
+        assert status == 0, shown.err
+        return shown.out + shown.err
+
+    return train
+
+
+def start(arguments, *launcher):
+    """Runs the recipe in a process of its own."""
+    command = [sys.executable, *launcher, ROOT / "orpheus_sft_unsloth.py", *arguments]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+def weights(folder):
+    return load_file(folder / "lora" / "adapter_model.safetensors")
+
+
+def losses(folder):
+    lines = map(json.loads, (folder / "run" / "log.jsonl").read_text().splitlines())
+    return [line["loss"] for line in lines if "loss" in line]
+
+
+def test_the_demo_learns_a_speaker_and_speaks(train, tmp_path, monkeypatch):
+    monkeypatch.setattr(script, "EXAMPLES", ["Yes."])  # what is spoken before and after
+    output = train(tmp_path, "--max-steps", 2, "--merge", tmp_path / "merged", base=["--demo"])
+    assert "12 read, 12 used" in output and "seconds used for training" in output and "The adapter is in" in output
+    names = sorted(path.name for path in (tmp_path / "lora").iterdir())
+    assert names == sorted(
+        "README.md adapter_config.json adapter_model.safetensors config.yaml data_report.md loss.png tokenizer.json "
+        "tokenizer_config.json voices.json".split()
+    )
+    spoken = sorted(str(path.relative_to(tmp_path / "audio")) for path in (tmp_path / "audio").rglob("*.wav"))
+    assert spoken == ["before/output_0.wav", "output_0.wav"]
+    tuned = OrpheusInference(lora=str(tmp_path / "lora"))
+    assert tuned.default_voice == "mara" and tuned.name.startswith("demo_voice + ")
+    merged = OrpheusInference(str(tmp_path / "merged"), lora="none")
+    assert merged.default_voice == "mara"
+    with pytest.raises(CheckpointError, match="was made for demo_voice"):
+        OrpheusInference("unsloth/orpheus-3b-0.1-ft", lora=str(tmp_path / "lora"))
+
+
+@pytest.mark.timeout(600)
+def test_a_killed_run_resumes_to_the_same_adapter(train, flags, tmp_path):
+    long = ("--epochs", 40)  # it is killed soon after it has begun
+    train(tmp_path / "whole", *long)
+    killed = start(flags(tmp_path / "cut", *long))
+    states = tmp_path / "cut" / "run" / "states"
+    while killed.poll() is None and not list(states.glob("step_*")):
+        time.sleep(0.02)
+    killed.send_signal(signal.SIGKILL)
+    output = killed.communicate()[0]
+    assert killed.returncode == -signal.SIGKILL, output
+    assert not (tmp_path / "cut" / "lora").exists()
+    assert "resumed after step" in train(tmp_path / "cut", *long, "--resume")
+    one, other = (tmp_path / name / "lora" / "adapter_model.safetensors" for name in ("whole", "cut"))
+    assert one.read_bytes() == other.read_bytes()
+
+
+@pytest.mark.timeout(600)
+def test_two_ranks_train_the_adapter_of_one(train, flags, tmp_path):
+    short = ("--epochs", 6, "--max-steps", 3, "--tokens-per-step", 700)
+    train(tmp_path / "one", *short)
+    ranks = start(flags(tmp_path / "two", *short), *"-m torch.distributed.run --standalone --nproc-per-node 2".split())
+    output = ranks.communicate()[0]
+    assert ranks.returncode == 0 and output.count("The adapter is in") == 1, output
+    one, two = weights(tmp_path / "one"), weights(tmp_path / "two")
+    assert one.keys() == two.keys()
+    for name in one:
+        apart = np.abs(two[name] - one[name])  # where a gradient is next to nothing, Adam makes much of its rounding
+        assert apart.max() < 1e-4 and apart.mean() < 1e-6, name
+    assert len(losses(tmp_path / "two")) == 3
+    assert losses(tmp_path / "two") == pytest.approx(losses(tmp_path / "one"), abs=1e-4)
+
+
+def test_flags_come_over_the_config_and_that_over_the_demo(tmp_path):
+    (tmp_path / "run.yaml").write_text("epochs: 4\nlearning_rate: 0.0001\nout: elsewhere\n")
+    arguments = script.parse(["--demo", "--config", str(tmp_path / "run.yaml"), "--epochs", "7"])
+    assert arguments.training.epochs == 7 and arguments.training.learning_rate == 1e-4
+    assert str(arguments.run.out) == "elsewhere" and arguments.run.model == "demo" and arguments.demo
+    settings = script.settings_of(arguments.run, arguments.data, arguments.training)
+    assert settings["epochs"] == 7 and not settings["push_to_hub"]
+    (tmp_path / "bad.yaml").write_text("epoch: 4\n")
+    with pytest.raises(InputError, match="unknown option 'epoch'"):
+        script.parse(["--config", str(tmp_path / "bad.yaml")])
+
+
+def test_defaults_are_the_recipe_of_the_card():
+    arguments = script.parse([])
+    training, run = arguments.training, arguments.run
+    assert (run.model, arguments.data.dataset) == ("unsloth/orpheus-3b-0.1-ft", "MrDragonFox/Elise")
+    assert (training.lora_rank, training.lora_alpha, training.learning_rate, training.epochs) == (64, 64, 2e-4, 1.0)
+    assert run.push_to_hub is False and str(run.out) == "lora_model"
+
+
+def test_push_is_refused_before_training_without_a_repository():
+    with pytest.raises(InputError, match="needs --hub-repo"):
+        check_push(None)
+
+
+def test_the_status_of_bad_input(capsys, tmp_path):
+    assert script.main(["--demo", "--dataset", str(tmp_path / "nothing"), "--report-to", "none"]) == 2
+    assert "error: " in capsys.readouterr().err
