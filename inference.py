@@ -149,11 +149,11 @@ def _stream(arguments, texts):
         raise InputError(
             "--stream writes sound to standard output: send it to a player or a file, as in `--stream wav | aplay`"
         )
-    from orpheus.common.audio import AudioStream
+    from orpheus.common.audio import WavWriter
 
     speaker = _load(arguments)
     chunks = speaker.stream(texts[0], arguments.voice, **_options(arguments), **asdict(arguments.streaming))
-    output = AudioStream(sys.stdout.buffer, wav=arguments.stream == "wav")
+    output = WavWriter(sys.stdout.buffer, wav=arguments.stream == "wav")
     for chunk in chunks:
         output.write(chunk)
     output.close()

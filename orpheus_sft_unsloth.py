@@ -129,107 +129,165 @@ def load_with_unsloth(source, options):
 def train(arguments):
     """The whole recipe, top to bottom."""
     import_unsloth(arguments.run)  # comes before transformers and peft
-    from orpheus.codec.snac import Codec
-    from orpheus.common.hub import check_push, locate, push
-    from orpheus.data.examples import encode_missing, make_examples
-    from orpheus.data.recordings import read_rows
-    from orpheus.engines.loading import load_tokenizer
-    from orpheus.export.adapter import write_adapter
-    from orpheus.export.merged import merge
-    from orpheus.speech.model import DEMO_VOICE, MODEL_FILES, find_codec, resolve
-    from orpheus.speech.options import PIECE_SECONDS
-    from orpheus.text.prompt import PromptBuilder, layout_of
-    from orpheus.training.hardware import Memory, barrier, compiles, start_ranks
-    from orpheus.training.llama import LoraLlama
-    from orpheus.training.log import TrainingLog, check_reporter
-    from orpheus.training.lora import load_with_peft
-    from orpheus.training.samples import Speaker, SpokenEvaluation, check_evaluation
-    from orpheus.training.states import Best, restart_folder
-    from orpheus.training.trainer import Trainer, facts_of, stop_on_ctrl_c
+    finetune = Finetune(arguments)
+    finetune.check()  # what can be refused is refused now
+    finetune.read()  # the recordings: found, read, checked; no model is needed yet
+    finetune.encode()  # audio becomes SNAC codes, codes become examples; what was encoded once is in the cache
+    finetune.load()  # the base model with a fresh adapter, its layers taken over for packed examples
+    finetune.learn()  # packed steps, with held-out loss and samples on the way
+    finetune.write()  # the adapter, samples, a merged model
 
-    run, data, options = arguments.run, arguments.data, arguments.training
 
-    # 1. What can be refused is refused now.
-    check_reporter(options.report_to)
-    if options.evaluate:
-        check_evaluation(options)
-    rank, ranks = start_ranks()
-    if run.push_to_hub and rank == 0:
-        check_push(run.hub_repo)
-    base, _, device, _ = resolve(run.model, "none", run.device)
-    backend = ("unsloth" if device == "cuda" else "transformers") if run.backend == "auto" else run.backend
+class Finetune:
+    """One run of the recipe; every method is one of its steps, in their order."""
 
-    # 2. The recordings: found, read, checked; no model is needed yet.
-    rows = read_rows(data, progress=rank == 0, report_path=run.run_dir / "data_report.md" if rank == 0 else None)
+    def __init__(self, arguments):
+        from orpheus.training.hardware import start_ranks
 
-    # 3. Audio becomes SNAC codes, codes become rows. What was encoded once is in the cache.
-    folder = locate(base, MODEL_FILES)
-    codec = Codec.from_folder(find_codec(run.codec, folder), device)
-    tokenizer = load_tokenizer(folder)
-    prompts = PromptBuilder(tokenizer, layout_of(tokenizer, codec.codebook_size))
-    encode_missing(rows, codec, prompts, data, rank, ranks)
-    barrier()
-    prepared = make_examples(rows, codec, prompts, data, rank, ranks, progress=rank == 0)
-    if rank == 0:
-        print(prepared.report.table())
+        self.run, self.data, self.options = arguments.run, arguments.data, arguments.training
+        self.resume = arguments.resume
+        self.settings = settings_of(self.run, self.data, self.options)
+        self.rank, self.ranks = start_ranks()
+        self.first = self.rank == 0  # the one that writes and speaks
 
-    # 4. The base model with a fresh adapter, its layers taken over for packed rows.
-    model = load_with_unsloth(base, options) if backend == "unsloth" else load_with_peft(folder, device, options)
-    compiled = compiles(device, options)
-    llama = LoraLlama(model, compiled, options.gradient_checkpointing)
-    memory = Memory()
+    def check(self):
+        from orpheus.common.hub import check_push
+        from orpheus.speech.model import resolve
+        from orpheus.training.log import check_reporter
+        from orpheus.training.samples import check_evaluation
 
-    # 5. Training, with held-out loss and samples on the way.
-    if rank == 0 and not arguments.resume:
-        restart_folder(run.run_dir)
-    settings = settings_of(run, data, options)
-    first = rank == 0
-    log = TrainingLog(run.run_dir, options.report_to if first else "none", settings, shown=first, recorded=first)
-    voice = Speaker(
-        llama, prompts, codec, prepared.voices, EXAMPLES[:3], getattr(llama.config, "piece_seconds", PIECE_SECONDS)
-    )
-    spoken = None
-    if options.evaluate:
-        spoken = SpokenEvaluation(voice.tts, prepared.held_out, options, run.run_dir, log, rank)
-    best = Best(run.run_dir / "best", llama.adapter, rank)
-    trainer = Trainer(
-        *(llama, prepared.train, prepared.held_out, prompts.layout, options, run.run_dir, log, compiled),
-        on_best=best.save if options.keep_best else None,
-        on_sample=lambda step: voice.speak(run.run_dir / "samples" / f"step_{step}") if rank == 0 else None,
-        on_evaluate=spoken.measure if spoken else None,
-    )
-    log.total = len(trainer.steps)
-    if arguments.resume:
-        trainer.resume()
-    if rank == 0:
-        print(memory.before(), flush=True)
-        if not arguments.resume:
-            voice.speak(run.samples / "before")
-    with stop_on_ctrl_c(trainer):
-        progress = trainer.run()
+        check_reporter(self.options.report_to)
+        if self.options.evaluate:
+            check_evaluation(self.options)
+        if self.run.push_to_hub and self.first:
+            check_push(self.run.hub_repo)
+        self.base = resolve(self.run.model, "none", self.run.device)
 
-    # 6. What comes out.
-    log.close()
-    if options.keep_best and prepared.held_out and options.eval_steps:
-        best.load()
-    llama.adapter.multiply(options.adapter_strength)
-    if rank == 0:
-        facts = facts_of(progress, trainer, options, memory) | (spoken.facts() if spoken else {})
-        name = DEMO_VOICE.name if base == str(DEMO_VOICE) else base
-        write_adapter(run.out, model, tokenizer, name, prepared.voices, settings, facts, prepared.report, log.path)
-        print(memory.after(progress.seconds))
-        print(f"The adapter is in {run.out}/: held-out loss {progress.first} -> {progress.last}")
+    def read(self):
+        from orpheus.data.recordings import read_recordings
+
+        report = self.run.run_dir / "data_report.md" if self.first else None
+        self.recordings = read_recordings(self.data, progress=self.first, report_path=report)
+
+    def encode(self):
+        from orpheus.codec.snac import Codec
+        from orpheus.common.hub import locate
+        from orpheus.data.examples import encode_missing, make_examples
+        from orpheus.engines.loading import load_tokenizer
+        from orpheus.speech.model import MODEL_FILES, find_codec
+        from orpheus.text.prompt import PromptBuilder, layout_of
+        from orpheus.training.hardware import barrier
+
+        self.folder = locate(self.base.checkpoint, MODEL_FILES)
+        self.codec = Codec.from_folder(find_codec(self.run.codec, self.folder), self.base.device)
+        self.tokenizer = load_tokenizer(self.folder)
+        self.prompts = PromptBuilder(self.tokenizer, layout_of(self.tokenizer, self.codec.codebook_size))
+        encoding = (self.recordings, self.codec, self.prompts, self.data, self.rank, self.ranks)
+        encode_missing(*encoding)
+        barrier()
+        self.prepared = make_examples(*encoding, progress=self.first)
+        if self.first:
+            print(self.prepared.report.table())
+
+    def load(self):
+        from orpheus.training.hardware import Memory, compiles
+        from orpheus.training.llama import LoraLlama
+        from orpheus.training.lora import load_with_peft
+
+        checkpoint, device = self.base.checkpoint, self.base.device
+        backend = self.run.backend
+        if backend == "auto":
+            backend = "unsloth" if device == "cuda" else "transformers"
+        if backend == "unsloth":
+            self.model = load_with_unsloth(checkpoint, self.options)
+        else:
+            self.model = load_with_peft(self.folder, device, self.options)
+        self.compiled = compiles(device, self.options)
+        self.llama = LoraLlama(self.model, self.compiled, self.options.gradient_checkpointing)
+        self.memory = Memory()
+
+    def learn(self):
+        from orpheus.training.trainer import stop_on_ctrl_c
+
+        trainer = self.trainer = self._trainer()
+        if self.resume:
+            trainer.resume()
+        if self.first:
+            print(self.memory.before(), flush=True)
+            if not self.resume:
+                self.samples.speak(self.run.samples / "before")
+        with stop_on_ctrl_c(trainer):
+            trainer.run()
+        self.log.close()
+        if self.options.keep_best and self.prepared.held_out and self.options.eval_steps:
+            self.best.load()
+        self.llama.adapter.multiply(self.options.adapter_strength)
+
+    def _trainer(self):
+        """The Trainer, with what it calls on its way: `samples`, `spoken` and `best`."""
+        from orpheus.speech.options import PIECE_SECONDS
+        from orpheus.training.log import TrainingLog
+        from orpheus.training.samples import Samples, SpokenEvaluation
+        from orpheus.training.states import Best, restart_folder
+        from orpheus.training.trainer import Trainer
+
+        options, run_dir, prepared, first = self.options, self.run.run_dir, self.prepared, self.first
+        if first and not self.resume:
+            restart_folder(run_dir)
+        reporter = options.report_to if first else "none"
+        self.log = TrainingLog(run_dir, reporter, self.settings, shown=first, recorded=first)
+        seconds = getattr(self.llama.config, "piece_seconds", PIECE_SECONDS)
+        self.samples = Samples(self.llama, self.prompts, self.codec, prepared.voices, EXAMPLES[:3], seconds)
+        self.spoken = None
+        if options.evaluate:
+            self.spoken = SpokenEvaluation(self.samples.tts, prepared.held_out, options, run_dir, self.log, self.rank)
+        self.best = Best(run_dir / "best", self.llama.adapter, self.rank)
+        trainer = Trainer(
+            llama=self.llama,
+            train=prepared.train,
+            held_out=prepared.held_out,
+            layout=self.prompts.layout,
+            options=options,
+            folder=run_dir,
+            log=self.log,
+            compiled=self.compiled,
+            on_best=self.best.save if options.keep_best else None,
+            on_sample=lambda step: self.samples.speak(run_dir / "samples" / f"step_{step}") if first else None,
+            on_evaluate=self.spoken.measure if self.spoken else None,
+        )
+        self.log.total = len(trainer.steps)
+        return trainer
+
+    def write(self):
+        from orpheus.training.hardware import barrier
+
+        if self.first:
+            self._write()
+        barrier()
+
+    def _write(self):
+        from orpheus.common.hub import push
+        from orpheus.export.adapter import write_adapter
+        from orpheus.export.merged import merge
+        from orpheus.speech.model import DEMO_VOICE
+
+        run, spoken, state, voices = self.run, self.spoken, self.trainer.state, self.prepared.voices
+        facts = self.trainer.facts(self.memory) | (spoken.facts() if spoken else {})
+        base = DEMO_VOICE.name if self.base.checkpoint == str(DEMO_VOICE) else self.base.checkpoint
+        of_run = (self.settings, facts, self.prepared.report, self.log.path)
+        write_adapter(run.out, self.model, self.tokenizer, base, voices, *of_run)
+        print(self.memory.after(state.seconds))
+        print(f"The adapter is in {run.out}/: held-out loss {state.first} -> {state.last}")
         if spoken:
             print(spoken.report(run.out / "evaluation"))
             print(f"{run.out / 'evaluation' / 'report.html'} lets you hear them side by side")
-        for path in voice.speak(run.samples):
+        for path in self.samples.speak(run.samples):
             print(f"{path}   (before: {run.samples / 'before' / Path(path).name})")
         if run.merge:
-            merge(run.merge, folder, run.out, prepared.voices)
+            merge(run.merge, self.folder, run.out, voices)
             print(f"The merged model is in {run.merge}/")
         if run.push_to_hub:
             print(f"Uploaded: {push(run.hub_repo, run.out)}")
-    barrier()
 
 
 def main(argv=None):

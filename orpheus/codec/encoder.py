@@ -103,7 +103,7 @@ def _fused_encoder(model):
 @dataclass(frozen=True)
 class Encoded:
     codes: list
-    """Per clip int64 (frames, 7) in slot order."""
+    """Per clip int64 (frames, 7) in frame order."""
     redone: list
     """Indices of the clips that were encoded again, alone."""
 

@@ -135,7 +135,7 @@ class Codec:
     def decode_window(self, codes, seed, first_frame):
         """Decodes a window of consecutive frames of one request.
 
-        codes: (frames, 7) in slot order; first_frame: index of the window's first frame in the whole
+        codes: (frames, 7) in frame order; first_frame: index of the window's first frame in the whole
         returns: float32 (frames * 2048,). Samples closer than CONTEXT_FRAMES to an edge of the window that is not an edge of
         the whole lack context.
         """
@@ -143,7 +143,7 @@ class Codec:
         return self._decode_window(codes, [seed], [first_frame])[0].cpu().numpy()
 
     def decode(self, codes, seed=0):
-        """Codes (frames, 7) in slot order to float32 (frames * 2048,) in -1..1; long audio goes in exact windows."""
+        """Codes (frames, 7) in frame order to float32 (frames * 2048,) in -1..1; long audio goes in exact windows."""
         codes = np.asarray(codes, dtype=np.int64).reshape(-1, CODES_PER_FRAME)
         audio = []
         for start in range(0, len(codes), WINDOW_FRAMES):
@@ -154,7 +154,7 @@ class Codec:
         return np.concatenate(audio) if audio else np.zeros(0, np.float32)
 
     def encode(self, clips):
-        """Clips, float32 (samples,) at 24 kHz, to their codes: a list of int64 (ceil(samples / 2048), 7) in slot order.
+        """Clips, float32 (samples,) at 24 kHz, to their codes: a list of int64 (ceil(samples / 2048), 7) in frame order.
 
         Clips go through the encoder together, in an order of its choosing; the codes are those of one-by-one encoding, each
         clip padded on the right with zeros to whole frames. Raises InputError for an empty clip.

@@ -159,7 +159,7 @@ class StreamDecoder:
         return slot
 
     def push(self, slot, codes):
-        """Hands on frames: codes (frames, 7) in slot order, or one frame (7,). Raises InputError on codes out of range."""
+        """Hands on frames: codes (frames, 7) in frame order, or one frame (7,). Raises InputError on codes out of range."""
         codes = np.asarray(codes, dtype=np.int64).reshape(-1, CODES_PER_FRAME)
         if codes.size and not 0 <= codes.min() <= codes.max() < self.codebook_size:
             raise InputError(f"codes {codes.min()}..{codes.max()} outside 0..{self.codebook_size - 1}")

@@ -102,7 +102,7 @@ def _appends(file):
         return False
 
 
-class AudioStream:
+class WavWriter:
     """Writes chunks to a binary stream as they come: raw 16-bit PCM, or WAV.
 
     A pipe gets a WAV header of unknown length; in a file the header is put right at the end.

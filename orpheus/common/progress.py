@@ -31,11 +31,12 @@ class Progress:
         if self.bar is not None:
             self.bar.update(pieces)
 
-    def show(self, rows):
+    def show(self, frames):
+        """Says now and then how many frames the present batch has."""
         if time.monotonic() - self.shown_at < (_LINE_SECONDS if self.lines else _BAR_SECONDS):
             return
         self.shown_at = time.monotonic()
-        state = f"{sum(row.assembler.frames for row in rows) / FRAMES_PER_SECOND:.1f} s of speech in this batch"
+        state = f"{frames / FRAMES_PER_SECOND:.1f} s of speech in this batch"
         if self.lines:
             print(f"speaking: {self.done} of {self.total} pieces, {state}", file=sys.stderr)
         elif self.bar is not None:

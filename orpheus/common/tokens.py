@@ -25,7 +25,7 @@ def interleave(levels):
     """Codes by level to codes by slot.
 
     levels: (c0, c1, c2), integers of shape (frames,), (2 * frames,), (4 * frames,)
-    returns: int64 (frames, 7) in slot order
+    returns: int64 (frames, 7) in frame order
     """
     frames = len(levels[0])
     columns = [
@@ -87,13 +87,13 @@ class TokenLayout:
         """The highest audio id (inclusive)."""
         return self.first_audio + CODES_PER_FRAME * self.codebook_size - 1
 
-    def slot_start(self, position):
+    def range_start(self, position):
         """First id of the range that is valid for the audio token at `position` (0 is the first after start-of-speech)."""
         return self.first_audio + (position % CODES_PER_FRAME) * self.codebook_size
 
     def is_valid(self, token, position):
         """Whether `token` is an audio token in range for its place. Works on arrays as well."""
-        code = token - self.slot_start(position)
+        code = token - self.range_start(position)
         return (code >= 0) & (code < self.codebook_size)
 
     def first_out_of_range(self, tokens):
@@ -103,20 +103,20 @@ class TokenLayout:
         return len(tokens) if valid.all() else int(np.argmin(valid))
 
     def to_tokens(self, codes):
-        """Codes in slot order, (frames, 7) in 0..codebook_size-1, to ids (7 * frames,). Raises ValueError on other codes."""
+        """Codes in frame order, (frames, 7) in 0..codebook_size-1, to ids (7 * frames,). Raises ValueError on other codes."""
         codes = np.asarray(codes, dtype=np.int64).reshape(-1, CODES_PER_FRAME)
         if codes.size and not (codes.min() >= 0 and codes.max() < self.codebook_size):
             raise ValueError(f"codes {codes.min()}..{codes.max()} outside 0..{self.codebook_size - 1}")
-        return (codes + self.slot_start(np.arange(CODES_PER_FRAME))).reshape(-1)
+        return (codes + self.range_start(np.arange(CODES_PER_FRAME))).reshape(-1)
 
     def to_codes(self, tokens):
-        """Ids to codes in slot order (frames, 7): up to the first out-of-range token, an incomplete last frame dropped.
+        """Ids to codes in frame order (frames, 7): up to the first out-of-range token, an incomplete last frame dropped.
 
         Nothing is clamped: a token that does not fit its slot ends the speech.
         """
         tokens = np.asarray(tokens, dtype=np.int64)
         frames = self.first_out_of_range(tokens) // CODES_PER_FRAME
-        return tokens[: frames * CODES_PER_FRAME].reshape(frames, CODES_PER_FRAME) - self.slot_start(
+        return tokens[: frames * CODES_PER_FRAME].reshape(frames, CODES_PER_FRAME) - self.range_start(
             np.arange(CODES_PER_FRAME)
         )
 

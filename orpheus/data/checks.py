@@ -1,4 +1,4 @@
-"""What makes a row unfit to learn from. Every check gives a reason, "kind: details", or None."""
+"""What makes a recording unfit to learn from. Every check gives a reason, "kind: details", or None."""
 
 from orpheus.text.cleaning import clean_text, is_speakable
 from orpheus.text.pieces import estimate_seconds
@@ -6,7 +6,7 @@ from orpheus.text.pieces import estimate_seconds
 # Samples at the ceiling, in runs: 0.2 % is crackle at every loud vowel; what a limiter leaves is far below.
 CLIPPED_SHARE, CEILING = 0.002, 0.98
 # Speech is estimated at 15 characters a second. Twice that nobody reads aloud; the half second is for numbers and tags
-# in very short rows, where the estimate is rough.
+# in very short recordings, where the estimate is rough.
 TEXT_RATIO, TEXT_SLACK = 2.0, 0.5
 # Samples beyond are no recording in -1..1; a little over 1 is normal after MP3.
 LOUDEST = 4.0

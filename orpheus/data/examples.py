@@ -1,8 +1,8 @@
-"""Recordings to training examples: read_rows, encode_missing, make_examples.
+"""Recordings to training examples: read_recordings, encode_missing, make_examples.
 
-rows = read_rows(options)                                      checked; no model is needed yet
-encode_missing(rows, codec, prompts, options, rank, world)     codes of this rank's share, into the cache
-prepared = make_examples(rows, codec, prompts, options)        token ids, train and held out, and the report
+recordings = read_recordings(options)                                      checked; no model is needed yet
+encode_missing(recordings, codec, prompts, options, rank, world)     codes of this rank's share, into the cache
+prepared = make_examples(recordings, codec, prompts, options)        token ids, train and held out, and the report
 """
 
 from concurrent.futures import ThreadPoolExecutor
@@ -13,27 +13,27 @@ import numpy as np
 from orpheus.common.errors import InputError
 from orpheus.common.files import Cache, key_of
 from orpheus.common.frame import CODES_PER_FRAME, FRAMES_PER_SECOND
-from orpheus.common.progress import progress_bar  # noqa: F401 (Rows and read_rows are part of this module's face)
+from orpheus.common.progress import progress_bar  # noqa: F401 (Recordings and read_recordings are part of this module's face)
 from orpheus.data.measure import content_hash, prepare
-from orpheus.data.recordings import no_place_to_split, split_row, stop_if_unfit, threads, within_seconds
+from orpheus.data.recordings import no_place_to_split, parts_of, stop_if_unfit, threads, within_seconds
 from orpheus.data.report import DataReport, Training
 from orpheus.text.prompt import IGNORE
 
 # Audio per step of encoding, in seconds: two steps are in memory at once, and a step is what a kill may cost.
 _STEP_SECONDS = {"cpu": 60, "cuda": 640}
-_FEWEST_FOR_HELD_OUT = 10  # rows; with fewer, each is worth more in training
+_FEWEST_FOR_HELD_OUT = 10  # recordings; with fewer, each is worth more in training
 _HASH_DIGITS = 16  # of a key: they decide what is held out
 
 
 @dataclass(frozen=True, eq=False)  # arrays have no single truth of equality
 class Example:
-    """One training row."""
+    """One example."""
 
     input_ids: np.ndarray  # int32 (tokens,)
     prompt_tokens: int  # before the first audio token
-    key: str  # hex hash of audio, text and source: the same on every machine
+    key: str  # hex hash of audio, text and speaker: the same on every machine
     text: str
-    source: str | None
+    speaker: str | None
     where: str  # for messages
 
 
@@ -42,7 +42,7 @@ class Prepared:
     train: list  # of Example
     held_out: list  # of Example; none of it is in train
     report: DataReport
-    voices: tuple  # speakers, most rows first
+    voices: tuple  # speakers, most recordings first
 
 
 def drop_repeated_frames(codes):
@@ -55,55 +55,55 @@ def drop_repeated_frames(codes):
 # --- what is encoded -------------------------------------------------------------------------------------------------
 
 
-def _plan(rows, prompts, options):
-    """(rows to encode, [(where, reason)]): long rows split where that is asked for and needed."""
+def _plan(recordings, prompts, options):
+    """(recordings to encode, [(where, reason)]): long recordings split where that is asked for and needed."""
     if options.long_rows == "drop":
-        return rows.kept, []
+        return recordings.kept, []
 
-    def tokens(text, seconds, source):
+    def tokens(text, seconds, speaker):
         frames = int(seconds * FRAMES_PER_SECOND) + 2  # an upper bound: codes are not known yet, nor repeats among them
-        return len(prompts.prompt(text, source)) + frames * CODES_PER_FRAME + 2
+        return len(prompts.prompt(text, speaker)) + frames * CODES_PER_FRAME + 2
 
     planned, rejected = [], []
-    for row in rows.kept:
+    for recording in recordings.kept:
 
-        def fits(text, seconds, source=row.source):
-            return within_seconds(seconds, options) and tokens(text, seconds, source) <= options.max_tokens
+        def fits(text, seconds, speaker=recording.speaker):
+            return within_seconds(seconds, options) and tokens(text, seconds, speaker) <= options.max_tokens
 
-        parts = [row] if fits(row.text, row.seconds) else split_row(row, fits)
+        parts = [recording] if fits(recording.text, recording.seconds) else parts_of(recording, fits)
         planned += parts
         if not parts:
             limit = f"max_seconds {options.max_seconds:g} or max_tokens {options.max_tokens}"
-            rejected.append((row.where, no_place_to_split(row, limit)))
+            rejected.append((recording.where, no_place_to_split(recording, limit)))
     return planned, rejected
 
 
-def _content(row, options):
-    """The facts that a row's samples follow from."""
-    return row.content, row.start, row.end, options.level_loudness
+def _content(recording, options):
+    """The facts that a recording's samples follow from."""
+    return recording.content, recording.start, recording.end, options.level_loudness
 
 
 def _steps(planned, device):
-    """The rows in steps of encoding, rows of equal frame count together: the same on every rank and in every run."""
+    """The recordings in steps of encoding, recordings of equal frame count together: the same on every rank and in every run."""
     limit, steps, seconds = _STEP_SECONDS.get(device, 640), [], 0.0
-    for row in sorted(planned, key=lambda row: (row.frames, row.key)):
-        if not steps or seconds + row.seconds > limit:
+    for recording in sorted(planned, key=lambda recording: (recording.frames, recording.key)):
+        if not steps or seconds + recording.seconds > limit:
             steps.append([])
             seconds = 0.0
-        steps[-1].append(row)
-        seconds += row.seconds
+        steps[-1].append(recording)
+        seconds += recording.seconds
     return steps
 
 
 # --- encoding --------------------------------------------------------------------------------------------------------
 
 
-def _samples(row, options):
-    """float32 (samples,) of a row. Raises InputError where its file is no longer the one that was checked."""
-    data = row.audio.load()
-    if content_hash(data) != row.content:
-        raise InputError(f"{row.where} changed while it was being read: start again")
-    return prepare(data, (row.start, row.end), row.measure.level if options.level_loudness else None)
+def _samples(recording, options):
+    """float32 (samples,) of a recording. Raises InputError where its file is no longer the one that was checked."""
+    data = recording.audio.load()
+    if content_hash(data) != recording.content:
+        raise InputError(f"{recording.where} changed while it was being read: start again")
+    return prepare(data, (recording.start, recording.end), recording.measure.level if options.level_loudness else None)
 
 
 def _encode(steps, codec, options, progress):
@@ -111,8 +111,8 @@ def _encode(steps, codec, options, progress):
     cache = CodeCache(options.code_cache, codec)
 
     def load(step, pool):
-        lacking = [row for row in step if cache.get(_content(row, options)) is None]
-        return lacking, [pool.submit(_samples, row, options) for row in lacking]
+        lacking = [recording for recording in step if cache.get(_content(recording, options)) is None]
+        return lacking, [pool.submit(_samples, recording, options) for recording in lacking]
 
     total = sum(map(len, steps))
     with ThreadPoolExecutor(threads()) as pool, progress_bar(progress, total, "encoding", "clip") as bar:
@@ -121,14 +121,14 @@ def _encode(steps, codec, options, progress):
             lacking, futures = following
             following = load(steps[number + 1], pool) if number + 1 < len(steps) else None
             clips = [future.result() for future in futures]
-            for row, codes in zip(lacking, codec.encode(clips) if clips else (), strict=True):
-                cache.put(_content(row, options), codes)
+            for recording, codes in zip(lacking, codec.encode(clips) if clips else (), strict=True):
+                cache.put(_content(recording, options), codes)
             bar.update(len(step))
 
 
-def encode_missing(rows, codec, prompts, options, rank=0, world=1, progress=True):
-    """Writes the codes of this rank's share of the rows to the cache, where it lacks them. Rank by rank, or side by side."""
-    planned, _ = _plan(rows, prompts, options)
+def encode_missing(recordings, codec, prompts, options, rank=0, world=1, progress=True):
+    """Writes the codes of this rank's share of the recordings to the cache, where it lacks them. Rank by rank, or side by side."""
+    planned, _ = _plan(recordings, prompts, options)
     _encode(_steps(planned, codec.device.type)[rank::world], codec, options, progress and rank == 0)
 
 
@@ -143,70 +143,72 @@ def _hash(key):
 def split_held_out(examples, share):
     """(train, held out): an example's own hash decides, so that it stays on its side when others come or go.
 
-    The parts of a split row share the digits that decide. Where no hash falls below `share`, the smallest one is held
-    out, unless there are fewer than ten rows or the share is 0.
+    The parts of a split recording share the digits that decide. Where no hash falls below `share`, the smallest one is held
+    out, unless there are fewer than ten recordings or the share is 0.
     """
     hashes = {_hash(example.key) for example in examples}
     limit = share
     if share and len(hashes) >= _FEWEST_FOR_HELD_OUT:
         limit = max(share, np.nextafter(min(hashes), 1))
     train = [example for example in examples if _hash(example.key) >= limit]
-    if not train:  # a handful of rows whose hashes all fall below
+    if not train:  # a handful of recordings whose hashes all fall below
         return examples, []
     return train, [example for example in examples if _hash(example.key) < limit]
 
 
-def _example(row, codes, prompts):
-    input_ids, labels = prompts.training_row(row.text, codes, row.source)
+def _example(recording, codes, prompts):
+    input_ids, labels = prompts.training_example(recording.text, codes, recording.speaker)
     prompt_tokens = int((labels == IGNORE).sum())
-    return Example(input_ids.astype(np.int32), prompt_tokens, row.key, row.text, row.source, row.where)
+    return Example(
+        input_ids.astype(np.int32), prompt_tokens, recording.key, recording.text, recording.speaker, recording.where
+    )
 
 
-def make_examples(rows, codec, prompts, options, rank=0, world=1, progress=True, report_path=None):
+def make_examples(recordings, codec, prompts, options, rank=0, world=1, progress=True, report_path=None):
     """Builds the examples: codes out of the cache, or encoded now, this rank's share first.
 
-    rows: from read_rows; report_path: where data_report.md is written, also where the data is then refused
-    returns: Prepared. Raises InputError where too many rows do not fit max_tokens (`error.report` says more)
+    recordings: from read_recordings; report_path: where data_report.md is written, also where the data is then refused
+    returns: Prepared. Raises InputError where too many recordings do not fit max_tokens (`error.report` says more)
     """
-    planned, rejected = _plan(rows, prompts, options)
+    planned, rejected = _plan(recordings, prompts, options)
     steps = _steps(planned, codec.device.type)
     mine = steps[rank::world]
     others = [step for number, step in enumerate(steps) if number % world != rank]
     _encode(mine + others, codec, options, progress and rank == 0)
     cache = CodeCache(options.code_cache, codec)
     examples, kept, frames, used = [], [], 0, 0
-    for row in planned:
-        codes = cache.get(_content(row, options))
+    for recording in planned:
+        codes = cache.get(_content(recording, options))
         if codes is None:
-            raise InputError(f"the codes of {row.where} vanished from {options.code_cache}: start again")
+            raise InputError(f"the codes of {recording.where} vanished from {options.code_cache}: start again")
         shorter = codes if options.keep_repeated_frames else drop_repeated_frames(codes)
-        example = _example(row, shorter, prompts)
+        example = _example(recording, shorter, prompts)
         if len(example.input_ids) > options.max_tokens:
-            rejected.append((row.where, _too_many_tokens(example, row, options)))
+            rejected.append((recording.where, _too_many_tokens(example, recording, options)))
             continue
         examples.append(example)
-        kept.append(row)
+        kept.append(recording)
         frames, used = frames + len(codes), used + len(shorter)
     train, held_out = split_held_out(examples, options.held_out)
-    report = rows.report()
-    report.kept, report.rejected = kept, rows.rejected + rejected
+    report = recordings.report()
+    report.kept, report.rejected = kept, recordings.rejected + rejected
     lengths = [len(example.input_ids) for example in examples]
     report.training = Training(
-        rows=len(train),
+        recordings=len(train),
         held_out=[example.where for example in held_out],
         tokens=sum(lengths),
         longest=max(lengths, default=0),
         frames=frames,
         dropped=frames - used,
-        parts=sum(row.part for row in kept),
+        parts=sum(recording.part for recording in kept),
     )
     stop_if_unfit(report, options, report_path)
-    return Prepared(train, held_out, report, rows.voices)
+    return Prepared(train, held_out, report, recordings.voices)
 
 
-def _too_many_tokens(example, row, options):
+def _too_many_tokens(example, recording, options):
     return (
-        f"too many tokens: {len(example.input_ids)} for {row.seconds:.1f} s, max_tokens is {options.max_tokens}; "
+        f"too many tokens: {len(example.input_ids)} for {recording.seconds:.1f} s, max_tokens is {options.max_tokens}; "
         "--long-rows split cuts at pauses"
     )
 
@@ -221,7 +223,7 @@ class CodeCache:
         return key_of("codes", 1, self._codec.fingerprint, *content)
 
     def get(self, content):
-        """int64 (frames, 7) in slot order, or None. content: facts that the samples follow from."""
+        """int64 (frames, 7) in frame order, or None. content: facts that the samples follow from."""
         payload = self._cache.get(self._key(content))
         if not payload or len(payload) % (2 * CODES_PER_FRAME):
             return None

@@ -32,15 +32,15 @@ class DataOptions:
     """A name for the one speaker of data that names none: the prompt is then "name: text". Without it, plain text."""
 
     min_seconds: float = 0.5
-    """Shorter rows are left out: too little to learn from."""
+    """Shorter recordings are left out: too little to learn from."""
     max_seconds: float = 30.0
-    """Longer rows are left out: mostly chapters that nobody cut."""
+    """Longer recordings are left out: mostly chapters that nobody cut."""
     max_tokens: int = 2048
-    """Length limit of a row, text included: 24 s of speech. No row is ever cut: its end of speech always stays."""
+    """Length limit of a recording, text included: 24 s of speech. No recording is ever cut: its end of speech always stays."""
     long_rows: Literal["drop", "split"] = "drop"
-    """What becomes of rows over the limits: left out whole, or split at a pause that agrees with a sentence's end."""
+    """What becomes of recordings over the limits: left out whole, or split at a pause that agrees with a sentence's end."""
     max_rejected: float = 0.2
-    """Share of rows that may be left out; more stops the run with the reasons."""
+    """Share of recordings that may be left out; more stops the run with the reasons."""
     trim_silence: bool = False
     """Cuts silence before and after the speech, leaving a tenth of a second."""
     level_loudness: bool = False
@@ -53,7 +53,7 @@ class DataOptions:
     transcribe_model: str = "base.en"
     """faster-whisper's model: a name, a hub id or a folder."""
     held_out: float = 0.02
-    """Share of rows, chosen by a hash of their content, that is never trained on."""
+    """Share of recordings, chosen by a hash of their content, that is never trained on."""
     code_cache: Path = Path(CODE_CACHE)
     """Where codes are kept by content, so that a second run starts in seconds."""
 
@@ -69,5 +69,5 @@ class DataOptions:
             f"min_seconds {self.min_seconds} is not below max_seconds {self.max_seconds}",
         )
         check_whole(self, "max_tokens", 64, f"; {TOKENS_PER_SECOND:.0f} tokens are one second")
-        check_range(self, "max_rejected", 0, 1, ": a share of the rows")
-        check_range(self, "held_out", 0, 0.5, ": a share of the rows")
+        check_range(self, "max_rejected", 0, 1, ": a share of the recordings")
+        check_range(self, "held_out", 0, 0.5, ": a share of the recordings")

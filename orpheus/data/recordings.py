@@ -1,4 +1,4 @@
-"""From a source to rows that are fit to learn from. All on the CPU, before any model is loaded."""
+"""From a source to recordings that are fit to learn from. All on the CPU, before any model is loaded."""
 
 import os
 from collections import Counter
@@ -16,18 +16,19 @@ from orpheus.data.sources.folders import Source, open_source
 from orpheus.data.splitting import split_recording
 from orpheus.text.recognition import Transcriber
 
-_PART_DIGITS = 8  # of a key: a part of a split row differs from its row, and from the other parts, in these alone
+# Of a key: the parts of a split recording differ from it, and from each other, in these digits alone.
+_PART_DIGITS = 8
 
 
 @dataclass(frozen=True)
-class Row:
+class Recording:
     """A recording, or a part of one, with its text."""
 
     where: str
     audio: object  # its `load()` gives the bytes
     text: str  # cleaned, on one line
-    source: str | None
-    key: str  # hex hash of audio, text and source
+    speaker: str | None
+    key: str  # hex hash of audio, text and speaker
     content: str  # hex hash of the audio's bytes
     measure: Measure
     start: int  # of what is used, in samples at 24 kHz
@@ -49,27 +50,27 @@ class Row:
 
 
 @dataclass
-class Rows:
-    """What read_rows found."""
+class Recordings:
+    """What read_recordings found."""
 
-    kept: list  # of Row
+    kept: list  # of Recording
     rejected: list  # (where, reason)
-    read: int  # rows of the source
+    read: int  # entries of the source
     source: Source
     dataset: str
     removed: Counter = field(default_factory=Counter)  # characters that are never spoken
 
     @property
     def voices(self):
-        """Names of the speakers, most rows first."""
-        counts = Counter(row.source for row in self.kept if row.source)
+        """Names of the speakers, most recordings first."""
+        counts = Counter(recording.speaker for recording in self.kept if recording.speaker)
         return tuple(sorted(counts, key=lambda name: (-counts[name], name)))
 
     def report(self):
-        nameless = sum(row.source is None for row in self.kept)
+        nameless = sum(recording.speaker is None for recording in self.kept)
         notes = list(self.source.notes)
         if self.voices and nameless:
-            notes.append(f"{nameless:,} rows name no speaker and are trained without a name.")
+            notes.append(f"{nameless:,} recordings name no speaker and are trained without a name.")
         kind, columns = self.source.kind, self.source.columns
         return DataReport(self.dataset, kind, columns, self.read, self.kept, self.rejected, self.removed, notes)
 
@@ -92,12 +93,12 @@ def stop_if_unfit(report, options, report_path=None):
 # --- measuring -------------------------------------------------------------------------------------------------------
 
 
-def _measured(source_row, cache, decoder):
-    """(content hash, Measure) of a source row; only what is not in the cache is decoded."""
-    if source_row.problem:
-        return "", Measure(problem=source_row.problem)
+def _measured(entry, cache, decoder):
+    """(content hash, Measure) of an entry; only what is not in the cache is decoded."""
+    if entry.problem:
+        return "", Measure(problem=entry.problem)
     try:
-        data = source_row.audio.load()
+        data = entry.audio.load()
     except InputError as error:
         return "", Measure(problem=str(error))
     content = content_hash(data)
@@ -110,16 +111,16 @@ def _measured(source_row, cache, decoder):
     return content, measure
 
 
-def _measure_all(source_rows, options, progress):
+def _measure_all(entries, options, progress):
     import soundfile
 
     cache, decoder = Cache(options.code_cache, "measures"), soundfile.__libsndfile_version__
     with (
         ThreadPoolExecutor(threads()) as pool,
-        progress_bar(progress, len(source_rows), "checking recordings", "clip") as bar,
+        progress_bar(progress, len(entries), "checking recordings", "clip") as bar,
     ):
         found = []
-        for result in pool.map(lambda row: _measured(row, cache, decoder), source_rows):
+        for result in pool.map(lambda entry: _measured(entry, cache, decoder), entries):
             found.append(result)
             bar.update()
     return found
@@ -128,15 +129,15 @@ def _measure_all(source_rows, options, progress):
 # --- judging ---------------------------------------------------------------------------------------------------------
 
 
-class _Judge:
-    """Turns source rows into rows, one after the other, and remembers what it has seen."""
+class _Sieve:
+    """Turns entries into recordings, one after the other, and remembers what it has seen."""
 
     def __init__(self, options):
         self.options, self.seen, self.removed = options, {}, Counter()
         self.transcriber = Transcriber(options.transcribe_model, options.code_cache) if options.transcribe else None
 
-    def row(self, source_row, content, measure):
-        """A Row, or the reason why there is none."""
+    def recording(self, entry, content, measure):
+        """A Recording, or the reason why there is none."""
         options = self.options
         problem = checks.audio_problem(measure)
         if problem:
@@ -146,53 +147,58 @@ class _Judge:
         problem = checks.length_problem(seconds, options)
         if problem:
             return problem
-        text, transcribed = source_row.text, False
+        text, transcribed = entry.text, False
         if not (text or "").strip():
             if not self.transcriber:
                 return f"{'no transcript' if text is None else 'empty text'} (add --transcribe)"
-            text, transcribed = self.transcriber.transcribe(source_row.audio.load(), content), True
+            text, transcribed = self.transcriber.transcribe(entry.audio.load(), content), True
             if not text:
                 return "no transcript: faster-whisper hears no speech in it"
         text, removed = checks.one_line(text)
         problem = checks.text_problem(text, seconds)
         if problem:
             return problem
-        source = checks.one_line(source_row.source or "")[0] or options.speaker
-        key = key_of("row", content, text, source)
-        row = Row(
-            source_row.where, source_row.audio, text, source, key, content, measure, start, end, transcribed=transcribed
+        speaker = checks.one_line(entry.speaker or "")[0] or options.speaker
+        key = key_of("row", content, text, speaker)
+        recording = Recording(
+            entry.where, entry.audio, text, speaker, key, content, measure, start, end, transcribed=transcribed
         )
-        return self._last_checks(row, removed)
+        return self._last_checks(recording, removed)
 
-    def _last_checks(self, row, removed):
-        first = self.seen.get(row.measure.digest)
+    def _last_checks(self, recording, removed):
+        first = self.seen.get(recording.measure.digest)
         if first:
             return f"duplicate: the same recording as {first}"
         options = self.options
-        if row.seconds > options.max_seconds and not split_row(row, lambda _, s: within_seconds(s, options)):
-            return no_place_to_split(row, f"max_seconds {options.max_seconds:g}")
-        self.seen[row.measure.digest] = row.where
+        if recording.seconds > options.max_seconds and not parts_of(recording, lambda _, s: within_seconds(s, options)):
+            return no_place_to_split(recording, f"max_seconds {options.max_seconds:g}")
+        self.seen[recording.measure.digest] = recording.where
         self.removed.update(removed)
-        return row
+        return recording
 
 
 def within_seconds(seconds, options):
     return options.min_seconds <= seconds <= options.max_seconds
 
 
-def no_place_to_split(row, limit):
-    return f"too long: {row.seconds:.1f} s, over {limit}, and no pauses agree with sentence ends so that the parts would fit"
+def no_place_to_split(recording, limit):
+    return f"too long: {recording.seconds:.1f} s, over {limit}, and no pauses agree with sentence ends so that the parts would fit"
 
 
-def split_row(row, fits):
-    """The row in parts that fit, or [] where that cannot be. fits: (text, seconds) -> bool"""
-    parts = split_recording(row.text, row.measure, row.start / SAMPLE_RATE, row.end / SAMPLE_RATE, fits) or []
+def parts_of(recording, fits):
+    """The recording in parts that fit, or [] where that cannot be. fits: (text, seconds) -> bool"""
+    parts = (
+        split_recording(
+            recording.text, recording.measure, recording.start / SAMPLE_RATE, recording.end / SAMPLE_RATE, fits
+        )
+        or []
+    )
     return [
         replace(
-            row,
-            where=f"{row.where}, part {number} of {len(parts)}",
+            recording,
+            where=f"{recording.where}, part {number} of {len(parts)}",
             text=text,
-            key=row.key[:-_PART_DIGITS] + f"{number:0{_PART_DIGITS}x}",
+            key=recording.key[:-_PART_DIGITS] + f"{number:0{_PART_DIGITS}x}",
             start=round(start * SAMPLE_RATE),
             end=round(end * SAMPLE_RATE),
             part=True,
@@ -201,29 +207,29 @@ def split_row(row, fits):
     ]
 
 
-def read_rows(options, progress=True, report_path=None):
+def read_recordings(options, progress=True, report_path=None):
     """Opens the source, measures every recording and applies all checks that need neither codec nor tokenizer.
 
     options: DataOptions; report_path: where data_report.md is written, also where the data is then refused
-    returns: Rows. Raises InputError: a source that cannot be read, too many rows left out (`error.report` says more)
+    returns: Recordings. Raises InputError: a source that cannot be read, too many recordings left out (`error.report` says more)
     """
     source = open_source(options)
-    judge = _Judge(options)  # before the recordings are read: it may find that faster-whisper is not there
-    if options.speaker and any((row.source or "").strip() for row in source.rows):
+    sieve = _Sieve(options)  # before the recordings are read: it may find that faster-whisper is not there
+    if options.speaker and any((entry.speaker or "").strip() for entry in source.entries):
         raise InputError(
             f"the data names its speakers in the column {source.columns.get('source')!r}: leave --speaker out, or add "
             "--source-column none"
         )
-    measured = _measure_all(source.rows, options, progress)
+    measured = _measure_all(source.entries, options, progress)
     kept, rejected = [], []
     with progress_bar(progress and options.transcribe, len(measured), "transcribing", "clip") as bar:
-        for source_row, (content, measure) in zip(source.rows, measured, strict=True):
-            row = judge.row(source_row, content, measure)
-            if isinstance(row, Row):
-                kept.append(row)
+        for entry, (content, measure) in zip(source.entries, measured, strict=True):
+            recording = sieve.recording(entry, content, measure)
+            if isinstance(recording, Recording):
+                kept.append(recording)
             else:
-                rejected.append((source_row.where, row))
+                rejected.append((entry.where, recording))
             bar.update()
-    rows = Rows(kept, rejected, len(source.rows), source, options.dataset, judge.removed)
-    stop_if_unfit(rows.report(), options, report_path)
-    return rows
+    recordings = Recordings(kept, rejected, len(source.entries), source, options.dataset, sieve.removed)
+    stop_if_unfit(recordings.report(), options, report_path)
+    return recordings

@@ -17,13 +17,13 @@ _FEW = 6  # speakers or tags in the table on screen
 class Training:
     """What make_examples adds to the report."""
 
-    rows: int  # trained on
-    held_out: list  # where the held-out rows are
-    tokens: int  # of all training rows, prompts included
-    longest: int  # tokens of the longest row
+    recordings: int  # trained on
+    held_out: list  # where the held-out recordings are
+    tokens: int  # of all examples, prompts included
+    longest: int  # tokens of the longest recording
     frames: int  # before repeats were dropped
     dropped: int  # repeated frames
-    parts: int  # rows that came out of splitting
+    parts: int  # recordings that came out of splitting
 
 
 @dataclass
@@ -31,8 +31,8 @@ class DataReport:
     dataset: str
     kind: str
     columns: dict
-    read: int  # rows of the source
-    kept: list  # of orpheus.data.recordings.Row
+    read: int  # entries of the source
+    kept: list  # of orpheus.data.recordings.Recording
     rejected: list  # (where, reason)
     removed: Counter = field(default_factory=Counter)  # characters that are never spoken, such as emoji
     notes: list = field(default_factory=list)
@@ -42,41 +42,42 @@ class DataReport:
 
     @property
     def hours(self):
-        return sum(row.seconds for row in self.kept) / 3600
+        return sum(recording.seconds for recording in self.kept) / 3600
 
     def reasons(self):
         """Counter of the kinds of reasons: what stands before the colon."""
         return Counter(reason.split(":")[0] for _, reason in self.rejected)
 
     def speakers(self):
-        """{name: (rows, hours)}, most rows first."""
-        rows, hours = Counter(), Counter()
-        for row in self.kept:
-            rows[row.source or _NO_NAME] += 1
-            hours[row.source or _NO_NAME] += row.seconds / 3600
+        """{name: (recordings, hours)}, most recordings first."""
+        recordings, hours = Counter(), Counter()
+        for recording in self.kept:
+            recordings[recording.speaker or _NO_NAME] += 1
+            hours[recording.speaker or _NO_NAME] += recording.seconds / 3600
         return {
-            name: (count, hours[name]) for name, count in sorted(rows.items(), key=lambda item: (-item[1], item[0]))
+            name: (count, hours[name])
+            for name, count in sorted(recordings.items(), key=lambda item: (-item[1], item[0]))
         }
 
     def tags(self):
         """(Counter of known tags, Counter of unknown tags, {unknown tag: nearest known or None})."""
         known, unknown, nearest = Counter(), Counter(), {}
-        for row in self.kept:
-            known.update(tag for tag in find_tags(row.text) if tag in KNOWN_TAGS)
-            unknown.update(tag for tag in find_tags(row.text) if tag.lower() not in KNOWN_TAGS)
-            nearest |= unknown_tags(row.text)
+        for recording in self.kept:
+            known.update(tag for tag in find_tags(recording.text) if tag in KNOWN_TAGS)
+            unknown.update(tag for tag in find_tags(recording.text) if tag.lower() not in KNOWN_TAGS)
+            nearest |= unknown_tags(recording.text)
         return known, unknown, nearest
 
     def transcribed(self):
-        return [row.where for row in self.kept if row.transcribed]
+        return [recording.where for recording in self.kept if recording.transcribed]
 
     def histogram(self):
-        """[(from seconds, to seconds, rows)] over all lengths, in equal bins."""
+        """[(from seconds, to seconds, recordings)] over all lengths, in equal bins."""
         if not self.kept:
             return []
-        longest = max(row.seconds for row in self.kept)
+        longest = max(recording.seconds for recording in self.kept)
         width = next((width for width in _BIN_SECONDS if longest / width <= _MOST_BINS), _BIN_SECONDS[-1])
-        counts = Counter(int(row.seconds / width) for row in self.kept)
+        counts = Counter(int(recording.seconds / width) for recording in self.kept)
         return [(n * width, (n + 1) * width, counts[n]) for n in range(min(counts), max(counts) + 1)]
 
     def summary(self):
@@ -90,7 +91,8 @@ class DataReport:
             "rejected": dict(self.reasons()),
             "hours": round(self.hours, 4),
             "speakers": {
-                name: {"rows": rows, "hours": round(hours, 4)} for name, (rows, hours) in self.speakers().items()
+                name: {"rows": recordings, "hours": round(hours, 4)}
+                for name, (recordings, hours) in self.speakers().items()
             },
             "tags": dict(known.most_common()),
             "unknown_tags": dict(unknown.most_common()),
@@ -99,7 +101,7 @@ class DataReport:
         if self.training:
             made = self.training
             figures |= {
-                "train_rows": made.rows,
+                "train_rows": made.recordings,
                 "held_out_rows": len(made.held_out),
                 "tokens": made.tokens,
                 "longest_row_tokens": made.longest,
@@ -120,14 +122,14 @@ class DataReport:
         left_out = f", {len(self.rejected):,} left out ({kinds})" if self.rejected else ""
         yield "rows", f"{self.read:,} read, {len(self.kept):,} used{left_out}"
         if self.kept:
-            seconds = [row.seconds for row in self.kept]
+            seconds = [recording.seconds for recording in self.kept]
             mean = sum(seconds) / len(seconds)
             yield (
                 "speech",
-                f"{_duration(self.hours)}; {min(seconds):.1f} to {max(seconds):.1f} s a row, {mean:.1f} s on average",
+                f"{_duration(self.hours)}; {min(seconds):.1f} to {max(seconds):.1f} s a recording, {mean:.1f} s on average",
             )
         if self.transcribed():
-            yield "transcribed", f"{len(self.transcribed()):,} rows by faster-whisper"
+            yield "transcribed", f"{len(self.transcribed()):,} recordings by faster-whisper"
         if self.training:
             yield from self._training_facts(self.training)
 
@@ -135,14 +137,14 @@ class DataReport:
         share = f"{made.dropped / made.frames:.1%}" if made.frames else "0 %"
         yield (
             "tokens",
-            f"{made.tokens:,}, {made.longest:,} in the longest row; {share} of the frames dropped as repeats",
+            f"{made.tokens:,}, {made.longest:,} in the longest recording; {share} of the frames dropped as repeats",
         )
         if made.parts:
-            yield "split", f"{made.parts:,} rows are parts of longer recordings"
-        yield "training", f"{made.rows:,} rows to train on, {len(made.held_out):,} held out"
+            yield "split", f"{made.parts:,} recordings are parts of longer recordings"
+        yield "training", f"{made.recordings:,} recordings to train on, {len(made.held_out):,} held out"
 
     def _speaker_lines(self):
-        return [f"{name} {rows:,} ({_duration(hours)})" for name, (rows, hours) in self.speakers().items()]
+        return [f"{name} {recordings:,} ({_duration(hours)})" for name, (recordings, hours) in self.speakers().items()]
 
     def _tag_lines(self):
         """(known, unknown) tags with counts, as in "laugh 336" and "laughs 2 (laugh?)"."""
@@ -185,7 +187,7 @@ class DataReport:
         return "\n".join(lines + [f"{'note':13}{note}" for note in self._all_notes()])
 
     def markdown(self):
-        """The whole report; every row that was left out is in it."""
+        """The whole report; every recording that was left out is in it."""
         known, unknown = self._tag_lines()
         lines = ["# Data report", "", "| | |", "| --- | --- |"]
         lines += [f"| {name} | {_cell(value)} |" for name, value in self._facts()]
@@ -211,10 +213,10 @@ class DataReport:
         examples = {reason.split(":")[0]: f"{where}: {reason}" for where, reason in reversed(self.rejected)}
         kinds = [f"\n  {count:,} x {kind}, as in {examples[kind]}" for kind, count in self.reasons().most_common()]
         if not self.kept:
-            return f"{self.dataset}: none of the {self.read:,} rows can be used:{''.join(kinds)}"
+            return f"{self.dataset}: none of the {self.read:,} recordings can be used:{''.join(kinds)}"
         share = len(self.rejected) / self.read
         return (
-            f"{self.dataset}: {len(self.rejected):,} of {self.read:,} rows ({share:.0%}) cannot be used, more than max_rejected "
+            f"{self.dataset}: {len(self.rejected):,} of {self.read:,} recordings ({share:.0%}) cannot be used, more than max_rejected "
             f"{max_rejected:.0%}:{''.join(kinds)}\nRepair them, or go on without them: --max-rejected {min(1, share + 0.01):.2f}"
         )
 

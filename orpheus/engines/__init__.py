@@ -1,19 +1,47 @@
 """Engines: prompt ids in, token ids out. They know nothing of text or audio.
 
-A new engine is one file with a class that keeps this protocol, and one line in orpheus/speech/model.py where it is chosen.
+An engine is one file with a class that keeps this protocol, and one line in loading.py where it is chosen.
+
+loading         from a checkpoint to an engine               options     which engine, and how it draws
+fast/           a Llama step of its own                      layers      what every Llama here is made of
+transformers    any causal language model                    sampling    the draw of the next token
+separate        slots for an engine that has none
 """
 
-from collections.abc import Iterator, Sequence
-from typing import Protocol
+from __future__ import annotations  # what the protocols name is not needed to run: `--help` goes without numpy
 
-import numpy as np
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Protocol
 
 from orpheus.common.errors import InputError, OrpheusError
-from orpheus.common.tokens import TokenLayout
-from orpheus.engines.options import SamplingOptions
 
-ENDED = -1  # stands for a row that has ended
-WAITING = -2  # stands for a row whose first token is yet to come; only `Slots.step` of the fast engine yields it
+if TYPE_CHECKING:
+    import numpy as np
+
+    from orpheus.common.tokens import TokenLayout
+    from orpheus.engines.options import SamplingOptions
+
+ENDED = -1  # stands for a sequence that has ended
+WAITING = -2  # stands for a sequence whose first token is yet to come; only `Slots.step` yields it
+
+
+class Slots(Protocol):
+    """Seats for sequences that join and leave between steps."""
+
+    free: int  # how many sequences can join now
+
+    def join(self, prompt_ids: Sequence[int], sampling: SamplingOptions, seed: int) -> int:
+        """Begins a sequence; returns its slot, from 0. Its first token comes with one of the next steps."""
+        ...
+
+    def leave(self, slot: int) -> None:
+        """Ends a sequence where it is and frees its slot."""
+        ...
+
+    def step(self) -> np.ndarray:
+        """int64 (slots,): each sequence's next token; ENDED for a slot that is free or whose sequence is over, WAITING where
+        the first token is yet to come."""
+        ...
 
 
 class Engine(Protocol):
@@ -22,12 +50,19 @@ class Engine(Protocol):
     def generate(
         self, prompts: Sequence[Sequence[int]], sampling: SamplingOptions, seeds: Sequence[int]
     ) -> Iterator[np.ndarray]:
-        """Speaks several prompts side by side.
+        """Continues several prompts side by side, each with its seed.
 
-        Yields one int64 array (rows,) per step: each row's next token, ENDED once the row is over. A row is over after the
-        first token that is out of range for its slot (end-of-speech is one), which is still yielded, or after
-        `max_new_tokens`; the others go on. What a row gets depends on its prompt and seed, not on its neighbours.
+        Yields one int64 array (sequences,) per step: each one's next token, ENDED once it is over. A sequence is over after
+        the first token that is out of range for its place (end-of-speech is one), which is still yielded, or after
+        `max_new_tokens`; the others go on. What a sequence gets depends on its prompt and seed, not on its neighbours.
         Closing the iterator stops the work.
+        """
+        ...
+
+    def open(self, slots: int, length: int) -> Slots:
+        """Room for `slots` sequences of at most `length` tokens each, prompt included.
+
+        An engine without slots of its own returns `separate.SeparateSlots(self, slots, length)`.
         """
         ...
 
@@ -36,10 +71,10 @@ class Engine(Protocol):
         ...
 
 
-def too_large(rows):
+def too_large(sequences):
     """The error for a batch that does not fit the GPU's memory."""
     return OrpheusError(
-        f"out of GPU memory with {rows} pieces side by side: lower --batch-size or --max-new-tokens, "
+        f"out of GPU memory with {sequences} pieces side by side: lower --batch-size or --max-new-tokens, "
         "free the GPU's memory, or use --device cpu or --model demo"
     )
 

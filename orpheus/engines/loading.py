@@ -65,6 +65,21 @@ def merge_adapter(model, adapter):
         raise CheckpointError(f"the adapter {adapter} cannot be loaded onto the model: {brief(error)}") from error
 
 
+def open_engine(name, checkpoint, adapter, device, layout):
+    """The engine `name` (one of ENGINES) for a checkpoint, with what it needs of it loaded.
+
+    checkpoint: the model's folder; adapter: a LoRA adapter's folder or None; layout: TokenLayout
+    Raises CheckpointError.
+    """
+    model = load_language_model(checkpoint, device)
+    rows = model.get_output_embeddings().weight.shape[0]
+    if rows <= layout.last_audio:
+        raise CheckpointError(
+            f"{checkpoint} has a vocabulary of {rows} and no room for audio tokens up to {layout.last_audio}: not an Orpheus model"
+        )
+    return choose_engine(name, merge_adapter(model, adapter) if adapter else model, layout)
+
+
 def choose_engine(name, model, layout):
     """The engine `name` (one of ENGINES) for a language model.
 

@@ -12,6 +12,7 @@ from transformers import DynamicCache, StaticCache
 
 from orpheus.engines import check_length, too_large
 from orpheus.engines.sampling import Sampler
+from orpheus.engines.separate import SeparateSlots
 
 _CACHE_STEP = 256  # static caches come in multiples of this, so that a captured step serves prompts of many lengths
 
@@ -113,6 +114,9 @@ class TransformersEngine:
         self._idle.clear()
         if self.model.device.type == "cuda":
             torch.cuda.empty_cache()
+
+    def open(self, slots, length):
+        return SeparateSlots(self, slots, length)
 
     def _decoding(self, prompts, sampling, seeds):
         """Buffers for these prompts; a captured step is kept for the next batch of the same shape."""

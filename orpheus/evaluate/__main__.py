@@ -1,5 +1,5 @@
 import sys
 
-from orpheus.evaluate.cli.cli import main
+from orpheus.evaluate.cli import main
 
 sys.exit(main())

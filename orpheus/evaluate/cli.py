@@ -1,11 +1,11 @@
 """Measures speech: speaks a list of sentences, or takes recordings, and judges them.
 
-    python -m orpheus.evaluate.cli                                        the model that inference.py would speak with
-    python -m orpheus.evaluate.cli --model demo --voice theo --takes 3    narrower intervals
-    python -m orpheus.evaluate.cli --sentences my_lines.txt --reference my_recordings
-    python -m orpheus.evaluate.cli --sentences assets/evaluation/hard_text.jsonl --metrics wer
-    python -m orpheus.evaluate.cli --recordings my_recordings             recordings with their transcripts
-    python -m orpheus.evaluate.cli --compare base=demo tuned=demo+lora_model original=my_recordings
+    python -m orpheus.evaluate                                        the model that inference.py would speak with
+    python -m orpheus.evaluate --model demo --voice theo --takes 3    narrower intervals
+    python -m orpheus.evaluate --sentences my_lines.txt --reference my_recordings
+    python -m orpheus.evaluate --sentences assets/evaluation/hard_text.jsonl --metrics wer
+    python -m orpheus.evaluate --recordings my_recordings             recordings with their transcripts
+    python -m orpheus.evaluate --compare base=demo tuned=demo+lora_model original=my_recordings
 
 Words and skips (faster-whisper), naturalness (DNSMOS), likeness of the voice (Resemblyzer), whether tags are audible, pace,
 silences, how rows ended: a table here, report.json and report.html in --out. docs/evaluate.md says what each figure means.
@@ -54,7 +54,7 @@ def _parse(argv):
         long_text: Annotated[LongTextOptions, tyro.conf.OmitArgPrefixes] = field(default_factory=LongTextOptions)
         retry: Annotated[RetryOptions, tyro.conf.OmitArgPrefixes] = field(default_factory=RetryOptions)
 
-    return tyro.cli(Arguments, description=__doc__, args=argv, prog="python -m orpheus.evaluate.cli")
+    return tyro.cli(Arguments, description=__doc__, args=argv, prog="python -m orpheus.evaluate")
 
 
 # --- what is judged --------------------------------------------------------------------------------------------------
@@ -79,10 +79,10 @@ def _systems(arguments):
 
 def _clips(system, arguments, sentences):
     """(what the system is, list of Clip)"""
-    from orpheus.evaluate.systems import read_recordings, speak
+    from orpheus.evaluate.systems import read_clips, speak
 
     if system.recordings:
-        return f"recordings in {system.recordings.name}", read_recordings(system.recordings)
+        return f"recordings in {system.recordings.name}", read_clips(system.recordings)
     from orpheus.speech.synthesis import OrpheusInference
 
     tts = OrpheusInference(system.model, system.lora, arguments.codec, arguments.device, arguments.engine)
@@ -99,7 +99,7 @@ def _clips(system, arguments, sentences):
 def _speaks_demo(system):
     from orpheus.speech.model import DEMO_VOICE, resolve
 
-    return not system.recordings and resolve(system.model, "none", "auto")[0] == str(DEMO_VOICE)
+    return not system.recordings and resolve(system.model, "none", "auto").checkpoint == str(DEMO_VOICE)
 
 
 def _reference(arguments, systems):
@@ -121,12 +121,12 @@ def evaluate(arguments):
     from orpheus.evaluate.judges import load_judges
     from orpheus.evaluate.report.folder import make_report, write_report
     from orpheus.evaluate.scoring import judge_clips
-    from orpheus.evaluate.systems import read_recordings, read_sentences, spread
+    from orpheus.evaluate.systems import read_clips, read_sentences, spread
 
     systems = _systems(arguments)
     sentences = spread(read_sentences(arguments.list.sentences), arguments.list.limit)
     folder = _reference(arguments, systems)
-    reference = [(clip.audio, clip.voice) for clip in read_recordings(folder)] if folder else []
+    reference = [(clip.audio, clip.voice) for clip in read_clips(folder)] if folder else []
     judges, facts, card = load_judges(arguments.judging, reference)
     if any(not system.recordings for system in systems):
         facts["sentences"] = f"{len(sentences)} of {arguments.list.sentences.name}, takes: {arguments.list.takes}"

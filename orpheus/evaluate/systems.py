@@ -121,14 +121,14 @@ def system_of(spec):
 # --- clips -----------------------------------------------------------------------------------------------------------
 
 
-def read_recordings(folder):
-    """List of Clip out of any source that `--dataset` takes. Raises InputError where a row cannot be used."""
+def read_clips(folder):
+    """List of Clip out of any source that `--dataset` takes. Raises InputError where an entry cannot be used."""
     clips = []
-    for row in open_source(DataOptions(dataset=str(folder))).rows:
-        if row.problem or not (row.text or "").strip():
-            raise InputError(f"{folder}, {row.where}: {row.problem or 'there is no transcript'}")
-        audio = to_mono_24khz(*decode_audio(row.audio.load(), row.where))
-        clips.append(Clip(clean_text(row.text)[0], audio, row.source))
+    for entry in open_source(DataOptions(dataset=str(folder))).entries:
+        if entry.problem or not (entry.text or "").strip():
+            raise InputError(f"{folder}, {entry.where}: {entry.problem or 'there is no transcript'}")
+        audio = to_mono_24khz(*decode_audio(entry.audio.load(), entry.where))
+        clips.append(Clip(clean_text(entry.text)[0], audio, entry.speaker))
     return clips
 
 

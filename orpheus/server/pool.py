@@ -1,7 +1,7 @@
 """Many texts to streams of audio at once, on one device.
 
-A thread runs one loop: a step of the engine gives every running row a token; every few steps the frames that came are
-decoded in one batch, on CUDA beside the next steps; chunks go to whoever asked for them. Rows join and leave between
+A thread runs one loop: a step of the engine gives every sequence a token; every few steps the frames that came are
+decoded in one batch, on CUDA beside the next steps; chunks go to whoever asked for them. Sequences join and leave between
 steps. What a text sounds like depends on its options alone, not on its neighbours.
 """
 
@@ -18,9 +18,9 @@ from orpheus.common.audio import silence
 from orpheus.common.errors import BusyError, InputError, OrpheusError
 from orpheus.common.frame import CODES_PER_FRAME, CONTEXT_FRAMES, SAMPLE_RATE
 from orpheus.engines import ENDED, WAITING
-from orpheus.engines.separate import open_slots
 from orpheus.speech.options import StreamOptions
-from orpheus.speech.synthesis import NOTHING_SAMPLES, OrpheusInference, _first_trouble
+from orpheus.speech.request import NOTHING_SAMPLES, first_trouble, plan_stream, warn_about_end
+from orpheus.speech.synthesis import OrpheusInference
 
 _OVER = object()
 
@@ -33,8 +33,8 @@ class PooledSpeech:
         self.finish_reason = None  # known after the last chunk
         self.arrivals = []  # (seconds from `submit` until it was there, samples) of every chunk so far
         self._pool, self._request, self._sampling = pool, request, sampling
-        self._rows = deque(request.rows)  # pieces that have not begun
-        self._items, self._submitted, self._closed = queue.SimpleQueue(), time.perf_counter(), False
+        self._utterances = deque(request.utterances)  # those that have not begun
+        self._items, self.submitted, self._closed = queue.SimpleQueue(), time.perf_counter(), False
 
     def __iter__(self):
         return self
@@ -49,7 +49,7 @@ class PooledSpeech:
                 raise item
             if isinstance(item, np.ndarray):
                 return item
-            self._pool._speaker._warn_about_end(item)  # here, so that the warning is the consumer's
+            warn_about_end(item)  # here, so that the warning is the consumer's
 
     def close(self):
         """Stops generating and frees the slot."""
@@ -59,36 +59,36 @@ class PooledSpeech:
 
     def _give(self, samples):
         if len(samples) and not self._closed:
-            self.arrivals.append((time.perf_counter() - self._submitted, len(samples)))
+            self.arrivals.append((time.perf_counter() - self.submitted, len(samples)))
             self._items.put(samples)
 
-    def _end_piece(self, row):
-        """After the last chunk of a piece."""
-        self._items.put(row)
-        if not row.assembler.frames:
+    def _end_utterance(self, utterance):
+        """After the last chunk of an utterance."""
+        self._items.put(utterance)
+        if not utterance.assembler.frames:
             self._give(np.zeros(NOTHING_SAMPLES, np.float32))
-        if row is not self._request.rows[-1]:
-            self._give(silence(row.pause))
+        if utterance is not self._request.utterances[-1]:
+            self._give(silence(utterance.pause))
         else:
-            self.finish_reason = _first_trouble(self._request.finish_reasons)
+            self.finish_reason = first_trouble(self._request.finish_reasons)
             self._items.put(_OVER)
 
 
 @dataclass(eq=False)
-class _Piece:
-    """One row of one text while it runs."""
+class _Job:
+    """One utterance of one text under way."""
 
     speech: PooledSpeech
-    row: object
+    utterance: object
     slot: int  # of the engine
     stream: int  # of the decoder
     ended: bool = False  # no more tokens come
 
 
 class StreamPool:
-    """Serves texts to streams of chunks with one voice.
+    """Serves texts to streams of chunks with one model.
 
-    voice: a LoadedModel or an OrpheusInference, which is the pool's alone from now on
+    model: a LoadedModel or an OrpheusInference, which is the pool's alone from now on
     slots: texts spoken at the same time
     length: tokens of prompt and speech that a piece may have; the engine's cache is made for it
     waiting: texts that may wait for a slot before `submit` refuses
@@ -97,8 +97,8 @@ class StreamPool:
     `with StreamPool(...) as pool` closes it at the end. Raises what loading and capturing raise.
     """
 
-    def __init__(self, voice, slots=8, length=1536, waiting=64, tick_steps=CODES_PER_FRAME):
-        self._speaker = voice if isinstance(voice, OrpheusInference) else OrpheusInference(voice)
+    def __init__(self, model, slots=8, length=1536, waiting=64, tick_steps=CODES_PER_FRAME):
+        self.tts = model if isinstance(model, OrpheusInference) else OrpheusInference(model)
         self.slots, self.length, self.limit, self.tick_steps = slots, length, waiting, tick_steps
         self.seconds = {"engine": 0.0, "decoder": 0.0}  # the loop's time, of which the GPU may work on beyond
         self.counts = {"steps": 0, "tokens": 0, "ticks": 0, "decoder_steps": 0, "frames": 0}
@@ -109,13 +109,13 @@ class StreamPool:
         self._thread.start()
 
     def _open(self):
-        self._pieces = []  # with a slot of the engine
-        self._fresh = {}  # pieces with something to decode, as a set in order
+        self._jobs = []  # with a slot of the engine
+        self._fresh = {}  # those with something to decode, as a set in order
         self._fresh_steps = 0  # how many steps they have waited
-        self._in_flight = deque()  # (Decoded or None, {stream: piece}, pieces that are over with it)
-        self._engine = open_slots(self._speaker.engine, self.slots, self.length)
+        self._in_flight = deque()  # (Decoded or None, {stream: job}, jobs that are over with it)
+        self._engine = self.tts.engine.open(self.slots, self.length)
         # Twice the slots: the last frames of one piece may be decoded while the next one already has its slot.
-        self._decoder = StreamDecoder(self._speaker.codec, 2 * self.slots, batch=self.slots)
+        self._decoder = StreamDecoder(self.tts.codec, 2 * self.slots, batch=self.slots)
 
     # --- for callers ---
 
@@ -129,8 +129,8 @@ class StreamPool:
             if name in {field.name for field in fields(StreamOptions)}:
                 raise InputError(f"{name} is no option of a pool: its audio is exact and comes frame by frame")
         with self._asking:
-            request, sampling, _ = self._speaker._stream_request(text, voice, options)
-        longest = max(len(row.prompt) for row in request.rows) + sampling.max_new_tokens
+            request, sampling, _ = plan_stream(self.tts.model, text, voice, options)
+        longest = max(len(utterance.prompt) for utterance in request.utterances) + sampling.max_new_tokens
         if longest > self.length:
             raise InputError(
                 f"a prompt and max_new_tokens of together {longest} tokens exceed the pool's length {self.length}: "
@@ -140,7 +140,7 @@ class StreamPool:
         with self._changed:
             if self._closing:
                 raise OrpheusError("the pool is closed") from self._error
-            if len(self._waiting) >= self.limit + self.slots - len(self._pieces):
+            if len(self._waiting) >= self.limit + self.slots - len(self._jobs):
                 raise BusyError(
                     f"all {self.slots} slots speak and {self.limit} texts wait: try again later, or raise slots or waiting"
                 )
@@ -172,7 +172,7 @@ class StreamPool:
     def _run(self):
         while True:
             with self._changed:
-                while not (self._closing or self._waiting or self._pieces or self._in_flight or self._fresh):
+                while not (self._closing or self._waiting or self._jobs or self._in_flight or self._fresh):
                     self._changed.wait()
                 if self._closing:
                     break
@@ -193,14 +193,14 @@ class StreamPool:
     def _turn(self):
         self._drop_closed()
         self._admit()
-        if self._pieces:
+        if self._jobs:
             self._advance()
         self._decode()
-        self._hand_out(wait=not self._pieces)
+        self._hand_out(wait=not self._jobs)
 
     def _unfinished(self):
-        pieces = [*self._pieces, *self._fresh, *(piece for *_, over in self._in_flight for piece in over)]
-        return list(dict.fromkeys(piece.speech for piece in pieces))
+        jobs = [*self._jobs, *self._fresh, *(job for *_, over in self._in_flight for job in over)]
+        return list(dict.fromkeys(job.speech for job in jobs))
 
     @staticmethod
     def _fail(speeches, error):
@@ -209,18 +209,18 @@ class StreamPool:
 
     def _break(self, error):
         failed = self._unfinished()
-        self._pieces, self._fresh = [], {}
+        self._jobs, self._fresh = [], {}
         self._in_flight.clear()
         self._fail(failed, error)
         self._engine = self._decoder = None  # before there are others: they may be gigabytes
         self._open()
 
     def _drop_closed(self):
-        for piece in [piece for piece in self._pieces if piece.speech._closed]:
-            self._engine.leave(piece.slot)
-            self._pieces.remove(piece)
-            self._fresh.pop(piece, None)
-            self._decoder.leave(piece.stream)
+        for job in [job for job in self._jobs if job.speech._closed]:
+            self._engine.leave(job.slot)
+            self._jobs.remove(job)
+            self._fresh.pop(job, None)
+            self._decoder.leave(job.stream)
 
     def _admit(self):
         while self._engine.free and self._decoder.free:
@@ -233,13 +233,13 @@ class StreamPool:
 
     def _begin(self, speech):
         """Gives a slot to the next piece of a text."""
-        row = speech._rows.popleft()
+        utterance = speech._utterances.popleft()
         try:
-            slot = self._engine.join(row.prompt, speech._sampling, row.seed)
+            slot = self._engine.join(utterance.prompt, speech._sampling, utterance.seed)
         except Exception as error:  # this text's alone
             self._fail([speech], error)
             return
-        self._pieces.append(_Piece(speech, row, slot, self._decoder.join(row.seed)))
+        self._jobs.append(_Job(speech, utterance, slot, self._decoder.join(utterance.seed)))
 
     def _advance(self):
         """One step of the engine; complete frames go to the decoder."""
@@ -248,54 +248,54 @@ class StreamPool:
         self.seconds["engine"] += time.perf_counter() - began
         self.counts["steps"] += 1
         over = []
-        for piece in self._pieces:
-            token, made = int(tokens[piece.slot]), piece.row.assembler
+        for job in self._jobs:
+            token, made = int(tokens[job.slot]), job.utterance.assembler
             if token == WAITING:
                 continue
             runs = token != ENDED and made.push(token)
             self.counts["tokens"] += runs
             if runs and made.position % CODES_PER_FRAME == 0:
-                self._decoder.push(piece.stream, made.codes[-1])
-                self._fresh[piece] = None
-            if not runs or made.position >= piece.speech._sampling.max_new_tokens:
-                over.append(piece)
-        for piece in over:
-            piece.ended = True
-            self._fresh[piece] = None
-            self._decoder.finish(piece.stream)
-            self._engine.leave(piece.slot)
-            self._pieces.remove(piece)
-        for piece in over:  # the text keeps its turn
-            if piece.speech._rows and self._decoder.free:
-                self._begin(piece.speech)
-            elif piece.speech._rows:
-                self._waiting.appendleft(piece.speech)
+                self._decoder.push(job.stream, made.codes[-1])
+                self._fresh[job] = None
+            if not runs or made.position >= job.speech._sampling.max_new_tokens:
+                over.append(job)
+        for job in over:
+            job.ended = True
+            self._fresh[job] = None
+            self._decoder.finish(job.stream)
+            self._engine.leave(job.slot)
+            self._jobs.remove(job)
+        for job in over:  # the text keeps its turn
+            if job.speech._utterances and self._decoder.free:
+                self._begin(job.speech)
+            elif job.speech._utterances:
+                self._waiting.appendleft(job.speech)
 
     def _decode(self):
         """Decodes what came when it is time: all of it every `tick_steps`, a text's first samples as soon as they can be."""
         if not self._fresh:
             return
         self._fresh_steps += 1
-        if self._fresh_steps >= self.tick_steps or len(self._fresh) >= len(self._pieces):
+        if self._fresh_steps >= self.tick_steps or len(self._fresh) >= len(self._jobs):
             due = list(self._fresh)
         else:
-            due = [piece for piece in self._fresh if piece.row.assembler.frames == CONTEXT_FRAMES]
+            due = [job for job in self._fresh if job.utterance.assembler.frames == CONTEXT_FRAMES]
         if not due:
             return
         began = time.perf_counter()
-        streams = {piece.stream: piece for piece in due}
-        while slots := [stream for stream in streams if self._decoder.waiting(stream)]:
-            for start in range(0, len(slots), self._decoder.batch):
-                chosen = slots[start : start + self._decoder.batch]
+        streams = {job.stream: job for job in due}
+        while waiting := [stream for stream in streams if self._decoder.waiting(stream)]:
+            for start in range(0, len(waiting), self._decoder.batch):
+                chosen = waiting[start : start + self._decoder.batch]
                 self._in_flight.append((self._decoder.step(chosen), streams, ()))
                 self.counts["decoder_steps"] += 1
                 self.counts["frames"] += len(chosen)
-        over = [piece for piece in due if piece.ended]
-        for piece in over:
-            self._decoder.leave(piece.stream)
+        over = [job for job in due if job.ended]
+        for job in over:
+            self._decoder.leave(job.stream)
         self._in_flight.append((None, streams, over))
-        for piece in due:
-            del self._fresh[piece]
+        for job in due:
+            del self._fresh[job]
         if not self._fresh or self._fresh_steps >= self.tick_steps:
             self._fresh_steps = 0
         self.counts["ticks"] += 1
@@ -307,5 +307,5 @@ class StreamPool:
             decoded, streams, over = self._in_flight.popleft()
             for stream, samples in decoded.chunks().items() if decoded else ():
                 streams[stream].speech._give(samples)
-            for piece in over:
-                piece.speech._end_piece(piece.row)
+            for job in over:
+                job.speech._end_utterance(job.utterance)

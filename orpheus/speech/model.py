@@ -8,7 +8,7 @@ from pathlib import Path
 from orpheus.common.errors import CheckpointError, InputError
 from orpheus.common.hub import locate, read_json
 from orpheus.common.options import LORA_DIR, ORPHEUS_3B, ORPHEUS_3B_VOICES, ROOT, SNAC_24KHZ
-from orpheus.engines.loading import choose_engine, load_language_model, load_tokenizer, merge_adapter
+from orpheus.engines.loading import load_tokenizer, open_engine
 from orpheus.engines.options import ENGINES
 from orpheus.speech.options import PIECE_SECONDS
 
@@ -80,10 +80,12 @@ def _canonical(name):
     return ORPHEUS_3B if name in _SAME_WEIGHTS else name
 
 
-def _is_orpheus_3b(source):
-    """Whether `source` is Orpheus-3B's hub id, or a folder with a copy of it."""
+def _is_orpheus_3b(checkpoint):
+    """Whether `checkpoint` is Orpheus-3B's hub id, or a folder with a copy of it."""
     copies = {Path(name).name for name in _SAME_WEIGHTS}
-    return _canonical(source) == ORPHEUS_3B or (Path(source).is_dir() and Path(source).resolve().name in copies)
+    return _canonical(checkpoint) == ORPHEUS_3B or (
+        Path(checkpoint).is_dir() and Path(checkpoint).resolve().name in copies
+    )
 
 
 def check_adapter_fits(adapter, model):
@@ -104,7 +106,7 @@ def check_adapter_fits(adapter, model):
 
 
 def choose_model(model, adapter, cuda):
-    """The model's source, and whether "auto" fell back to the demo voice."""
+    """The model's checkpoint, and whether "auto" fell back to the demo voice."""
     if model == "demo":
         return str(DEMO_VOICE), False
     if model != "auto":
@@ -128,22 +130,32 @@ def choose_device(device):
     return str(device)
 
 
+@dataclass(frozen=True)
+class Resolved:
+    """What names stand for on this machine."""
+
+    checkpoint: str  # the model: a folder or a hub id
+    adapter: Path | None  # its folder
+    device: str
+    fell_back: bool  # whether "auto" took the demo voice because there is no CUDA
+
+
 def resolve(model, lora, device):
-    """(model's source, adapter's folder or None, device, whether "auto" fell back to the demo voice), checked to fit."""
+    """Names to a Resolved whose adapter fits its model. Raises InputError and CheckpointError."""
     for name, value in (("model", model), ("lora", lora)):
         if value is not None and not isinstance(value, (str, os.PathLike)):
             raise InputError(f"{name} must be a name or a folder, not {value!r}")
     adapter = find_adapter(lora)
     device = choose_device(device)
-    source, fell_back = choose_model("auto" if model is None else str(model), adapter, device.startswith("cuda"))
+    checkpoint, fell_back = choose_model("auto" if model is None else str(model), adapter, device.startswith("cuda"))
     if adapter:
         try:
-            check_adapter_fits(adapter, source)
+            check_adapter_fits(adapter, checkpoint)
         except CheckpointError as error:
             if not fell_back:
                 raise
             raise CheckpointError(f"no CUDA here, so --model auto is the demo voice: {error}") from error
-    return source, adapter, device, fell_back
+    return Resolved(checkpoint, adapter, device, fell_back)
 
 
 def _names(value, path):
@@ -152,12 +164,12 @@ def _names(value, path):
     return tuple(value)
 
 
-def _voices(source, adapter):
+def _voices(checkpoint, adapter):
     """(known voices, default voice, whether others are refused); needs no more than the model's config.json."""
-    if _is_orpheus_3b(source):
+    if _is_orpheus_3b(checkpoint):
         base = ORPHEUS_3B_VOICES
     else:
-        config = locate(source, ("config.json",)) / "config.json"
+        config = locate(checkpoint, ("config.json",)) / "config.json"
         base = _names(read_json(config).get("voices", []), config)
     if adapter is None:
         return base, base[0] if base else None, bool(base)
@@ -175,47 +187,42 @@ def find_codec(codec, model_folder):
 
 def known_voices(model="auto", lora="auto", device="auto"):
     """(known voices, default voice) of what `load_model` would load, without loading it."""
-    source, adapter, _, _ = resolve(model, lora, device)
-    return _voices(source, adapter)[:2]
+    resolved = resolve(model, lora, device)
+    return _voices(resolved.checkpoint, resolved.adapter)[:2]
 
 
 def load_model(model="auto", lora="auto", codec=None, device="auto", engine="auto"):
     """Loads everything that speaking needs; cheap checks come first.
 
     model: "auto", "demo", a folder or a hub id; lora: "auto", "none", a folder or a hub id; codec: a folder or a hub id,
-    by default the `codec` folder inside the model's, else the 24 kHz SNAC of the hub; engine: see `choose_engine`
+    by default the `codec` folder inside the model's, else the 24 kHz SNAC of the hub; engine: one of ENGINES
     returns: (LoadedModel, whether "auto" fell back to the demo voice)
     """
     if engine not in ENGINES:
         raise InputError(f"there is no engine {engine!r}; take {', '.join(ENGINES)}")
-    source, adapter, device, fell_back = resolve(model, lora, device)
-    folder = locate(source, MODEL_FILES)
+    resolved = resolve(model, lora, device)
+    checkpoint, adapter = resolved.checkpoint, resolved.adapter
+    folder = locate(checkpoint, MODEL_FILES)
     codec_folder = find_codec(codec, folder)
+    config = read_json(folder / "config.json")
 
     from orpheus.codec.snac import Codec
     from orpheus.text.prompt import PromptBuilder, layout_of
 
-    codec = Codec.from_folder(codec_folder, device)
+    codec = Codec.from_folder(codec_folder, resolved.device)
     tokenizer = load_tokenizer(folder)
     layout = layout_of(tokenizer, codec.codebook_size)
-    language_model = load_language_model(folder, device)
-    rows = language_model.get_output_embeddings().weight.shape[0]
-    if rows <= layout.last_audio:
-        raise CheckpointError(
-            f"{source} has a vocabulary of {rows} and no room for audio tokens up to {layout.last_audio}: not an Orpheus model"
-        )
-    voices, default_voice, closed = _voices(source, adapter)
-    if adapter:
-        language_model = merge_adapter(language_model, adapter)
-    name = (DEMO_VOICE.name if source == str(DEMO_VOICE) else str(source)) + (f" + {adapter}" if adapter else "")
+    opened = open_engine(engine, folder, adapter, resolved.device, layout)
+    voices, default_voice, closed = _voices(checkpoint, adapter)
+    name = DEMO_VOICE.name if checkpoint == str(DEMO_VOICE) else checkpoint
     return LoadedModel(
-        name,
-        choose_engine(engine, language_model, layout),
+        f"{name} + {adapter}" if adapter else name,
+        opened,
         PromptBuilder(tokenizer, layout),
         codec,
         voices,
         default_voice,
         closed,
-        getattr(language_model.config, "piece_seconds", PIECE_SECONDS),
-        getattr(language_model.config, "normalize_text", False),
-    ), fell_back
+        config.get("piece_seconds", PIECE_SECONDS),
+        config.get("normalize_text", False),
+    ), resolved.fell_back

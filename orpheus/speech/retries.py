@@ -44,7 +44,7 @@ def loops(coarse):
 def why_again(text, codes, finish_reason):
     """Why an attempt should be spoken again, or None where nothing is suspect.
 
-    text: what was to be said; codes: int (frames, 7) in slot order; finish_reason: why generation ended
+    text: what was to be said; codes: int (frames, 7) in frame order; finish_reason: why generation ended
     returns: "max_new_tokens", "out_of_range", "loop", "too_short" or "too_long", the first that holds
     """
     if finish_reason != "end_of_speech":
@@ -81,9 +81,9 @@ def rank(text, attempt):
 
 
 class Retries:
-    """Judges attempts and keeps the best of each row.
+    """Judges attempts and keeps the best of each utterance.
 
-    options: RetryOptions; decode: row -> float32 (samples,), asked only where speech recognition chooses
+    options: RetryOptions; decode: utterance -> float32 (samples,), asked only where speech recognition chooses
     Raises InputError where the speech recognition that was asked for is missing.
     """
 
@@ -91,41 +91,41 @@ class Retries:
         self.most, self._decode = options.retries, decode
         self._recognizer = _recognizer(options.choose_by_asr) if options.choose_by_asr else None
 
-    def judge(self, row):
-        """Adds the row's state to its attempts."""
-        made = row.assembler
-        reason = why_again(row.text, made.window(0, made.frames), made.finish_reason)
+    def judge(self, utterance):
+        """Adds the utterance's state to its attempts."""
+        made = utterance.assembler
+        reason = why_again(utterance.text, made.window(0, made.frames), made.finish_reason)
         heard, audio = 0.0, None
         if self._recognizer:
             began = time.perf_counter()
-            audio = self._decode(row) if made.frames else None
-            heard = word_error_rate(row.text, "" if audio is None else self._recognizer.listen(audio).text)
+            audio = self._decode(utterance) if made.frames else None
+            heard = word_error_rate(utterance.text, "" if audio is None else self._recognizer.listen(audio).text)
             reason = reason or ("misheard" if heard else None)
-            row.seconds_taken += time.perf_counter() - began
-        row.attempts.append(Attempt(row.seed, made, reason, heard, audio))
+            utterance.seconds_taken += time.perf_counter() - began
+        utterance.attempts.append(Attempt(utterance.seed, made, reason, heard, audio))
 
-    def speak_again(self, rows, generate):
-        """Speaks rows that are suspect again, side by side, until none is or `most` is reached; each keeps its best.
+    def speak_again(self, utterances, generate):
+        """Speaks utterances that are suspect again, side by side, until none is or `most` is reached; each keeps its best.
 
-        rows: with text, seed, assembler, attempts and seconds_taken; generate: (rows) -> None fills their assemblers
+        utterances: with text, seed, assembler, attempts and seconds_taken; generate: (utterances) -> None fills their assemblers
         """
         if not self.most:
             return
-        for row in rows:
-            self.judge(row)
+        for utterance in utterances:
+            self.judge(utterance)
         for attempt in range(1, self.most + 1):
-            suspect = [row for row in rows if row.attempts[-1].reason]
+            suspect = [utterance for utterance in utterances if utterance.attempts[-1].reason]
             if not suspect:
                 break
-            for row in suspect:
-                row.seed = attempt_seed(row.attempts[0].seed, attempt)
-                row.assembler = type(row.assembler)(row.assembler.layout)
+            for utterance in suspect:
+                utterance.seed = attempt_seed(utterance.attempts[0].seed, attempt)
+                utterance.assembler = utterance.assembler.fresh()
             generate(suspect)
-            for row in suspect:
-                self.judge(row)
-        for row in rows:
-            best = min(row.attempts, key=lambda attempt: rank(row.text, attempt))
-            row.seed, row.assembler, row.audio = best.seed, best.assembler, best.audio
+            for utterance in suspect:
+                self.judge(utterance)
+        for utterance in utterances:
+            best = min(utterance.attempts, key=lambda attempt: rank(utterance.text, attempt))
+            utterance.seed, utterance.assembler, utterance.audio = best.seed, best.assembler, best.audio
 
 
 def _recognizer(model):

@@ -17,11 +17,15 @@ from orpheus.common.frame import CODES_PER_FRAME, CONTEXT_FRAMES, DECODER_REACH,
 
 
 class FrameAssembler:
-    """Collects tokens of one request into frames and stops at the first that is out of range for its slot."""
+    """Collects tokens of one utterance into frames and stops at the first that is out of range for its place."""
 
     def __init__(self, layout):
         self.layout, self.position, self.ended_by = layout, 0, None
         self.codes = []  # one list of 7 per frame, the last may be incomplete
+
+    def fresh(self):
+        """An empty one of the same layout."""
+        return FrameAssembler(self.layout)
 
     def push(self, token):
         """Takes one token; returns False once speech has ended (this token was no audio for its place)."""
@@ -30,7 +34,7 @@ class FrameAssembler:
             return False
         if self.position % CODES_PER_FRAME == 0:
             self.codes.append([])
-        self.codes[-1].append(int(token) - self.layout.slot_start(self.position))
+        self.codes[-1].append(int(token) - self.layout.range_start(self.position))
         self.position += 1
         return True
 

@@ -3,29 +3,27 @@
 import base64
 import sys
 import time
-import warnings
-from collections import Counter
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 
 from orpheus.common.audio import silence, wav_bytes, write_wav
-from orpheus.common.errors import InputError, OrpheusWarning
-from orpheus.common.frame import FRAMES_PER_SECOND, SAMPLE_RATE, TOKENS_PER_SECOND
+from orpheus.common.frame import SAMPLE_RATE
 from orpheus.common.options import ORPHEUS_3B, OUTPUT_DIR
 from orpheus.common.progress import Progress
 from orpheus.engines import ENDED
-from orpheus.engines.options import SamplingOptions
 from orpheus.speech.model import LoadedModel, load_model
-from orpheus.speech.options import LongTextOptions, RetryOptions, StreamOptions, TextOptions
+from orpheus.speech.request import (
+    NOTHING_SAMPLES,
+    first_trouble,
+    plan_request,
+    plan_stream,
+    split_options,
+    warn_about_end,
+)
 from orpheus.speech.retries import Retries
-from orpheus.speech.streaming import FrameAssembler, stream_audio
-from orpheus.text.cleaning import clean_text, is_speakable
-from orpheus.text.pieces import split_text
-from orpheus.text.tags import KNOWN_TAGS, unknown_tags
-
-NOTHING_SAMPLES = 1_000  # silence that stands for speech without a single valid frame
+from orpheus.speech.streaming import stream_audio
 
 
 @dataclass(frozen=True)
@@ -49,7 +47,7 @@ class Speech:
     @property
     def finish_reason(self):
         """Why it ended; of several pieces, the first that did not end by itself."""
-        return _first_trouble(self.finish_reasons)
+        return first_trouble(self.finish_reasons)
 
     @property
     def real_time_factor(self):
@@ -57,69 +55,13 @@ class Speech:
         return self.seconds_taken / self.seconds
 
     def save(self, path):
-        """Writes a 16-bit mono WAV, whole or not at all; returns the path as a string."""
+        """Writes a 16-bit mono WAV atomically; returns the path as a string."""
         write_wav(path, self.audio)
         return str(path)
 
     def _repr_html_(self):
         data = base64.b64encode(wav_bytes(self.audio)).decode()
         return f'<audio controls src="data:audio/wav;base64,{data}"></audio>'
-
-
-@dataclass
-class _Row:
-    """One piece of one text on its way."""
-
-    text: str
-    prompt: list
-    seed: int
-    pause: float  # seconds of silence after it
-    assembler: FrameAssembler = field(repr=False)
-    seconds_taken: float = 0.0  # its share of the time of its batch, over all attempts
-    attempts: list = field(
-        default_factory=list, repr=False
-    )  # orpheus.speech.retries.Attempt, where there may be several
-    audio: np.ndarray | None = field(default=None, repr=False)  # where it is decoded already
-
-
-@dataclass
-class _Request:
-    """One text, checked and cut into rows."""
-
-    text: str
-    voice: str | None
-    rows: list
-
-    @property
-    def finish_reasons(self):
-        return tuple(row.assembler.finish_reason for row in self.rows)
-
-    @property
-    def attempts(self):
-        return tuple(len(row.attempts) or 1 for row in self.rows)
-
-    @property
-    def retried_for(self):
-        return tuple(attempt.reason for row in self.rows for attempt in row.attempts[: len(row.attempts) - 1])
-
-
-def _first_trouble(reasons):
-    """The first reason other than end_of_speech, where there is one."""
-    return next((reason for reason in reasons if reason != "end_of_speech"), "end_of_speech")
-
-
-def _split_options(options):
-    """Keyword arguments to one object of each class of options; an unknown name is an error."""
-    groups = (SamplingOptions, TextOptions, LongTextOptions, RetryOptions, StreamOptions)
-    known = {f.name: group for group in groups for f in fields(group)}
-    for name in options:
-        if name not in known:
-            raise InputError(f"unknown option {name!r}; known are {', '.join(known)}")
-    return tuple(group(**{name: value for name, value in options.items() if known[name] is group}) for group in groups)
-
-
-def _warn(message):
-    warnings.warn(message, OrpheusWarning, stacklevel=2)
 
 
 class OrpheusInference:
@@ -134,15 +76,16 @@ class OrpheusInference:
 
     Raises CheckpointError where something cannot be loaded and InputError for a name that is none. One object serves one
     thread at a time. The options of every method are the fields of
-    SamplingOptions, TextOptions, LongTextOptions, RetryOptions and (for `stream`) StreamOptions in orpheus/common/options.py.
+    SamplingOptions, TextOptions, LongTextOptions, RetryOptions and (for `stream`) StreamOptions: see orpheus/speech/options.py and
+    orpheus/engines/options.py.
     """
 
     def __init__(self, model="auto", lora="auto", codec=None, device="auto", engine="auto"):
         given = isinstance(model, LoadedModel)
-        loaded, fell_back = (model, False) if given else load_model(model, lora, codec, device, engine)
+        self.model, fell_back = (model, False) if given else load_model(model, lora, codec, device, engine)
+        loaded = self.model
         self.name, self.engine, self.prompts, self.codec = loaded.name, loaded.engine, loaded.prompts, loaded.codec
-        self.voices, self.default_voice, self._voices_closed = loaded.voices, loaded.default_voice, loaded.voices_closed
-        self._piece_seconds, self._normalize_text = loaded.piece_seconds, loaded.normalize_text
+        self.voices, self.default_voice = loaded.voices, loaded.default_voice
         if fell_back:
             full = f"For the full model use a GPU, or --model {ORPHEUS_3B} (slow on a CPU)."
             print(f"No CUDA here: speaking with the bundled demo voice. {full}", file=sys.stderr)
@@ -163,27 +106,27 @@ class OrpheusInference:
         return next(self.synthesize_all([text], voice, progress, **options))
 
     def synthesize_all(self, texts, voice=None, progress=False, **options):
-        """Speaks several texts side by side: an iterator of Speech in their order, each as soon as it is done.
+        """Speaks several texts side by side: an iterator of Speech in their order, as each finishes.
 
         Each is what it would be alone. All texts are checked at once, before the first is spoken.
         """
-        sampling, writing, long_text, retry, _ = _split_options(options)
-        requests = [self._request(text, voice, sampling, writing, long_text) for text in texts]
+        sampling, writing, long_text, retry, _ = split_options(options)
+        requests = [plan_request(self.model, text, voice, sampling, writing, long_text) for text in texts]
         return self._speak(requests, sampling, long_text.batch_size, Retries(retry, self._decode), progress)
 
     def _speak(self, requests, sampling, batch_size, retries, progress):
-        rows = [row for request in requests for row in request.rows]
+        utterances = [utterance for request in requests for utterance in request.utterances]
         waiting, done = iter(requests), 0
         request = next(waiting, None)
-        with Progress(progress, len(rows)) as bar:
-            for start in range(0, len(rows), batch_size):
-                batch = rows[start : start + batch_size]
+        with Progress(progress, len(utterances)) as bar:
+            for start in range(0, len(utterances), batch_size):
+                batch = utterances[start : start + batch_size]
                 self._generate_codes(batch, sampling, bar)
                 retries.speak_again(batch, lambda suspect: self._generate_codes(suspect, sampling, bar))
                 bar.update(len(batch))
                 done += len(batch)
-                while request and len(request.rows) <= done:
-                    done -= len(request.rows)
+                while request and len(request.utterances) <= done:
+                    done -= len(request.utterances)
                     yield self._finish(request, sampling)
                     request = next(waiting, None)
 
@@ -194,86 +137,31 @@ class OrpheusInference:
         Input is checked at once, before the first chunk is asked for. With retries it raises InputError: sound that was
         sent cannot be taken back.
         """
-        return SpeechStream(self, *self._stream_request(text, voice, options))
+        return SpeechStream(self.engine, self.codec, *plan_stream(self.model, text, voice, options))
 
     # --- parts ---
 
-    def _stream_request(self, text, voice, options):
-        """(request, SamplingOptions, StreamOptions) of a text whose sound is let out while it is made."""
-        sampling, writing, long_text, retry, stream_options = _split_options(options)
-        if retry.retries:
-            raise InputError(
-                f"a stream cannot take back what was sent: leave retries = {retry.retries} out, or speak into a file"
-            )
-        return self._request(text, voice, sampling, writing, long_text), sampling, stream_options
-
-    def _request(self, text, voice, sampling, writing, long_text):
-        if not isinstance(text, str):
-            raise InputError(f"the text must be a string, not {type(text).__name__}: {text!r:.80}")
-        clean, removed = clean_text(text)
-        if not is_speakable(clean):
-            raise InputError(f"nothing to speak in {text!r:.80}: a text needs a letter, a digit or a tag")
-        if removed:
-            counts = ", ".join(f"{character!r} x{count}" for character, count in Counter(removed).most_common(5))
-            _warn(f"{len(removed)} characters that cannot be spoken were left out: {counts}")
-        for tag, near in unknown_tags(clean).items():
-            hint = f"did you mean <{near}>? " if near else ""
-            _warn(
-                f"unknown tag <{tag}> is read as text: {hint}Known tags: {' '.join(f'<{known}>' for known in KNOWN_TAGS)}"
-            )
-        if writing.normalize == "on" or (writing.normalize == "auto" and self._normalize_text):
-            from orpheus.text.normalization import normalize
-
-            clean = normalize(clean)
-        voice = self._check_voice(voice)
-        seconds = self._piece_seconds if long_text.piece_seconds is None else long_text.piece_seconds
-        pieces = [piece for piece in split_text(clean, seconds) if is_speakable(piece.text)]
-        rows = [
-            _Row(
-                text=piece.text,
-                prompt=self.prompts.prompt(piece.text, voice),
-                seed=(int(sampling.seed) + index) % 2**63,
-                pause=long_text.paragraph_pause if piece.ends_paragraph else long_text.sentence_pause,
-                assembler=FrameAssembler(self.engine.layout),
-            )
-            for index, piece in enumerate(pieces)
-        ]
-        return _Request(text, voice, rows)
-
-    def _check_voice(self, voice):
-        if voice is None:
-            return self.default_voice
-        if voice not in self.voices:
-            known = (
-                f"{self.name} knows {', '.join(self.voices)}"
-                if self.voices
-                else f"{self.name} does not say which it knows"
-            )
-            if self._voices_closed:
-                raise InputError(f"unknown voice {voice!r}; {known}")
-            _warn(f"voice {voice!r} is none of the known ones; {known}. Fine if the model was trained with it")
-        return voice
-
-    def _generate_codes(self, rows, sampling, bar):
-        """Generates the rows' codes side by side."""
+    def _generate_codes(self, utterances, sampling, bar):
+        """Generates the utterances' codes side by side."""
         began = time.perf_counter()
-        running = set(range(len(rows)))
-        for tokens in self.engine.generate([row.prompt for row in rows], sampling, [row.seed for row in rows]):
+        running = set(range(len(utterances)))
+        prompts, seeds = [u.prompt for u in utterances], [u.seed for u in utterances]
+        for tokens in self.engine.generate(prompts, sampling, seeds):
             for index in list(running):
-                if tokens[index] == ENDED or not rows[index].assembler.push(tokens[index]):
+                if tokens[index] == ENDED or not utterances[index].assembler.push(tokens[index]):
                     running.discard(index)
-            bar.show(rows)
+            bar.show(sum(utterance.assembler.frames for utterance in utterances))
         taken = time.perf_counter() - began
-        tokens = sum(row.assembler.position + 1 for row in rows)
-        for row in rows:
-            row.seconds_taken += taken * (row.assembler.position + 1) / tokens
+        tokens = sum(utterance.assembler.position + 1 for utterance in utterances)
+        for utterance in utterances:
+            utterance.seconds_taken += taken * (utterance.assembler.position + 1) / tokens
 
     def _finish(self, request, sampling):
         """Decodes a request whose codes are there."""
         began = time.perf_counter()
-        audio = [part for row in request.rows for part in (self._sound(row), silence(row.pause))]
+        audio = [part for u in request.utterances for part in (self._sound(u), silence(u.pause))]
         audio.pop()  # no pause after the last
-        taken = time.perf_counter() - began + sum(row.seconds_taken for row in request.rows)
+        taken = time.perf_counter() - began + sum(utterance.seconds_taken for utterance in request.utterances)
         return Speech(
             np.concatenate(audio),
             request.text,
@@ -285,37 +173,23 @@ class OrpheusInference:
             retried_for=request.retried_for,
         )
 
-    def _sound(self, row):
-        """float32 samples of a row; silence and a warning where it has none."""
-        self._warn_about_end(row)
-        if not row.assembler.frames:
+    def _sound(self, utterance):
+        """float32 samples of an utterance; silence and a warning where it has none."""
+        warn_about_end(utterance)
+        if not utterance.assembler.frames:
             return np.zeros(NOTHING_SAMPLES, np.float32)
-        return self._decode(row) if row.audio is None else row.audio
+        return self._decode(utterance) if utterance.audio is None else utterance.audio
 
-    def _decode(self, row):
-        return self.codec.decode(row.assembler.window(0, row.assembler.frames), row.seed)
-
-    def _warn_about_end(self, row):
-        made = row.assembler
-        seconds = made.frames / FRAMES_PER_SECOND
-        if not made.frames:
-            _warn(
-                f"no valid audio for {row.text!r:.60}: token {made.layout.describe(made.ended_by)} at position {made.position} "
-                f"came instead; {NOTHING_SAMPLES} samples of silence stand for it. Try another --seed"
-            )
-        elif made.finish_reason == "max_new_tokens":
-            _warn(
-                f"speech was cut off after {seconds:.1f} s by max_new_tokens = {made.position}: {row.text!r:.60}. "
-                f"Raise --max-new-tokens ({TOKENS_PER_SECOND:.0f} a second) or lower --piece-seconds"
-            )
+    def _decode(self, utterance):
+        return self.codec.decode(utterance.assembler.window(0, utterance.assembler.frames), utterance.seed)
 
 
 class SpeechStream:
     """Iterator of float32 chunks of one text, piece after piece."""
 
-    def __init__(self, speaker, request, sampling, options):
+    def __init__(self, engine, codec, request, sampling, options):
         self.sample_rate, self.finish_reason = SAMPLE_RATE, None
-        self._speaker, self._request = speaker, request
+        self._engine, self._codec, self._request = engine, codec, request
         self._chunks = self._generate(sampling, options)
 
     def __iter__(self):
@@ -329,18 +203,18 @@ class SpeechStream:
         self._chunks.close()
 
     def _generate(self, sampling, options):
-        speaker, rows = self._speaker, self._request.rows
-        for index, row in enumerate(rows):
-            steps = speaker.engine.generate([row.prompt], sampling, [row.seed])
+        utterances = self._request.utterances
+        for index, utterance in enumerate(utterances):
+            steps = self._engine.generate([utterance.prompt], sampling, [utterance.seed])
             yield from stream_audio(
                 (int(tokens[0]) for tokens in steps),
-                lambda codes, first, seed=row.seed: speaker.codec.decode_window(codes, seed, first),
-                row.assembler,
+                lambda codes, first, seed=utterance.seed: self._codec.decode_window(codes, seed, first),
+                utterance.assembler,
                 **asdict(options),
             )
-            speaker._warn_about_end(row)
-            if not row.assembler.frames:
+            warn_about_end(utterance)
+            if not utterance.assembler.frames:
                 yield np.zeros(NOTHING_SAMPLES, np.float32)
-            if index < len(rows) - 1:
-                yield silence(row.pause)
-        self.finish_reason = _first_trouble(self._request.finish_reasons)
+            if index < len(utterances) - 1:
+                yield silence(utterance.pause)
+        self.finish_reason = first_trouble(self._request.finish_reasons)

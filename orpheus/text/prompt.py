@@ -74,10 +74,10 @@ class PromptBuilder:
             t.start_of_speech,
         ]
 
-    def training_row(self, text, codes, voice=None):
+    def training_example(self, text, codes, voice=None):
         """One example for training.
 
-        codes: (frames, 7) in slot order
+        codes: (frames, 7) in frame order
         returns: (input_ids, labels), int64 of equal length; labels are IGNORE on the prompt, so that the loss is on the
         audio and on the two tokens that end it
         """

@@ -1,11 +1,11 @@
-"""Orpheus' Llama over packed rows: training's forward pass, on the weights of a model that peft (or Unsloth) has prepared.
+"""Orpheus' Llama over packed examples: training's forward pass, on the weights of a model that peft (or Unsloth) has prepared.
 
-Rows lie end to end without padding; attention never crosses from one to the next, and the head is computed only where the
+Examples lie end to end without padding; attention never crosses from one to the next, and the head is computed only where the
 loss is. It is the arithmetic of transformers' LlamaForCausalLM, whatever has patched that, and is tested against it.
 """
 
 import inspect
-from functools import cache
+from functools import partial
 from types import SimpleNamespace
 
 import torch
@@ -14,15 +14,14 @@ from torch.utils.checkpoint import checkpoint
 
 from orpheus.engines.layers import inverse_frequencies, rms_norm, rope, rotate
 from orpheus.training.lora import FlatAdapter, LoraGroup, LoraLinear
-from orpheus.training.packing import HEAD_ROWS
+from orpheus.training.packing import HEAD_POSITIONS
 
 VARLEN_CAPABILITY = (8, 0)  # of the GPUs that flash attention runs on: Ampere and later
 
 
-@cache
 def _varlen():
-    """torch's attention over packed rows with what it needs to be told, or None where this version or GPU has none."""
-    if torch.cuda.is_available() and torch.cuda.get_device_capability() < VARLEN_CAPABILITY:
+    """torch's attention over packed examples with what it needs to be told, or None where this version or GPU has none."""
+    if torch.cuda.get_device_capability() < VARLEN_CAPABILITY:
         return None, {}
     try:
         from torch.nn.attention.varlen import varlen_attn
@@ -33,16 +32,22 @@ def _varlen():
     return varlen_attn, causal | ({"enable_gqa": True} if "enable_gqa" in known else {})
 
 
-def attention(q, k, v, bounds, longest):
-    """Causal attention inside each row: q (T, heads, d), k, v (T, kv_heads, d) -> (T, heads, d)."""
-    varlen, arguments = _varlen()
-    if varlen and q.is_cuda and q.dtype != torch.float32:
-        return varlen(q, k, v, bounds, bounds, longest, longest, **arguments)
+def attention_for(device, dtype):
+    """Causal attention inside each example, as a function of q (T, heads, d), k, v (T, kv_heads, d), bounds and longest (see
+    Pack) that returns (T, heads, d). Decided once: compiled layers take it as it is."""
+    varlen, arguments = _varlen() if device.type == "cuda" and dtype != torch.float32 else (None, {})
+    if not varlen:
+        return one_by_one_attention
+    return lambda q, k, v, bounds, longest: varlen(q, k, v, bounds, bounds, longest, longest, **arguments)
+
+
+def one_by_one_attention(q, k, v, bounds, longest):
+    """What `attention_for` describes, an example after the other: for every device and version."""
     outputs = []
     for start, end in zip(bounds[:-1].tolist(), bounds[1:].tolist()):
         if end > start:
-            row = (t[start:end].transpose(0, 1)[None] for t in (q, k, v))
-            outputs.append(F.scaled_dot_product_attention(*row, is_causal=True, enable_gqa=True)[0].transpose(0, 1))
+            one = (t[start:end].transpose(0, 1)[None] for t in (q, k, v))
+            outputs.append(F.scaled_dot_product_attention(*one, is_causal=True, enable_gqa=True)[0].transpose(0, 1))
     return torch.cat(outputs)
 
 
@@ -62,8 +67,8 @@ def _after_attention(x, attended, norm, o, gate_up, down, eps):
     return x + LoraLinear.apply(F.silu(gate) * up, *down).view_as(x)
 
 
-def packed_layer(x, cos, sin, bounds, longest, shape, norms, qkv, o, gate_up, down):
-    """One decoder layer over packed rows: x (T, hidden) -> (T, hidden)."""
+def packed_layer(attention, x, cos, sin, bounds, longest, shape, norms, qkv, o, gate_up, down):
+    """One decoder layer over packed examples: x (T, hidden) -> (T, hidden)."""
     q, k, v = _before_attention(x, norms[0], qkv, shape)
     attended = attention(rotate(q, cos, sin), rotate(k, cos, sin), v, bounds, longest)
     return _after_attention(x, attended.flatten(-2), norms[1], o, gate_up, down, shape[-1])
@@ -85,7 +90,9 @@ class _HeadLoss(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, hidden, head, targets, weights, loss_rows):
-        parts = [loss_rows(h, head, t, w) for h, t, w in zip(*(x.split(HEAD_ROWS) for x in (hidden, targets, weights)))]
+        parts = [
+            loss_rows(h, head, t, w) for h, t, w in zip(*(x.split(HEAD_POSITIONS) for x in (hidden, targets, weights)))
+        ]
         ctx.save_for_backward(torch.cat([gradient for _, gradient in parts]))
         return torch.stack([loss for loss, _ in parts]).sum()
 
@@ -115,7 +122,8 @@ class LoraLlama:
         self.adapter = FlatAdapter([group for layer in self.groups for group in layer], self.dtype)
         self.frequencies, self.rope_scale = inverse_frequencies(self.config, self.device)
         self.checkpointing = checkpointing
-        self.layer = torch.compile(packed_layer, dynamic=False) if compiled else packed_layer
+        layer = partial(packed_layer, attention_for(self.device, self.dtype))
+        self.layer = torch.compile(layer, dynamic=False) if compiled else layer
         self.loss_rows = torch.compile(_loss_rows, dynamic=False) if compiled else _loss_rows
 
     def _group(self, layer):

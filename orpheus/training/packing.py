@@ -1,6 +1,6 @@
-"""Which rows make an optimizer step, and how a step's rows are laid end to end: plain numbers, no tensors.
+"""Which examples make an optimizer step, and how a step's examples are laid end to end: plain numbers, no tensors.
 
-The plan depends on the rows' lengths, the tokens per step and the seed alone: not on the number of GPUs nor on how a step is
+The plan depends on the examples' lengths, the tokens per step and the seed alone: not on the number of GPUs nor on how a step is
 cut into micro-batches, so that those change the speed and nothing else.
 """
 
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-_WINDOW = 64  # rows among which the best fitting one is looked for; more would bend the shuffled order
+_WINDOW = 64  # examples among which the best fitting one is looked for; more would bend the shuffled order
 
 
 def _stream(count, epochs, seed):
@@ -22,25 +22,25 @@ def _stream(count, epochs, seed):
 
 
 def plan_steps(lengths, tokens_per_step, epochs, seed):
-    """Lists of row numbers, one per optimizer step, of at most `tokens_per_step` tokens each (a longer row stands alone).
+    """Lists of example numbers, one per optimizer step, of at most `tokens_per_step` tokens each (a longer example stands alone).
 
-    Every row comes once per epoch; rows left at an epoch's end share a step with the next epoch's first ones.
+    Every example comes once per epoch; examples left at an epoch's end share a step with the next epoch's first ones.
     """
     stream = _stream(len(lengths), epochs, seed)
-    waiting = []  # (length, -arrival, row), shortest first
+    waiting = []  # (length, -arrival, example), shortest first
     steps, arrival = [], 0
     done = False
     while True:
         while not done and len(waiting) < _WINDOW:
-            row = next(stream, None)
-            if row is None:
+            example = next(stream, None)
+            if example is None:
                 done = True
                 break
             arrival += 1
-            waiting.insert(bisect_right(waiting, (lengths[row], -arrival)), (lengths[row], -arrival, row))
+            waiting.insert(bisect_right(waiting, (lengths[example], -arrival)), (lengths[example], -arrival, example))
         if not waiting:
             return steps
-        # The row that has waited longest begins the step, so that none waits for long.
+        # The example that has waited longest begins the step, so that none waits for long.
         step = [waiting.pop(max(range(len(waiting)), key=lambda i: waiting[i][1]))]
         room = tokens_per_step - step[0][0]
         while waiting:
@@ -49,47 +49,49 @@ def plan_steps(lengths, tokens_per_step, epochs, seed):
                 break
             step.append(waiting.pop(fits - 1))
             room -= step[-1][0]
-            row = next(stream, None) if not done else None
-            if row is not None:
+            example = next(stream, None) if not done else None
+            if example is not None:
                 arrival += 1
-                waiting.insert(bisect_right(waiting, (lengths[row], -arrival)), (lengths[row], -arrival, row))
-        steps.append([row for _, _, row in step])
+                waiting.insert(
+                    bisect_right(waiting, (lengths[example], -arrival)), (lengths[example], -arrival, example)
+                )
+        steps.append([example for _, _, example in step])
 
 
-def split_step(rows, lengths, ranks, capacity):
-    """A step's rows as [rank][micro-batch] -> rows: evenly over the ranks, then into micro-batches of at most `capacity`.
+def split_step(examples, lengths, ranks, capacity):
+    """A step's examples as [rank][micro-batch] -> examples: evenly over the ranks, then into micro-batches of at most `capacity`.
 
-    A row longer than the capacity is a micro-batch of its own.
+    A example longer than the capacity is a micro-batch of its own.
     """
     shares = [[] for _ in range(ranks)]
     totals = [0] * ranks
-    for row in sorted(rows, key=lambda row: -lengths[row]):
+    for example in sorted(examples, key=lambda example: -lengths[example]):
         lightest = totals.index(min(totals))
-        shares[lightest].append(row)
-        totals[lightest] += lengths[row]
+        shares[lightest].append(example)
+        totals[lightest] += lengths[example]
     return [_bins(share, lengths, capacity) for share in shares]
 
 
-def _bins(rows, lengths, capacity):
-    """Best fit, longest first: `rows` come sorted by falling length."""
+def _bins(examples, lengths, capacity):
+    """Best fit, longest first: `examples` come sorted by falling length."""
     bins, rooms = [], []
-    for row in rows:
-        fitting = [i for i, room in enumerate(rooms) if room >= lengths[row]]
+    for example in examples:
+        fitting = [i for i, room in enumerate(rooms) if room >= lengths[example]]
         if fitting:
             best = min(fitting, key=rooms.__getitem__)
         else:
             best = len(bins)
             bins.append([])
             rooms.append(capacity)
-        bins[best].append(row)
-        rooms[best] -= lengths[row]
+        bins[best].append(example)
+        rooms[best] -= lengths[example]
     return bins
 
 
 def make_pack(examples, layout, device, text_loss_weight=0.0, tokens=None, longest=None):
     """Examples end to end as a Pack; the weight of an audio target is 1.
 
-    tokens: fills up to this many, one more row without targets, so that shapes do not change (for compiled layers)
+    tokens: fills up to this many, one more without targets, so that shapes do not change (for compiled layers)
     """
     lengths = [len(example.input_ids) for example in examples]
     ids = np.concatenate([example.input_ids for example in examples]).astype(np.int64)
@@ -98,7 +100,7 @@ def make_pack(examples, layout, device, text_loss_weight=0.0, tokens=None, longe
     weights = np.ones(len(ids), np.float32)
     for end, length, example in zip(ends, lengths, examples, strict=True):
         weights[end - length : end - length + example.prompt_tokens] = text_loss_weight
-        weights[end - length] = 0  # nothing comes before a row's first token
+        weights[end - length] = 0  # nothing comes before a example's first token
     where = np.flatnonzero(weights) - 1
     targets, weights = ids[where + 1], weights[where + 1]
     bounds = [0, *ends.tolist()]
@@ -107,8 +109,8 @@ def make_pack(examples, layout, device, text_loss_weight=0.0, tokens=None, longe
         ids = np.concatenate([ids, np.full(filling, layout.pad)])
         positions = np.concatenate([positions, np.arange(filling) % longest])
         bounds += [min(bounds[-1] + step, tokens) for step in range(longest, filling + longest, longest)]
-        bounds += [tokens] * (tokens // 64 + 2 - len(bounds))  # as many as the shortest rows could need
-        lacking = -len(where) % HEAD_ROWS
+        bounds += [tokens] * (tokens // 64 + 2 - len(bounds))  # as many as the shortest examples could need
+        lacking = -len(where) % HEAD_POSITIONS
         where, targets, weights = (np.pad(x, (0, lacking)) for x in (where, targets, weights))
         targets[len(targets) - lacking :] = layout.pad
     tensors = (ids, positions, np.array(bounds, np.int32), where, targets, weights)
@@ -123,14 +125,14 @@ def targets_of(example, text_loss_weight):
     return len(example.input_ids) - example.prompt_tokens + text_loss_weight * (example.prompt_tokens - 1)
 
 
-HEAD_ROWS = 2048  # positions whose logits exist at once: 0.24 GB in float32 over the audio tokens
+HEAD_POSITIONS = 2048  # positions whose logits exist at once: 0.24 GB in float32 over the audio tokens
 
 
 @dataclass(frozen=True)
 class Pack:
     """Rows end to end, as tensors on the model's device.
 
-    ids, positions: int64 (T,); bounds: int32 (rows + 1,) or more, the last repeated; longest: of the rows, or a bound of it;
+    ids, positions: int64 (T,); bounds: int32 (examples + 1,) or more, the last repeated; longest: of the examples, or a bound of it;
     where: int64 (N,) positions whose next token counts; targets: int64 (N,) that token; weights: float32 (N,), 0 for filling
     """
 

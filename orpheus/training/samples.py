@@ -51,7 +51,7 @@ class SpokenEvaluation:
 
     @property
     def sentences(self):
-        return [Sentence(example.text, example.source) for example in self.examples]
+        return [Sentence(example.text, example.speaker) for example in self.examples]
 
     def _speak(self):
         try:
@@ -98,7 +98,7 @@ class SpokenEvaluation:
         layout, clips = self.tts.prompts.layout, []
         for example in self.examples:
             codes = layout.to_codes(example.input_ids[example.prompt_tokens :].tolist())
-            clips.append(Clip(example.text, self.tts.codec.decode(codes), example.source))
+            clips.append(Clip(example.text, self.tts.codec.decode(codes), example.speaker))
         return clips
 
     def report(self, folder, judges=None):
@@ -136,7 +136,7 @@ def _kept(path):
         raise OrpheusError(f"{path} cannot be read ({error}): start again without --resume") from error
 
 
-class Speaker:
+class Samples:
     """Speaks sample sentences with the adapter as it is now, while training."""
 
     def __init__(self, llama, prompts, codec, voices, sentences, piece_seconds=PIECE_SECONDS):

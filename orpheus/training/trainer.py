@@ -46,7 +46,7 @@ def learning_rate(step, total, options):
 
 
 def fingerprint(examples, options):
-    """Hash of what decides a run's result: the rows in their order and the options."""
+    """Hash of what decides a run's result: the examples in their order and the options."""
     facts = {name: value for name, value in asdict(options).items() if name not in _FREE}
     digest = hashlib.sha256(repr(sorted(facts.items())).encode())
     for example in examples:
@@ -72,7 +72,7 @@ def make_optimizer(name, parameter, options):
 
 
 @dataclass
-class Progress:
+class TrainerState:
     """What a state keeps besides weights and optimizer."""
 
     step: int = 0
@@ -120,7 +120,7 @@ class Trainer:
         if self.world > 1:  # one beginning for all
             dist.broadcast(llama.adapter.master.data, 0)
             llama.adapter.refresh()
-        self.compiled, self.progress, self.stop = compiled, Progress(), False
+        self.compiled, self.state, self.stop = compiled, TrainerState(), False
         self.states = Path(folder) / "states"
         self.on_best, self.on_sample = on_best or (lambda step: None), on_sample or (lambda step: None)
         self.on_evaluate = on_evaluate or (lambda step: math.inf)
@@ -131,18 +131,18 @@ class Trainer:
 
     # --- one step ---
 
-    def _pack(self, rows, text_loss_weight=0.0):
+    def _pack(self, examples, text_loss_weight=0.0):
         fixed = {"tokens": -(-self.capacity // 128) * 128, "longest": self.longest} if self.compiled else {}
-        return make_pack(rows, self.layout, self.llama.device, text_loss_weight, **fixed)
+        return make_pack(examples, self.layout, self.llama.device, text_loss_weight, **fixed)
 
-    def _gradients(self, rows):
+    def _gradients(self, examples):
         """Adds up the step's gradients of this rank in micro-batches; returns the loss of its share, a tensor."""
-        share = split_step(rows, self.lengths, self.world, self.capacity)[self.rank]
-        total = sum(targets_of(self.train[row], self.options.text_loss_weight) for row in rows)
+        share = split_step(examples, self.lengths, self.world, self.capacity)[self.rank]
+        total = sum(targets_of(self.train[example], self.options.text_loss_weight) for example in examples)
         scale = _HALF_SCALE if self.llama.dtype == torch.float16 else 1.0
         loss = torch.zeros((), device=self.llama.device)
         for micro_batch in share:
-            part = self.llama.loss(self._pack([self.train[row] for row in micro_batch]), self.first_row) * (
+            part = self.llama.loss(self._pack([self.train[example] for example in micro_batch]), self.first_row) * (
                 scale / total
             )
             part.backward()
@@ -152,15 +152,15 @@ class Trainer:
             self.llama.adapter.master.grad /= scale
         return loss / scale
 
-    def _gradients_that_fit(self, rows):
+    def _gradients_that_fit(self, examples):
         while True:
             try:
-                return self._gradients(rows)
+                return self._gradients(examples)
             except torch.OutOfMemoryError as error:
                 smaller = max(self.longest, self.capacity // 2)
                 if smaller == self.capacity:
                     raise OrpheusError(
-                        f"out of GPU memory with {self.capacity} tokens at once, the longest row: add --gradient-checkpointing "
+                        f"out of GPU memory with {self.capacity} tokens at once, the longest example: add --gradient-checkpointing "
                         "--load-in-4bit, or lower --max-tokens"
                     ) from error
             self.log.say(
@@ -171,50 +171,50 @@ class Trainer:
             torch.cuda.empty_cache()
 
     def _step(self, number):
-        rows = self.steps[number]
+        examples = self.steps[number]
         adapter = self.llama.adapter
         adapter.zero_grad()
-        loss = self._gradients_that_fit(rows)
+        loss = self._gradients_that_fit(examples)
         if self.world > 1:
             dist.all_reduce(adapter.master.grad)
             dist.all_reduce(loss)
         norm = torch.nn.utils.clip_grad_norm_([adapter.master], self.options.max_grad_norm)
         loss, norm = torch.stack([loss, norm]).tolist()
         if not math.isfinite(loss) or not math.isfinite(norm):
-            names = ", ".join(self.train[row].where for row in rows[:20])
+            names = ", ".join(self.train[example].where for example in examples[:20])
             raise OrpheusError(
                 f"the loss is {loss} and the gradient's norm {norm} in step {number + 1}; the adapter is left as it was before. "
-                f"Rows of this step: {names}. Lower --learning-rate, or look at these rows"
+                f"Rows of this step: {names}. Lower --learning-rate, or look at these examples"
             )
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(number, len(self.steps), self.options)
         self.optimizer.step()
         adapter.refresh()
-        return loss, norm, sum(self.lengths[row] for row in rows)
+        return loss, norm, sum(self.lengths[example] for example in examples)
 
     # --- the run ---
 
     def run(self):
-        """Trains to the end; returns Progress. Raises StoppedError after `stop` was set, the state saved."""
-        progress = self.progress
-        if progress.first is None and self.held_out:
-            progress.first = self._evaluate(0)
+        """Trains to the end; returns TrainerState. Raises StoppedError after `stop` was set, the state saved."""
+        state = self.state
+        if state.first is None and self.held_out:
+            state.first = self._evaluate(0)
             self.on_evaluate(0)
-        while progress.step < len(self.steps):
+        while state.step < len(self.steps):
             began = time.perf_counter()
-            loss, norm, tokens = self._step(progress.step)
+            loss, norm, tokens = self._step(state.step)
             taken = time.perf_counter() - began
-            progress.step, progress.tokens = progress.step + 1, progress.tokens + tokens
-            progress.seconds += taken
+            state.step, state.tokens = state.step + 1, state.tokens + tokens
+            state.seconds += taken
             values = {"loss": loss, "tokens_per_second": tokens / taken, "gradient_norm": norm}
             if self.rate:
                 values["card_share"] = self.flop_per_token() * tokens / taken / self.rate / self.world
-            self.log.step(progress.step, **values, learning_rate=self.optimizer.param_groups[0]["lr"])
+            self.log.step(state.step, **values, learning_rate=self.optimizer.param_groups[0]["lr"])
             self._now_and_then()
             if self._stopped():
                 self.save()
-                raise StoppedError(f"stopped after step {progress.step} of {len(self.steps)}; go on with --resume")
-        return progress
+                raise StoppedError(f"stopped after step {state.step} of {len(self.steps)}; go on with --resume")
+        return state
 
     def _stopped(self):
         """Whether any rank was asked to stop: they have to agree."""
@@ -225,14 +225,14 @@ class Trainer:
         return bool(flag.item())
 
     def _now_and_then(self):
-        step, options, last = self.progress.step, self.options, self.progress.step == len(self.steps)
+        step, options, last = self.state.step, self.options, self.state.step == len(self.steps)
 
         def due(every):
             return every and (last or step % every == 0)
 
         if self.held_out and due(options.eval_steps):
-            self.progress.last = self._evaluate(step)
-            self._note_best(step, self.progress.last, self.on_evaluate(step))
+            self.state.last = self._evaluate(step)
+            self._note_best(step, self.state.last, self.on_evaluate(step))
         if options.sample_steps and step % options.sample_steps == 0 and not last:
             self.on_sample(step)
         if last or (options.save_steps and step % options.save_steps == 0):
@@ -240,24 +240,43 @@ class Trainer:
 
     def _note_best(self, step, loss, wer):
         """Keeps the adapter where it is better than all before it, by the criterion that was asked for."""
-        progress = self.progress
+        state = self.state
         by_loss = self.options.keep_best_by == "loss"
-        if loss < progress.best if by_loss else (wer, loss) < (progress.best_wer, progress.best):
-            progress.best, progress.best_wer, progress.best_step = loss, wer, step
+        if loss < state.best if by_loss else (wer, loss) < (state.best_wer, state.best):
+            state.best, state.best_wer, state.best_step = loss, wer, step
             self.on_best(step)
 
     @torch.no_grad()
     def _evaluate(self, step):
-        """Mean cross-entropy over the whole vocabulary of the held-out rows' audio; every rank does all of them."""
+        """Mean cross-entropy over the whole vocabulary of the held-out examples' audio; every rank does all of them."""
         lengths = [len(example.input_ids) for example in self.held_out]
-        order = sorted(range(len(lengths)), key=lambda row: -lengths[row])
+        order = sorted(range(len(lengths)), key=lambda example: -lengths[example])
         loss = sum(
-            self.llama.loss(self._pack([self.held_out[row] for row in rows])).item()
-            for rows in split_step(order, lengths, 1, self.capacity)[0]
+            self.llama.loss(self._pack([self.held_out[example] for example in examples])).item()
+            for examples in split_step(order, lengths, 1, self.capacity)[0]
         )
         loss /= sum(targets_of(example, 0) for example in self.held_out)
         self.log.event(step, f"held-out loss {loss:.4f}", held_out_loss=loss)
         return loss
+
+    def facts(self, memory):
+        """Figures of the finished run, for its card."""
+        state, options = self.state, self.options
+        best = f"{state.best:.4f} at step {state.best_step}" if state.best_step else "not measured"
+        facts = {
+            "steps": state.step,
+            "epochs": options.epochs,
+            "tokens_trained_on": state.tokens,
+            "learning_rate": options.learning_rate,
+            "lora_rank": options.lora_rank,
+            "optimizer": self.optimizer_name,
+            "held_out_loss_before": state.first,
+            "held_out_loss_best": best,
+            "held_out_loss_last": state.last,
+            "seconds": round(state.seconds, 1),
+            "tokens_per_second": round(state.tokens / max(state.seconds, 1e-9)),
+        }
+        return facts | ({"peak_gpu_memory_gb": memory.peak()} if memory.gpu else {})
 
     def flop_per_token(self):
         """Arithmetic of a training token: 4 x the base weights that it passes, 6 x the adapter; no recomputation, no attention."""
@@ -272,15 +291,15 @@ class Trainer:
         """Saves the state after the present step, on rank 0; the one before goes once the new one is there."""
         if self.rank:
             return
-        folder = self.states / f"step_{self.progress.step:06d}"
-        state = {
+        folder = self.states / f"step_{self.state.step:06d}"
+        content = {
             "master": self.llama.adapter.master.data,
             "optimizer": self.optimizer.state_dict(),
-            "progress": asdict(self.progress),
+            "progress": asdict(self.state),
             "fingerprint": self.fingerprint,
         }
         with whole_folder(folder) as new:
-            torch.save(state, new / "state.pt")
+            torch.save(content, new / "state.pt")
         for former in saved_states(self.states):
             if former != folder:
                 shutil.rmtree(former)
@@ -291,16 +310,16 @@ class Trainer:
         if not found:
             raise CheckpointError(f"--resume: there is no state in {self.states}; start without --resume")
         path = found[-1] / "state.pt"
-        state = torch.load(path, map_location=self.llama.device, weights_only=True)
-        if state["fingerprint"] != self.fingerprint:
+        saved = torch.load(path, map_location=self.llama.device, weights_only=True)
+        if saved["fingerprint"] != self.fingerprint:
             raise CheckpointError(
-                f"--resume: {found[-1]} is of a run with other rows or options. Give the same ones, or start without --resume"
+                f"--resume: {found[-1]} is of a run with other examples or options. Give the same ones, or start without --resume"
             )
-        self.llama.adapter.master.data.copy_(state["master"])
+        self.llama.adapter.master.data.copy_(saved["master"])
         self.llama.adapter.refresh()
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.progress = Progress(**state["progress"])
-        self.log.say(f"resumed after step {self.progress.step} of {len(self.steps)}")
+        self.optimizer.load_state_dict(saved["optimizer"])
+        self.state = TrainerState(**saved["progress"])
+        self.log.say(f"resumed after step {self.state.step} of {len(self.steps)}")
 
 
 @contextmanager
@@ -317,23 +336,3 @@ def stop_on_ctrl_c(trainer):
         yield
     finally:
         signal.signal(signal.SIGINT, former)
-
-
-def facts_of(progress, trainer, options, memory):
-    """Figures of a finished run, for its card."""
-    facts = {
-        "steps": progress.step,
-        "epochs": options.epochs,
-        "tokens_trained_on": progress.tokens,
-        "learning_rate": options.learning_rate,
-        "lora_rank": options.lora_rank,
-        "optimizer": trainer.optimizer_name,
-        "held_out_loss_before": progress.first,
-        "held_out_loss_best": f"{progress.best:.4f} at step {progress.best_step}"
-        if progress.best_step
-        else "not measured",
-        "held_out_loss_last": progress.last,
-        "seconds": round(progress.seconds, 1),
-        "tokens_per_second": round(progress.tokens / max(progress.seconds, 1e-9)),
-    }
-    return facts | ({"peak_gpu_memory_gb": memory.peak()} if memory.gpu else {})

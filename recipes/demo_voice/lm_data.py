@@ -19,7 +19,7 @@ class Encoded(NamedTuple):
     clip: int
     """Index into the list of clips."""
     codes: torch.Tensor
-    """(frames, 7), in slot order."""
+    """(frames, 7), in frame order."""
     sounds: torch.Tensor
     """(frames, 4), the class in the middle of each quarter of the frame."""
 

@@ -1,4 +1,4 @@
-"""Picks clips of the demo voice's teacher, against which `python -m orpheus.evaluate.cli` holds the voice's likeness.
+"""Picks clips of the demo voice's teacher, against which `python -m orpheus.evaluate` holds the voice's likeness.
 
     PYTHONPATH=. python recipes/demo_voice/make_reference.py SPEECH assets/evaluation/demo_voice_reference
 

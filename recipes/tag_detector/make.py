@@ -9,7 +9,7 @@
 Speech of the demo voice's teacher is cut at random and joined with sounds of recipes/demo_voice/tag_sounds.py, so where each
 sound stands is known to the sample. One voice after the other is left out and tested on (its tag sounds have its own vocal
 tract); the weights that are kept come from all four. A last test is on assets/demo_speaker, a fifth speaker whose clips the
-detector never sees, with the recogniser of `python -m orpheus.evaluate.cli` telling where the words are.
+detector never sees, with the recogniser of `python -m orpheus.evaluate` telling where the words are.
 Writes assets/evaluation/tag_detector.npz and .json. A few minutes on one CPU core.
 """
 

@@ -75,7 +75,7 @@ def test_a_failed_write_leaves_the_old_file_and_no_litter(tmp_path, monkeypatch)
 def test_a_wav_stream_into_a_file_gets_its_true_length(tmp_path):
     """Public servers send a header with a made-up frame count."""
     with open(tmp_path / "out.wav", "wb") as file:
-        stream = audio.AudioStream(file)
+        stream = audio.WavWriter(file)
         for _ in range(3):
             stream.write(tone(0.1, 24_000))
         stream.close()
@@ -91,7 +91,7 @@ def test_a_wav_stream_into_a_pipe_says_that_its_length_is_unknown():
             return False
 
     pipe = Pipe()
-    stream = audio.AudioStream(pipe)
+    stream = audio.WavWriter(pipe)
     stream.write(np.zeros(10, np.float32))
     stream.close()
     data = pipe.getvalue()
@@ -101,7 +101,7 @@ def test_a_wav_stream_into_a_pipe_says_that_its_length_is_unknown():
 
 def test_a_pcm_stream_has_no_header():
     raw = io.BytesIO()
-    stream = audio.AudioStream(raw, wav=False)
+    stream = audio.WavWriter(raw, wav=False)
     stream.write(np.array([0.5], np.float32))
     stream.close()
     assert raw.getvalue() == b"\x00\x40"

@@ -33,8 +33,8 @@ def test_the_frame_in_numbers():
 
 def test_slot_ranges():
     starts = [128_266, 132_362, 136_458, 140_554, 144_650, 148_746, 152_842]
-    assert [LAYOUT.slot_start(slot) for slot in range(7)] == starts
-    assert LAYOUT.slot_start(7 + 3) == starts[3]
+    assert [LAYOUT.range_start(slot) for slot in range(7)] == starts
+    assert LAYOUT.range_start(7 + 3) == starts[3]
 
 
 def test_frame_order():
@@ -84,7 +84,7 @@ def test_code_4096_is_out_of_range(slot):
 def test_the_first_token_out_of_range_ends_speech_wherever_it_stands(position, intruder, random):
     codes = random.integers(0, 4096, (3, 7))
     tokens = LAYOUT.to_tokens(codes)
-    start = LAYOUT.slot_start(position)
+    start = LAYOUT.range_start(position)
     replacement = {"below": start - 1, "above": start + 4096, "text": 42, "end of speech": LAYOUT.end_of_speech}
     tokens[position] = (replacement | {"pad": LAYOUT.pad, "unused": 156_939})[intruder]
     assert LAYOUT.first_out_of_range(tokens) == position

@@ -14,7 +14,7 @@ from orpheus.data import examples as data
 from orpheus.data import measure as clips
 from orpheus.data.examples import CodeCache, encode_missing, make_examples
 from orpheus.data.options import DataOptions
-from orpheus.data.recordings import read_rows
+from orpheus.data.recordings import read_recordings
 from tests.fakes.recordings import everything
 
 
@@ -91,7 +91,9 @@ def test_steps_bound_the_audio_in_memory(folder, small_voice, monkeypatch):
         Codec, "encode", lambda codec, clips: seen.append([len(c) for c in clips]) or encode(codec, clips)
     )
     options = DataOptions(dataset=str(folder), code_cache=folder.parent / "cache")
-    encode_missing(read_rows(options, progress=False), small_voice.codec, small_voice.prompts, options, progress=False)
+    encode_missing(
+        read_recordings(options, progress=False), small_voice.codec, small_voice.prompts, options, progress=False
+    )
     assert seen == [[24_000] * 4, [36_000] * 2, [36_000] * 2, [48_000] * 2, [48_000] * 2]
 
 
@@ -102,7 +104,7 @@ import sys, time
 from orpheus.codec.snac import Codec
 from orpheus.data import examples
 from orpheus.data.options import DataOptions
-from orpheus.data.recordings import read_rows
+from orpheus.data.recordings import read_recordings
 
 voice, folder, cache = sys.argv[1:]
 codec = Codec.from_folder(voice + "/codec")
@@ -110,7 +112,7 @@ encode = codec.encode
 codec.encode = lambda clips: (time.sleep(0.3), encode(clips))[1]
 examples._STEP_SECONDS = {"cpu": 2}
 options = DataOptions(dataset=folder, code_cache=cache)
-rows = read_rows(options, progress=False)
+rows = read_recordings(options, progress=False)
 examples.encode_missing(rows, codec, None, options, progress=False)
 """
 
@@ -140,7 +142,7 @@ def test_ranks_share_the_encoding(folder, small_voice, make, monkeypatch, barrie
     options = DataOptions(dataset=str(folder), code_cache=folder.parent / "cache")
     seen, encode = [], Codec.encode
     monkeypatch.setattr(Codec, "encode", lambda codec, clips: seen.extend(clips) or encode(codec, clips))
-    rows = [read_rows(options, progress=False) for _ in range(2)]
+    rows = [read_recordings(options, progress=False) for _ in range(2)]
     shares = []
     if barrier:
         for rank in range(2):

@@ -10,7 +10,7 @@ import soundfile
 from orpheus.common.errors import InputError
 from orpheus.common.options import ROOT
 from orpheus.data.options import DataOptions
-from orpheus.data.recordings import read_rows
+from orpheus.data.recordings import read_recordings
 from tests.fakes.recordings import encoded, folder_of, speech, write, write_csv
 
 GOOD = [f"This is sentence number {n}." for n in range(5)]
@@ -30,7 +30,7 @@ def rejected(tmp_path, audio=None, text="A text.", rate=24_000, name="odd.wav", 
         write(folder / name, audio, rate, subtype="FLOAT")
     with open(folder / "metadata.csv", "a") as file:
         file.write(f'{name},"{text}"\n')
-    rows = read_rows(options(folder, **changes), progress=False)
+    rows = read_recordings(options(folder, **changes), progress=False)
     assert len(rows.kept) + len(rows.rejected) == rows.read == 6
     assert [row.text for row in rows.kept][:5] == GOOD
     if not rows.rejected:
@@ -115,7 +115,7 @@ def test_rates_and_channels_are_each_rows_own(tmp_path):
         write(tmp_path / "data" / f"{n}.wav", speech(2, rate, channels, seed=n), rate)
         rows.append([f"{n}.wav", "Some text."])
     write_csv(tmp_path / "data" / "metadata.csv", ["file_name", "text"], rows)
-    found = read_rows(options(tmp_path / "data"), progress=False)
+    found = read_recordings(options(tmp_path / "data"), progress=False)
     assert [row.seconds for row in found.kept] == [2.0] * 4 and [row.samples for row in found.kept] == [48_000] * 4
     assert [row.measure.rate for row in found.kept] == [16_000, 48_000, 22_050, 24_000]
 
@@ -134,7 +134,7 @@ def test_a_recording_without_a_transcript(tmp_path):
     write(tmp_path / "data" / "a.wav", speech(1, seed=1))
     write(tmp_path / "data" / "b.wav", speech(1, seed=2))
     (tmp_path / "data" / "a.txt").write_text("A.")
-    rows = read_rows(options(tmp_path / "data"), progress=False)
+    rows = read_recordings(options(tmp_path / "data"), progress=False)
     assert rows.rejected == [("b.wav", "no transcript (add --transcribe)")]
 
 
@@ -155,7 +155,7 @@ def test_texts_are_cleaned_and_put_on_one_line(tmp_path):
     folder = folder_of(
         tmp_path / "data", ["“Hello\n\n\nthere…” \U0001f600\U0001f600 <LAUGH>", "Fine.\u200b"], seconds=3
     )
-    rows = read_rows(options(folder), progress=False)
+    rows = read_recordings(options(folder), progress=False)
     assert [row.text for row in rows.kept] == ['"Hello there..." <laugh>', "Fine."]
     assert rows.removed == {"\U0001f600": 2, "\u200b": 1}
 
@@ -169,7 +169,7 @@ def test_the_same_recording_twice_even_in_another_format(tmp_path):
     (folder / "copy.wav").write_bytes((folder / "2.wav").read_bytes())
     with open(folder / "metadata.csv", "a") as file:
         file.write("copy.flac,Another text.\ncopy.wav,Another one.\n")
-    rows = read_rows(options(folder), progress=False)
+    rows = read_recordings(options(folder), progress=False)
     assert rows.rejected == [
         ("metadata.csv:5 (copy.flac)", "duplicate: the same recording as metadata.csv:3 (1.wav)"),
         ("metadata.csv:6 (copy.wav)", "duplicate: the same recording as metadata.csv:4 (2.wav)"),
@@ -179,7 +179,7 @@ def test_the_same_recording_twice_even_in_another_format(tmp_path):
 def test_the_copy_is_kept_where_the_first_is_unfit_for_another_reason(tmp_path):
     folder = folder_of(tmp_path / "data", ["...", "Fine."])
     (folder / "1.wav").write_bytes((folder / "0.wav").read_bytes())
-    rows = read_rows(options(folder), progress=False)
+    rows = read_recordings(options(folder), progress=False)
     assert [row.text for row in rows.kept] == ["Fine."] and rows.rejected[0][1].startswith("nothing to speak")
 
 
@@ -188,20 +188,20 @@ def test_the_copy_is_kept_where_the_first_is_unfit_for_another_reason(tmp_path):
 
 def test_speakers_by_frequency(tmp_path):
     folder = folder_of(tmp_path / "data", GOOD, source=["bob", "ann", " ann\n", "", "zoe"])
-    rows = read_rows(options(folder), progress=False)
-    assert [row.source for row in rows.kept] == ["bob", "ann", "ann", None, "zoe"]
+    rows = read_recordings(options(folder), progress=False)
+    assert [row.speaker for row in rows.kept] == ["bob", "ann", "ann", None, "zoe"]
     assert rows.voices == ("ann", "bob", "zoe")
-    assert rows.report().notes == ["1 rows name no speaker and are trained without a name."]
+    assert rows.report().notes == ["1 recordings name no speaker and are trained without a name."]
     with pytest.raises(InputError, match="names its speakers in the column 'source': leave --speaker out"):
-        read_rows(options(folder, speaker="eve"), progress=False)
-    assert read_rows(options(folder, speaker="eve", source_column="none"), progress=False).voices == ("eve",)
+        read_recordings(options(folder, speaker="eve"), progress=False)
+    assert read_recordings(options(folder, speaker="eve", source_column="none"), progress=False).voices == ("eve",)
 
 
 def test_one_speaker_has_no_name_unless_given(tmp_path):
     folder = folder_of(tmp_path / "data", GOOD)
-    assert read_rows(options(folder), progress=False).voices == ()
-    rows = read_rows(options(folder, speaker="eve"), progress=False)
-    assert rows.voices == ("eve",) and {row.source for row in rows.kept} == {"eve"}
+    assert read_recordings(options(folder), progress=False).voices == ()
+    rows = read_recordings(options(folder, speaker="eve"), progress=False)
+    assert rows.voices == ("eve",) and {row.speaker for row in rows.kept} == {"eve"}
 
 
 # --- too many ---
@@ -211,26 +211,28 @@ def test_one_speaker_has_no_name_unless_given(tmp_path):
 def test_more_than_a_fifth_left_out_stops_with_the_reasons(tmp_path, bad, fits):
     folder = folder_of(tmp_path / "data", ["..."] * bad + GOOD[bad:])
     if fits:
-        assert len(read_rows(options(folder, max_rejected=0.2), progress=False).kept) == 4
+        assert len(read_recordings(options(folder, max_rejected=0.2), progress=False).kept) == 4
         return
     with pytest.raises(InputError) as caught:
-        read_rows(options(folder, max_rejected=0.2), progress=False, report_path=tmp_path / "out" / "data_report.md")
+        read_recordings(
+            options(folder, max_rejected=0.2), progress=False, report_path=tmp_path / "out" / "data_report.md"
+        )
     message = str(caught.value)
     assert f"{bad} x nothing to speak, as in metadata.csv:2 (0.wav): nothing to speak: '...'" in message
     if bad == 2:
         assert (
-            "2 of 5 rows (40%) cannot be used, more than max_rejected 20%" in message
+            "2 of 5 recordings (40%) cannot be used, more than max_rejected 20%" in message
             and "--max-rejected 0.41" in message
         )
     else:
-        assert "none of the 5 rows can be used" in message
+        assert "none of the 5 recordings can be used" in message
     assert caught.value.report.rejected[0][0] == "metadata.csv:2 (0.wav)"
     assert "metadata.csv:3 (1.wav)" in (tmp_path / "out" / "data_report.md").read_text()
 
 
 def test_nothing_left_is_an_error_whatever_the_limit(tmp_path):
-    with pytest.raises(InputError, match="none of the 2 rows can be used"):
-        read_rows(options(folder_of(tmp_path / "data", ["...", "!"])), progress=False)
+    with pytest.raises(InputError, match="none of the 2 recordings can be used"):
+        read_recordings(options(folder_of(tmp_path / "data", ["...", "!"])), progress=False)
 
 
 # --- transcribing ---
@@ -255,7 +257,7 @@ def test_transcribe_fills_what_is_missing_and_marks_it(tmp_path, monkeypatch):
     folder = folder_of(tmp_path / "data", ["Said.", "", ""], seconds=2)
     (folder / "2.wav").write_bytes(b"")
     for _ in range(2):  # the second time out of the cache
-        rows = read_rows(options(folder, transcribe=True), progress=False)
+        rows = read_recordings(options(folder, transcribe=True), progress=False)
         assert [row.text for row in rows.kept] == ["Said.", "Written by machine. Written by machine."]
         assert [row.transcribed for row in rows.kept] == [False, True]
         assert len(rows.rejected) == 1
@@ -266,7 +268,7 @@ def test_transcribe_fills_what_is_missing_and_marks_it(tmp_path, monkeypatch):
 def test_transcribe_without_faster_whisper_says_what_to_install(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "faster_whisper", None)
     with pytest.raises(InputError, match="pip install faster-whisper"):
-        read_rows(options(folder_of(tmp_path / "data", GOOD), transcribe=True), progress=False)
+        read_recordings(options(folder_of(tmp_path / "data", GOOD), transcribe=True), progress=False)
 
 
 # --- light ---
@@ -275,8 +277,8 @@ def test_transcribe_without_faster_whisper_says_what_to_install(tmp_path, monkey
 def test_the_checks_need_no_torch(tmp_path):
     folder_of(tmp_path / "data", GOOD)
     program = (
-        "import sys; from orpheus.data.recordings import read_rows; from orpheus.data.options import DataOptions\n"
-        f"read_rows(DataOptions(dataset={str(tmp_path / 'data')!r}, code_cache={str(tmp_path / 'cache')!r}))\n"
+        "import sys; from orpheus.data.recordings import read_recordings; from orpheus.data.options import DataOptions\n"
+        f"read_recordings(DataOptions(dataset={str(tmp_path / 'data')!r}, code_cache={str(tmp_path / 'cache')!r}))\n"
         "assert 'torch' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=True)

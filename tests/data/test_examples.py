@@ -11,7 +11,7 @@ from orpheus.common.errors import InputError
 from orpheus.common.options import ROOT
 from orpheus.data.examples import Example, drop_repeated_frames, make_examples, split_held_out
 from orpheus.data.options import DataOptions
-from orpheus.data.recordings import read_rows
+from orpheus.data.recordings import read_recordings
 from orpheus.speech.model import DEMO_VOICE
 from tests.fakes.recordings import TEXTS, everything, speech, write, write_csv
 
@@ -25,10 +25,10 @@ def test_examples_are_the_rows_that_the_prompt_builder_makes(make, folder, small
     for n, text in enumerate(TEXTS):
         example = examples[text]
         codes = small_voice.codec.encode([read_audio(folder / f"{n}.wav")])[0]
-        input_ids, labels = small_voice.prompts.training_row(text, codes, example.source)
+        input_ids, labels = small_voice.prompts.training_example(text, codes, example.speaker)
         assert example.input_ids.dtype == np.int32 and np.array_equal(example.input_ids, input_ids)
         assert example.prompt_tokens == (labels == -100).sum()
-        assert (example.source, example.where) == ("ann" if n % 4 else "bob", f"metadata.csv:{n + 2} ({n}.wav)")
+        assert (example.speaker, example.where) == ("ann" if n % 4 else "bob", f"metadata.csv:{n + 2} ({n}.wav)")
 
 
 def test_no_row_is_cut_and_every_row_ends_its_speech(make, small_voice):
@@ -49,7 +49,7 @@ def test_no_row_is_cut_and_every_row_ends_its_speech(make, small_voice):
 
 
 def test_too_many_rows_over_max_tokens_stop_with_the_report(make):
-    with pytest.raises(InputError, match="4 of 12 rows .*\n  4 x too many tokens, as in") as caught:
+    with pytest.raises(InputError, match="4 of 12 recordings .*\n  4 x too many tokens, as in") as caught:
         make(keep_repeated_frames=True, max_tokens=182)
     assert len(caught.value.report.rejected) == 4
 
@@ -71,11 +71,11 @@ def test_the_share_of_dropped_frames_is_reported_and_can_be_kept(tmp_path, small
     write(tmp_path / "data" / "a.wav", audio)
     write_csv(tmp_path / "data" / "metadata.csv", ["file_name", "text"], [["a.wav", "Hello."]])
     options = DataOptions(dataset=str(tmp_path / "data"), code_cache=tmp_path / "cache")
-    rows = read_rows(options, progress=False)
+    rows = read_recordings(options, progress=False)
     tokens = 0
 
     class Prompts:
-        def training_row(self, text, codes, voice):
+        def training_example(self, text, codes, voice):
             nonlocal tokens
             tokens = codes.size
             return np.zeros(codes.size + 3, np.int64), np.append([-100] * 3, codes.reshape(-1))
@@ -111,7 +111,7 @@ def test_trimming_and_levelling_change_what_is_encoded(make, folder, monkeypatch
 
 def test_a_file_that_changes_after_the_checks_is_refused(folder, small_voice):
     options = DataOptions(dataset=str(folder), code_cache=folder.parent / "cache")
-    rows = read_rows(options, progress=False)
+    rows = read_recordings(options, progress=False)
     write(folder / "3.wav", speech(1, seed=99))
     with pytest.raises(InputError, match=r"metadata.csv:5 \(3.wav\) changed while it was being read: start again"):
         make_examples(rows, small_voice.codec, small_voice.prompts, options, progress=False)
@@ -174,6 +174,6 @@ def test_hello_is_one_row(tmp_path, small_voice):
     (tmp_path / "data" / "hello.txt").write_text("Good morning, how did you sleep last night? I slept very well.")
     options = DataOptions(dataset=str(tmp_path / "data"), code_cache=tmp_path / "cache")
     prepared = make_examples(
-        read_rows(options, progress=False), small_voice.codec, small_voice.prompts, options, progress=False
+        read_recordings(options, progress=False), small_voice.codec, small_voice.prompts, options, progress=False
     )
     assert len(prepared.train) == 1 and prepared.held_out == [] and prepared.voices == ()

@@ -9,7 +9,7 @@ from orpheus.data.report import DataReport, Training
 
 def row(n, text="Some text.", source=None, seconds=2.0, transcribed=False):
     return SimpleNamespace(
-        where=f"metadata.csv:{n}", text=text, source=source, seconds=seconds, transcribed=transcribed
+        where=f"metadata.csv:{n}", text=text, speaker=source, seconds=seconds, transcribed=transcribed
     )
 
 
@@ -28,7 +28,7 @@ def report():
 
 def test_the_summary_is_json(report):
     report.training = Training(
-        rows=3, held_out=["metadata.csv:5"], tokens=900, longest=400, frames=200, dropped=7, parts=0
+        recordings=3, held_out=["metadata.csv:5"], tokens=900, longest=400, frames=200, dropped=7, parts=0
     )
     summary = report.summary()
     assert json.loads(json.dumps(summary)) == summary
@@ -58,15 +58,15 @@ def test_the_summary_is_json(report):
 
 def test_the_markdown_names_every_row_that_was_left_out(report):
     report.training = Training(
-        rows=3, held_out=["metadata.csv:5"], tokens=900, longest=400, frames=200, dropped=7, parts=2
+        recordings=3, held_out=["metadata.csv:5"], tokens=900, longest=400, frames=200, dropped=7, parts=2
     )
     text = report.markdown()
     for line in (
         "| rows | 7 read, 4 used, 3 left out (2 too short, 1 silent) |",
         "| columns | audio = file_name, text = text |",
-        "| speech | 2.00 h; 900.0 to 3600.0 s a row, 1800.0 s on average |",
-        "| tokens | 900, 400 in the longest row; 3.5% of the frames dropped as repeats |",
-        "| training | 3 rows to train on, 1 held out |",
+        "| speech | 2.00 h; 900.0 to 3600.0 s a recording, 1800.0 s on average |",
+        "| tokens | 900, 400 in the longest recording; 3.5% of the frames dropped as repeats |",
+        "| training | 3 recordings to train on, 1 held out |",
         "- bob 2 (0.75 h)",
         "- laugh 3",
         "- laughs 2 (laugh?)",
@@ -122,7 +122,7 @@ def test_what_is_said_when_too_much_was_left_out(report):
     assert report.complaint(0.5) is None
     complaint = report.complaint(0.2)
     assert complaint.splitlines() == [
-        "my/data: 3 of 7 rows (43%) cannot be used, more than max_rejected 20%:",
+        "my/data: 3 of 7 recordings (43%) cannot be used, more than max_rejected 20%:",
         "  2 x too short, as in metadata.csv:6: too short: 0.1 s",
         "  1 x silent, as in a|b.wav: silent: no",
         "Repair them, or go on without them: --max-rejected 0.44",

@@ -33,7 +33,7 @@ def test_metadata_csv_with_any_separator_and_byte_order_mark(two, encoding, deli
     found = source(two)
     assert facts(found) == EXPECTED
     assert found.columns == {"audio": "file_name", "text": "text", "source": None} and found.kind == "CSV file"
-    assert [row.where for row in found.rows] == ["metadata.csv:2 (a.wav)", "metadata.csv:3 (b.wav)"]
+    assert [row.where for row in found.entries] == ["metadata.csv:2 (a.wav)", "metadata.csv:3 (b.wav)"]
 
 
 @pytest.mark.parametrize("mark", ["", "\ufeff"])
@@ -52,15 +52,15 @@ def test_a_jsonl_file_with_speakers_and_odd_line_separators(two):
     path.write_text("\n\n".join(json.dumps(line, ensure_ascii=False) for line in lines), encoding="utf-8")
     found = source(path)
     assert facts(found) == [("First.\u2028Line.", "ann", 16_000), ("Second.", "7", 48_000)]
-    assert [row.where.split(" ")[0] for row in found.rows] == ["rows.jsonl:1", "rows.jsonl:3"]
+    assert [row.where.split(" ")[0] for row in found.entries] == ["rows.jsonl:1", "rows.jsonl:3"]
 
 
 def test_a_csv_file_whose_texts_hold_line_breaks_keeps_its_numbers(two):
     rows = [["two/a.wav", "First\nline, and more\u2028."], ["two/b.wav", "Second."]]
     path = write_csv(two.parent / "list.csv", ["Path", "Sentence"], rows)
     found = source(path)
-    assert [row.text for row in found.rows] == ["First\nline, and more\u2028.", "Second."]
-    assert [row.where for row in found.rows] == ["list.csv:2 (two/a.wav)", "list.csv:4 (two/b.wav)"]
+    assert [row.text for row in found.entries] == ["First\nline, and more\u2028.", "Second."]
+    assert [row.where for row in found.entries] == ["list.csv:2 (two/a.wav)", "list.csv:4 (two/b.wav)"]
 
 
 def test_audio_may_lie_in_subfolders_and_the_table_in_the_splits_folder(two):
@@ -78,17 +78,17 @@ def test_ljspeech(tmp_path):
     ]
     (tmp_path / "metadata.csv").write_text("\n".join(lines))
     found = source(tmp_path)
-    assert [row.text for row in found.rows] == ['In fourteen fifty-five, "a, b, c", d', "Plain.", None]
-    assert [decode_audio(row.audio.load(), "")[1] for row in found.rows[:2]] == [22_050, 16_000]
+    assert [row.text for row in found.entries] == ['In fourteen fifty-five, "a, b, c", d', "Plain.", None]
+    assert [decode_audio(row.audio.load(), "")[1] for row in found.entries[:2]] == [22_050, 16_000]
     assert found.kind == "LJSpeech's metadata.csv"
-    assert found.rows[2].where == "metadata.csv:3" and found.rows[2].problem.startswith("bad line: 1 fields")
+    assert found.entries[2].where == "metadata.csv:3" and found.entries[2].problem.startswith("bad line: 1 fields")
 
 
 def test_bad_lines_are_named_and_the_others_kept(two):
     (two / "metadata.csv").write_text("file_name,text\na.wav,First.\nb.wav,Second, third.\n,Nothing.\n")
     found = source(two)
-    assert [row.where for row in found.rows] == ["metadata.csv:2 (a.wav)", "metadata.csv:3", "metadata.csv:4"]
-    assert [row.problem for row in found.rows] == [
+    assert [row.where for row in found.entries] == ["metadata.csv:2 (a.wav)", "metadata.csv:3", "metadata.csv:4"]
+    assert [row.problem for row in found.entries] == [
         None,
         "bad line: 3 fields, the header names 2; put a text with separators in quotes",
         "bad line: file_name is '', not a file's name",
@@ -97,7 +97,7 @@ def test_bad_lines_are_named_and_the_others_kept(two):
         '{"audio": "a.wav", "text": "First."}\n{"audio": \n[1]\n{"audio": "a.wav", "text": {}}'
     )
     found = source(two / "rows.jsonl")
-    assert [(row.problem or "ok").split(" (")[0] for row in found.rows] == [
+    assert [(row.problem or "ok").split(" (")[0] for row in found.entries] == [
         "ok",
         "bad line: not JSON",
         "bad line: a JSON list, not an object",
@@ -146,7 +146,7 @@ def test_a_missing_column_is_an_error_that_names_those_present(two):
 
 def test_no_text_column_is_needed_where_transcripts_are_to_be_written(two):
     path = write_csv(two / "metadata.csv", ["file_name"], [["a.wav"], ["b.wav"]])
-    assert [row.text for row in source(path, transcribe=True).rows] == [None, None]
+    assert [row.text for row in source(path, transcribe=True).entries] == [None, None]
 
 
 # --- pairs ---
@@ -163,13 +163,13 @@ def test_pairs_of_recordings_and_transcripts_in_any_depth(tmp_path):
     (tmp_path / "readme.txt").write_text("What this is.")
     (tmp_path / ".hidden.wav").write_bytes(b"")
     found = source(tmp_path)
-    assert [(row.where, row.text) for row in found.rows] == [
+    assert [(row.where, row.text) for row in found.entries] == [
         ("a.wav", "First\nline.\n"),
         ("c.ogg", None),
         ("d.m4a", None),
         ("deep/er/b.FLAC", "Second."),
     ]
-    assert "d.txt:1 is not UTF-8" in found.rows[2].problem
+    assert "d.txt:1 is not UTF-8" in found.entries[2].problem
     assert found.notes == ("1 text files have no recording beside them: readme.txt",)
 
 

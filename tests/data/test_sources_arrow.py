@@ -72,8 +72,8 @@ def test_every_way_in_which_datasets_keeps_audio(two, kind, stored):
         path = path if stored == "parquet" else two
     found = source(path)
     assert facts(found) == NAMED
-    assert [row.where for row in found.rows] == ["row 0", "row 1"]
-    for row, name in zip(found.rows, TWO_RATES, strict=True):
+    assert [row.where for row in found.entries] == ["row 0", "row 1"]
+    for row, name in zip(found.entries, TWO_RATES, strict=True):
         original, _ = decode_audio((two / name).read_bytes(), "")
         assert np.array_equal(decode_audio(row.audio.load(), "")[0], original)
 
@@ -84,7 +84,7 @@ def test_arrays_with_two_channels_and_cells_without_audio(tmp_path):
     stereo = speech(0.2, 16_000, 2)
     cells = [{"array": stereo.T.tolist(), "sampling_rate": 16_000}, None, {"array": None, "sampling_rate": 16_000}]
     datasets.Dataset.from_dict({"audio": cells, "text": ["First.", None, "x"]}).save_to_disk(tmp_path / "saved")
-    first, second, third = source(tmp_path / "saved").rows
+    first, second, third = source(tmp_path / "saved").entries
     assert np.array_equal(decode_audio(first.audio.load(), "")[0], stereo)
     assert second.text is None
     for row in (second, third):

@@ -69,7 +69,7 @@ def test_the_hub_is_asked_for_the_split(monkeypatch, tmp_path):
     made = datasets.Dataset.from_dict({"audio": [b""], "text": ["First."]})
     monkeypatch.setattr(datasets, "load_dataset", lambda name, split: asked.append((name, split)) or made)
     found = source("MrDragonFox/Elise")
-    assert [row.text for row in found.rows] == ["First."] and found.kind == "hub data set, split train"
+    assert [row.text for row in found.entries] == ["First."] and found.kind == "hub data set, split train"
     assert asked == [("MrDragonFox/Elise", "train")]
 
     def no_split(name, split):

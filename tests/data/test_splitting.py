@@ -6,7 +6,7 @@ import pytest
 from orpheus.data.examples import encode_missing, make_examples
 from orpheus.data.measure import measure
 from orpheus.data.options import DataOptions
-from orpheus.data.recordings import Rows, read_rows
+from orpheus.data.recordings import Recordings, read_recordings
 from orpheus.data.splitting import split_recording
 from tests.fakes.recordings import encoded, folder_of, talk, write
 
@@ -97,7 +97,7 @@ def long_folder(tmp_path):
 
 def prepare(tmp_path, voice, folder, **changes):
     options = DataOptions(dataset=str(folder), code_cache=tmp_path / "cache", keep_repeated_frames=True, **changes)
-    rows = read_rows(options, progress=False)
+    rows = read_recordings(options, progress=False)
     return rows, make_examples(rows, voice.codec, voice.prompts, options, progress=False)
 
 
@@ -160,8 +160,8 @@ def test_parts_are_encoded_before_the_barrier_too(tmp_path, small_voice, monkeyp
     options = DataOptions(
         dataset=str(long_folder(tmp_path)), code_cache=tmp_path / "cache", long_rows="split", max_seconds=6
     )
-    rows = read_rows(options, progress=False)
-    assert isinstance(rows, Rows)
+    rows = read_recordings(options, progress=False)
+    assert isinstance(rows, Recordings)
     encode_missing(rows, small_voice.codec, small_voice.prompts, options, progress=False)
     monkeypatch.setattr(type(small_voice.codec), "encode", None)
     assert len(of_long(make_examples(rows, small_voice.codec, small_voice.prompts, options, progress=False))) == 3

@@ -69,7 +69,7 @@ for rows in ([1], [1, 0, 2, 3]):
     for temperatures in ([0.0, 0.0, 0.7, 0.7], [0.6, 2.0, 0.0, 0.7]):
         x = torch.randn(len(rows), config["hidden_size"])
         torch_head = Head(plain, SMALL_LAYOUT)
-        kernel_head = KernelHead(fused, SMALL_LAYOUT, "slot", fused.operations, spare=3)
+        kernel_head = KernelHead(fused, SMALL_LAYOUT, "position", fused.operations, spare=3)
         ours, theirs = state(temperatures, torch_head), state(temperatures, torch_head)
         expected = torch_head.next_tokens(x, torch.tensor(rows), ours)
         found = kernel_head.next_tokens(x, torch.tensor(rows), theirs)

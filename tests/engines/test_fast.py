@@ -49,12 +49,12 @@ def expected(model, sampling):
 # --- the same tokens ---
 
 
-@pytest.mark.parametrize("head", ["slot", "full"])
+@pytest.mark.parametrize("head", ["position", "full"])
 def test_a_batch_gives_the_ids_of_the_plain_engine(model, sampling, expected, head):
     assert rows_of(FastEngine(model, SMALL_LAYOUT, head), PROMPTS, sampling, SEEDS) == expected
 
 
-@pytest.mark.parametrize("head", ["slot", "full"])
+@pytest.mark.parametrize("head", ["position", "full"])
 def test_a_row_gets_alone_what_it_gets_in_a_batch_whatever_ran_before(model, sampling, expected, head):
     engine = FastEngine(model, SMALL_LAYOUT, head)
     for index in (2, 0, 3, 1):
@@ -116,7 +116,7 @@ def test_the_slots_head_is_the_full_head_where_tokens_may_stand():
     slot, full = Head(llama, SMALL_LAYOUT), Head(llama, SMALL_LAYOUT, "full")
     everything = full.logits(x, counts)
     for row, count in enumerate(counts.tolist()):
-        start = SMALL_LAYOUT.slot_start(count)
+        start = SMALL_LAYOUT.range_start(count)
         allowed = [*range(SMALL_LAYOUT.base, SMALL_LAYOUT.first_audio), *range(start, start + 32)]
         assert torch.allclose(slot.logits(x, counts)[row], everything[row, allowed], atol=1e-5)
         assert torch.allclose(slot.logits(x[row, None], counts[row, None])[0], everything[row, allowed], atol=1e-5)

@@ -17,7 +17,7 @@ from tests.fakes.checkpoints import ORPHEUS_3B_CONFIG, ORPHEUS_LAYOUT, SMALL_CON
 pytestmark = [pytest.mark.gpu, pytest.mark.timeout(300)]
 
 
-@pytest.mark.parametrize("head", ["slot", "full"])
+@pytest.mark.parametrize("head", ["position", "full"])
 @pytest.mark.parametrize("temperature", [0.0, 0.6])
 def test_captured_steps_in_fp32_give_the_ids_of_the_cpu(temperature, head):
     sampling = SamplingOptions(temperature=temperature, max_new_tokens=100)

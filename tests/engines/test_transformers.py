@@ -167,9 +167,9 @@ def frames(count):
 def test_a_row_stops_in_the_loop_and_the_others_go_on(position, kind):
     intruder = {
         "end of speech": SMALL_LAYOUT.end_of_speech,
-        "code of the next slot": SMALL_LAYOUT.slot_start(position) + 32
+        "code of the next slot": SMALL_LAYOUT.range_start(position) + 32
         if position % 7 < 6
-        else SMALL_LAYOUT.slot_start(0),
+        else SMALL_LAYOUT.range_start(0),
         "text": 65,
     }[kind]
     short = [*frames(3)[:position], intruder]

@@ -50,9 +50,9 @@ def test_likeness_knows_its_own_voice():
     needs("resemblyzer")
     from orpheus.evaluate.judges import Likeness
     from orpheus.evaluate.options import DEMO_REFERENCE
-    from orpheus.evaluate.systems import read_recordings
+    from orpheus.evaluate.systems import read_clips
 
-    clips = read_recordings(DEMO_REFERENCE)
+    clips = read_clips(DEMO_REFERENCE)
     assert sorted({clip.voice for clip in clips}) == ["nora", "theo"]
     judge = Likeness([(clip.audio, clip.voice) for clip in clips[:5] + clips[6:11]])  # all but the last of each
     own = [judge.score(clips[n].audio, clips[n].voice) for n in (5, 11)]

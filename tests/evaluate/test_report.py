@@ -8,7 +8,7 @@ import pytest
 from orpheus.evaluate.report.folder import make_report, write_report
 from orpheus.evaluate.report.wording import shown, verdict
 from orpheus.evaluate.scoring import FIGURES, Judges, judge
-from orpheus.evaluate.systems import read_recordings
+from orpheus.evaluate.systems import read_clips
 from tests.fakes.judges import OPTIONS, FakeDetector, FakeLikeness, FakeNaturalness, FakeRecognizer, clip
 
 WER = next(f for f in FIGURES if f.name == "wer")
@@ -55,7 +55,7 @@ def test_the_report_folder(two_systems, folders):
     report, folder = two_systems[0], folders["opus"]
     assert sorted(p.name for p in folder.iterdir()) == ["0_base", "1_tuned", "report.html", "report.json"]
     assert json.loads((folder / "report.json").read_text()) == json.loads(json.dumps(report))
-    again = read_recordings(folder / "0_base")
+    again = read_clips(folder / "0_base")
     assert [(c.text, c.voice, len(c.audio)) for c in again] == [
         ("Red cat.", "nora", 48_000),
         ("Blue <laugh> dog.", "nora", 48_000),

@@ -97,7 +97,7 @@ def walking_model(config, layout, frames=10, seed=0, dtype=torch.float32, device
     along = margin / root  # a token's part along its slot's direction: logit `margin` once the state points there
     embedding[:, :CODES_PER_FRAME] = 0
     for slot in range(CODES_PER_FRAME):
-        start = layout.slot_start(slot)
+        start = layout.range_start(slot)
         embedding[start : start + layout.codebook_size, slot] = along
     embedding[layout.start_of_speech, CODES_PER_FRAME - 1] = along
     embedding[layout.end_of_speech] = -2 * embedding[layout.start_of_speech]  # never the very first token

@@ -64,7 +64,7 @@ def two_recordings(path):
 
 def facts(source):
     """(text, speaker, rate of the recording) of every row of a Source."""
-    return [(row.text, row.source, decode_audio(row.audio.load(), "")[1]) for row in source.rows]
+    return [(row.text, row.speaker, decode_audio(row.audio.load(), "")[1]) for row in source.entries]
 
 
 TEXTS = [f"This is sentence number {n}." for n in range(12)]
@@ -85,16 +85,16 @@ def prepare(voice, folder, cache, codec=None, **options):
     """Runs the whole of the data side; returns Prepared."""
     from orpheus.data.examples import make_examples
     from orpheus.data.options import DataOptions
-    from orpheus.data.recordings import read_rows
+    from orpheus.data.recordings import read_recordings
 
     options = DataOptions(dataset=str(folder), code_cache=cache, **options)
     return make_examples(
-        read_rows(options, progress=False), codec or voice.codec, voice.prompts, options, progress=False
+        read_recordings(options, progress=False), codec or voice.codec, voice.prompts, options, progress=False
     )
 
 
 def everything(prepared):
     """What the examples are, by key: to compare runs."""
     return {
-        e.key: (e.input_ids.tolist(), e.prompt_tokens, e.text, e.source) for e in prepared.train + prepared.held_out
+        e.key: (e.input_ids.tolist(), e.prompt_tokens, e.text, e.speaker) for e in prepared.train + prepared.held_out
     }

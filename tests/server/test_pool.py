@@ -12,7 +12,8 @@ from orpheus.common.errors import BusyError, InputError, OrpheusError, OrpheusWa
 from orpheus.common.options import ROOT
 from orpheus.engines import ENDED, WAITING
 from orpheus.engines.options import SamplingOptions
-from orpheus.engines.separate import SeparateSlots, open_slots
+from orpheus.engines.separate import SeparateSlots
+from orpheus.engines.transformers import TransformersEngine
 from orpheus.server.pool import StreamPool
 from orpheus.speech.model import load_model
 from orpheus.speech.synthesis import OrpheusInference
@@ -280,7 +281,7 @@ def test_separate_slots_give_what_the_engine_gives(loaded):
     assert slots.free == 1
 
 
-def test_an_engines_own_slots_come_first(loaded):
-    voice, _ = scripted(loaded, {})
-    assert isinstance(open_slots(voice.engine, 2, 100), ScriptedSlots)
-    assert isinstance(open_slots(object(), 2, 100), SeparateSlots)
+def test_an_engine_without_slots_of_its_own_is_given_some(loaded):
+    engine = TransformersEngine(loaded.engine.model, loaded.engine.layout)
+    assert isinstance(engine.open(2, 100), SeparateSlots)
+    assert not isinstance(loaded.engine.open(2, 100), SeparateSlots)

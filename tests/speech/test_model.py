@@ -72,7 +72,7 @@ def test_an_adapter_makes_the_prompt_plain_and_other_voices_possible(
     adapter = save_adapter(in_empty_folder / "mine", small_voice_folder, str(small_voice_folder))
     speaker = OrpheusInference(str(small_voice_folder), lora=str(adapter))
     assert speaker.default_voice is None
-    with pytest.warns(OrpheusWarning, match="voice 'elise' is none of the known ones.*ann, bob"):
+    with pytest.warns(OrpheusWarning, match="voice 'elise' is not among the known ones.*ann, bob"):
         speaker.synthesize("Hi.", "elise")
     (adapter / "voices.json").write_text('["elise"]')
     speaker = OrpheusInference(str(small_voice_folder), lora=str(adapter))
@@ -157,7 +157,7 @@ def test_a_model_that_names_no_voices_warns_about_any(copied):
     config = json.loads((copied / "config.json").read_text())
     del config["voices"]
     (copied / "config.json").write_text(json.dumps(config))
-    with pytest.warns(OrpheusWarning, match="'nobody' is none of the known ones; .* does not say which it knows"):
+    with pytest.warns(OrpheusWarning, match="'nobody' is not among the known ones; .* names no voices"):
         OrpheusInference(str(copied)).synthesize("Hi.", "nobody")
 
 

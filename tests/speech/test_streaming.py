@@ -21,7 +21,7 @@ def tokens_of(frames, ending=(LAYOUT.end_of_speech,)):
 @given(st.integers(0, 40), st.integers(0, 3), st.integers(1, 9), st.integers(0, 6))
 def test_every_frame_comes_out_once_in_order(frames, lookahead, max_chunk, incomplete):
     """The sliding window of public clients never emits the first frame nor the last two."""
-    ending = [LAYOUT.slot_start(slot) for slot in range(incomplete)] + [LAYOUT.end_of_speech]
+    ending = [LAYOUT.range_start(slot) for slot in range(incomplete)] + [LAYOUT.end_of_speech]
     chunks = list(stream_audio(tokens_of(frames, ending), frame_numbers, FrameAssembler(LAYOUT), lookahead, max_chunk))
     joined = np.concatenate([np.zeros(0, np.float32), *chunks])
     assert np.array_equal(joined, frame_numbers(np.zeros((frames, 7)), 0))
@@ -50,11 +50,11 @@ def test_chunks_grow_to_the_limit():
 
 def test_reading_stops_at_the_first_token_out_of_range():
     assembler = FrameAssembler(LAYOUT)
-    tokens = iter([*tokens_of(2, ending=[]), LAYOUT.slot_start(3), "never read"])
+    tokens = iter([*tokens_of(2, ending=[]), LAYOUT.range_start(3), "never read"])
     chunks = list(stream_audio(tokens, frame_numbers, assembler, 3, 8))
     assert sum(map(len, chunks)) == 2 * 2048
     assert next(tokens) == "never read"
-    assert (assembler.finish_reason, assembler.ended_by) == ("out_of_range", LAYOUT.slot_start(3))
+    assert (assembler.finish_reason, assembler.ended_by) == ("out_of_range", LAYOUT.range_start(3))
 
 
 @pytest.mark.parametrize(

@@ -77,7 +77,7 @@ def test_it_saves_and_plays_itself(small_voice, tmp_path):
 @pytest.mark.parametrize("position", [7, 9, 13, 14, 20])
 def test_speech_ends_before_the_first_token_out_of_range_and_keeps_what_was_decoded(scripted, layout, position):
     tokens = frames(layout, 4)
-    tokens[position] = layout.slot_start(position) + layout.codebook_size  # clamping it would sound: it must not
+    tokens[position] = layout.range_start(position) + layout.codebook_size  # clamping it would sound: it must not
     speech = scripted(tokens).synthesize("Hello.", seed=4)
     kept = layout.to_codes(frames(layout, 4))[: position // 7]
     assert speech.finish_reason == "out_of_range"
@@ -88,7 +88,7 @@ def test_speech_ends_before_the_first_token_out_of_range_and_keeps_what_was_deco
     "tokens, came",
     [
         (lambda t: [t.end_of_speech], r"end-of-speech\) at position 0"),
-        (lambda t: [t.slot_start(0), 65], r"65 \(text\) at position 1"),
+        (lambda t: [t.range_start(0), 65], r"65 \(text\) at position 1"),
         (lambda t: [t.end_of_ai], "end-of-AI"),
     ],
 )

@@ -132,10 +132,10 @@ def test_long_text_takes_no_time_with_the_square_of_its_length():
 
 def prompts_of(speaker, text, **options):
     """Texts of the pieces that `speaker` would speak."""
-    from orpheus.speech.synthesis import _split_options
+    from orpheus.speech.request import plan_request, split_options
 
-    sampling, writing, long_text, _, _ = _split_options(options)
-    return [row.text for row in speaker._request(text, None, sampling, writing, long_text).rows]
+    sampling, writing, long_text, _, _ = split_options(options)
+    return [u.text for u in plan_request(speaker.model, text, None, sampling, writing, long_text).utterances]
 
 
 def test_auto_is_off_unless_the_model_asks_for_it(small_voice, demo_voice, monkeypatch):

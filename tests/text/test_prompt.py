@@ -76,7 +76,7 @@ def test_control_strings_in_the_text_stay_plain_text(builder, tokenizer, text):
 
 def test_training_row_is_the_prompt_and_the_answer(builder, random):
     codes = random.integers(0, 4096, (3, 7))
-    input_ids, labels = builder.training_row("Hi <sigh>", codes, "elise")
+    input_ids, labels = builder.training_example("Hi <sigh>", codes, "elise")
     prompt = builder.prompt("Hi <sigh>", "elise")
     audio = [*builder.layout.to_tokens(codes).tolist(), 128_258, 128_262]
     assert input_ids.tolist() == prompt + audio
@@ -86,6 +86,6 @@ def test_training_row_is_the_prompt_and_the_answer(builder, random):
 
 def test_a_long_row_keeps_its_end_of_speech(builder):
     """Public recipes cut rows at max_length; a model trained on them never stops."""
-    input_ids, labels = builder.training_row("Long.", np.zeros((2_000, 7)))
+    input_ids, labels = builder.training_example("Long.", np.zeros((2_000, 7)))
     assert len(input_ids) == len(builder.prompt("Long.")) + 14_000 + 2
     assert input_ids[-2:].tolist() == labels[-2:].tolist() == [128_258, 128_262]

@@ -13,17 +13,17 @@ from orpheus.evaluate.scoring import Judges
 from orpheus.text.recognition import Heard
 from orpheus.training.options import TrainingOptions
 from orpheus.training.samples import SpokenEvaluation
-from orpheus.training.trainer import Progress, Trainer
+from orpheus.training.trainer import Trainer, TrainerState
 
 
 def best_steps(keep_best_by, *measured):
     """Steps after which the adapter was kept, for (loss, word error rate) at steps 1, 2 ..."""
     kept = []
     options = TrainingOptions(evaluate=True, keep_best_by=keep_best_by)
-    trainer = SimpleNamespace(progress=Progress(), options=options, on_best=kept.append)
+    trainer = SimpleNamespace(state=TrainerState(), options=options, on_best=kept.append)
     for step, (loss, wer) in enumerate(measured, 1):
         Trainer._note_best(trainer, step, loss, wer)
-    return kept, trainer.progress
+    return kept, trainer.state
 
 
 def test_the_best_adapter_by_loss_or_by_words():
@@ -59,7 +59,7 @@ def spoken(small_voice, tmp_path):
     """(SpokenEvaluation on the small voice with two held-out rows, the events it logged)"""
     layout, examples, logged = small_voice.engine.layout, [], []
     for number, text in enumerate(["Good morning.", "Good night."]):
-        ids, labels = small_voice.prompts.training_row(text, np.full((3, 7), number))
+        ids, labels = small_voice.prompts.training_example(text, np.full((3, 7), number))
         examples.append(
             Example(ids.astype(np.int32), int((labels < 0).sum()), f"{number:064x}", text, None, f"row {number}")
         )

@@ -26,14 +26,14 @@ def test_ctrl_c_saves_and_the_rest_gives_the_same_weights(tmp_path):
     second.resume()
     second.run()
     assert torch.equal(weights(second), weights(whole))
-    assert second.progress.tokens == whole.progress.tokens
+    assert second.state.tokens == whole.state.tokens
 
 
 def test_resuming_another_run_is_refused(tmp_path):
     with pytest.raises(CheckpointError, match="no state"):
         trainer(tmp_path).resume()
     trainer(tmp_path).run()
-    with pytest.raises(CheckpointError, match="other rows or options"):
+    with pytest.raises(CheckpointError, match="other examples or options"):
         trainer(tmp_path, rows=examples(11)).resume()
-    with pytest.raises(CheckpointError, match="other rows or options"):
+    with pytest.raises(CheckpointError, match="other examples or options"):
         trainer(tmp_path, options=replace(OPTIONS, learning_rate=1e-3)).resume()

@@ -1,4 +1,4 @@
-"""Rows of data sets in Arrow's format: from the Hugging Face hub, saved by `datasets`, or parquet files."""
+"""Entries of data sets in Arrow's format: from the Hugging Face hub, saved by `datasets`, or parquet files."""
 
 import struct
 import threading
@@ -9,7 +9,7 @@ import numpy as np
 
 from orpheus.common.errors import InputError
 from orpheus.common.hub import brief, reason_of
-from orpheus.data.sources.entries import FileAudio, Source, SourceRow, as_text, resolve_columns
+from orpheus.data.sources.entries import Entry, FileAudio, Source, as_text, resolve_columns
 
 _OWN_RECORDINGS = (
     "To train on recordings of your own, put them into a folder with a metadata.csv whose first line is file_name,text: "
@@ -39,7 +39,7 @@ class ArrowAudio:
         if isinstance(value, str) and value:
             return FileAudio(self.folder / value).load()
         if not isinstance(value, bytes):
-            raise InputError("missing file: the row has no audio")
+            raise InputError("missing file: the entry has no audio")
         return value
 
 
@@ -84,15 +84,15 @@ def _from_dataset(dataset, kind, folder, options):
         cells = [None] * len(dataset) if name is None else dataset.select_columns([name]).with_format("arrow")[:][name]
         values[role] = cells if name is None else cells.to_pylist()
     names = getattr(dataset.features.get(columns["source"]), "names", None)  # of a ClassLabel
-    rows = []
-    for index, (text, source) in enumerate(zip(values["text"], values["source"], strict=True)):
-        if names and source is not None:
-            source = names[source]
+    entries = []
+    for index, (text, speaker) in enumerate(zip(values["text"], values["source"], strict=True)):
+        if names and speaker is not None:
+            speaker = names[speaker]
         problem = f"bad row: the text is a {type(text).__name__}" if isinstance(text, (dict, list)) else None
-        rows.append(
-            SourceRow(f"row {index}", ArrowAudio(audio, index, folder), as_text(text), as_text(source), problem)
+        entries.append(
+            Entry(f"row {index}", ArrowAudio(audio, index, folder), as_text(text), as_text(speaker), problem)
         )
-    return Source(rows, kind, columns)
+    return Source(entries, kind, columns)
 
 
 def _quiet_datasets():

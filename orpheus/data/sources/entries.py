@@ -1,4 +1,4 @@
-"""What every source of recordings gives: rows with the audio as it was found, its text, its speaker; and how columns are found."""
+"""What every source of recordings gives: entries with the audio as it was found, its text, its speaker; and how columns are found."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,21 +19,21 @@ NO_COLUMN = "none"  # for source_column: train without names
 
 
 @dataclass(frozen=True)
-class SourceRow:
+class Entry:
     """One recording as the source has it."""
 
     where: str  # for messages: "metadata.csv:12", "row 17", "wavs/a.wav"
     audio: object  # FileAudio or ArrowAudio
     text: str | None  # None: there is no transcript
-    source: str | None  # the speaker's name
-    problem: str | None = None  # why the row cannot be used
+    speaker: str | None  # their name
+    problem: str | None = None  # why the entry cannot be used
 
 
 @dataclass(frozen=True)
 class Source:
-    """All rows of a source, and what it is, for the report."""
+    """All entries of a source, and what it is, for the report."""
 
-    rows: list
+    entries: list
     kind: str  # "CSV file"
     columns: dict  # role -> column name or None; empty where there are none
     notes: tuple = ()

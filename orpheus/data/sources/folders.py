@@ -1,16 +1,16 @@
-"""Rows out of any source of recordings. Nothing is decoded or judged here."""
+"""Entries out of any source of recordings. Nothing is decoded or judged here."""
 
 from dataclasses import replace
 from pathlib import Path
 
 from orpheus.common.errors import InputError
 from orpheus.data.sources.arrow import from_hub, from_parquet, from_saved
-from orpheus.data.sources.entries import FileAudio, Source, SourceRow, as_text, known_names, resolve_columns
+from orpheus.data.sources.entries import Entry, FileAudio, Source, as_text, known_names, resolve_columns
 from orpheus.data.sources.tables import Line, read_csv, read_jsonl, read_text
 
 TABLES = (".csv", ".tsv", ".jsonl")
 READABLE = tuple(".wav .flac .ogg .opus .oga .mp3 .aiff .aif .aifc .au .caf .w64 .rf64".split())  # by libsndfile
-# Recordings that libsndfile cannot read: rows all the same, so that the report says what to do with them.
+# Recordings that libsndfile cannot read: entries all the same, so that the report says what to do with them.
 UNREADABLE = tuple(".m4a .aac .mp4 .wma .webm .amr".split())
 TRANSCRIPTS = (".txt", ".lab")
 
@@ -24,16 +24,14 @@ FORMATS = (
 
 def _table_row(line, columns, folder):
     if line.problem:
-        return SourceRow(line.where, None, None, None, line.problem)
+        return Entry(line.where, None, None, None, line.problem)
     cell, text = line.values.get(columns["audio"]), line.values.get(columns["text"])
     if not isinstance(cell, str) or not cell.strip():
-        return SourceRow(
-            line.where, None, None, None, f"bad line: {columns['audio']} is {cell!r:.60}, not a file's name"
-        )
+        return Entry(line.where, None, None, None, f"bad line: {columns['audio']} is {cell!r:.60}, not a file's name")
     if isinstance(text, (dict, list)):
-        return SourceRow(line.where, None, None, None, f"bad line: the text is a {type(text).__name__}, not a string")
-    source = as_text(line.values.get(columns["source"]))
-    return SourceRow(f"{line.where} ({cell.strip()})", FileAudio(folder / cell.strip()), as_text(text), source)
+        return Entry(line.where, None, None, None, f"bad line: the text is a {type(text).__name__}, not a string")
+    speaker = as_text(line.values.get(columns["source"]))
+    return Entry(f"{line.where} ({cell.strip()})", FileAudio(folder / cell.strip()), as_text(text), speaker)
 
 
 def _from_table(path, options):
@@ -63,7 +61,7 @@ def _ljspeech_file(line, folder):
 
 def _from_pairs(folder, recordings):
     """Every recording with the transcript beside it."""
-    rows = []
+    entries = []
     for path in recordings:
         transcript = next((t for t in map(path.with_suffix, TRANSCRIPTS) if t.is_file()), None)
         where, problem, text = path.relative_to(folder).as_posix(), None, None
@@ -71,11 +69,11 @@ def _from_pairs(folder, recordings):
             text = read_text(transcript) if transcript else None
         except InputError as error:
             problem = f"bad transcript: {error}"
-        rows.append(SourceRow(where, FileAudio(path), text, None, problem))
+        entries.append(Entry(where, FileAudio(path), text, None, problem))
     paired = {path.with_suffix("") for path in recordings}
     lone = [p.relative_to(folder).as_posix() for p in _files(folder, TRANSCRIPTS) if p.with_suffix("") not in paired]
     note = f"{len(lone)} text files have no recording beside them: {', '.join(lone[:5])}{' ...' * (len(lone) > 5)}"
-    return Source(rows, "recordings with transcripts beside them", {}, (note,) if lone else ())
+    return Source(entries, "recordings with transcripts beside them", {}, (note,) if lone else ())
 
 
 def _files(folder, suffixes):

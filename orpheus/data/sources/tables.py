@@ -50,9 +50,9 @@ def read_csv(path, known):
     delimiter = next((d for d, cells in splits.items() if _lowered(cells) & known), None)
     if delimiter is None and "|" in header:
         return ["id", "text"], [_ljspeech_line(where, cells) for where, cells in _cells(text, name, "|")]
-    rows = _cells(text, name, delimiter or ",")
-    columns = [cell.strip() for cell in next(rows, ("", []))[1]]
-    return columns, [_csv_line(where, cells, columns) for where, cells in rows]
+    entries = _cells(text, name, delimiter or ",")
+    columns = [cell.strip() for cell in next(entries, ("", []))[1]]
+    return columns, [_csv_line(where, cells, columns) for where, cells in entries]
 
 
 def _cells(text, name, delimiter):

@@ -1,4 +1,4 @@
-"""The fast engine: a Llama step of its own over a cache with a slot per row. See docs/speed.md.
+"""The fast engine: a Llama step of its own over a cache with a slot per sequence. See docs/speed.md.
 
 On CUDA it runs kernels of its own in CUDA graphs; where those cannot be built it says so once and speaks through the
 TransformersEngine. On a CPU it is the same step in plain PyTorch.
@@ -24,14 +24,14 @@ class FastEngine:
     """See orpheus.engines.Engine. Same seed, same tokens, whatever the neighbours; in 16 bits in the same batch shape.
 
     model: a LlamaForCausalLM, adapter merged; its linear layers become views of this engine's
-    head: "slot" or "full" (see orpheus/engines/fast/head.py)
-    weights: "same" as the model's, or "int8": what one row reads is halved; several rows gain nothing
+    head: "position" or "full" (see head.py)
+    weights: "same" as the model's, or "int8": what one sequence reads is halved; several gain nothing
     kernels: None takes them on CUDA; True, False
     tiles: {name: Tile} instead of those of orpheus/engines/fast/kernels/layer.py; overlap: None overlaps kernels where the GPU can
     Raises ValueError for a model that it cannot compute; `unfit` says why.
     """
 
-    def __init__(self, model, layout, head="slot", weights="same", kernels=None, tiles=None, overlap=None):
+    def __init__(self, model, layout, head="position", weights="same", kernels=None, tiles=None, overlap=None):
         if weights not in WEIGHTS:
             raise ValueError(f"weights {weights!r} are none of {', '.join(WEIGHTS)}")
         self.model, self.layout, self.head = model.eval(), layout, head
@@ -74,7 +74,7 @@ class FastEngine:
                 self._idle = slots
 
     def open(self, slots, length):
-        """Room for `slots` rows of at most `length` tokens each, prompt included, that join and leave between steps.
+        """Room for `slots` sequences of at most `length` tokens each, prompt included, that join and leave between steps.
 
         returns: orpheus.engines.fast.slots.Slots, whose memory is its own. On CUDA all its steps are captured here.
         Raises InputError for a length that the model has not, OrpheusError where it does not fit the memory.
@@ -121,15 +121,15 @@ class FastEngine:
 
     def _slots_for(self, prompts, sampling):
         """Slots with room for these prompts: those of the last call, or larger ones."""
-        rows, length = len(prompts), max(map(len, prompts)) + sampling.max_new_tokens
+        count, length = len(prompts), max(map(len, prompts)) + sampling.max_new_tokens
         slots, self._idle = self._idle, None
         try:
-            if slots is None or slots.slots < rows or slots.length < length:
+            if slots is None or slots.slots < count or slots.length < length:
                 if slots:
-                    rows, length, slots = max(rows, slots.slots), max(length, slots.length), None
+                    count, length, slots = max(count, slots.slots), max(length, slots.length), None
                 length = min(-(-length // _LENGTH_STEP) * _LENGTH_STEP, max(self.llama.limit, length))
-                slots = self._open(sizes_up_to(rows)[-1], length)
-            # One number of rows for the whole call: rounding in 16 bits then does not depend on when a neighbour ends.
+                slots = self._open(sizes_up_to(count)[-1], length)
+            # One batch size for the whole call: rounding in 16 bits then does not depend on when a neighbour ends.
             slots.fixed = next(size for size in sizes_up_to(slots.slots) if size >= len(prompts))
             if self.captured:
                 slots.capture([slots.fixed])

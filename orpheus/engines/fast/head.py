@@ -1,11 +1,11 @@
 """From the last layer's output to the next token: which rows of the head are read, and the draw among them.
 
-"slot"  reads the rows of the codes that may stand in the token's slot, and of the control tokens: 4,106 of Orpheus-3B's
-        156,940. All other tokens (text, codes of another slot) would end the speech as out of range; they cannot be drawn,
+"position"  reads the rows of the codes that may stand at the token's position in its frame, and of the control tokens: 4,106 of Orpheus-3B's
+        156,940. All other tokens (text, codes of another position) would end the speech as out of range; they cannot be drawn,
         and the probability they would have had is shared out among the rest in proportion.
 "full"  reads all rows, as `transformers` does.
 
-Which tokens may be drawn is the only difference: where the whole vocabulary's draw is in range, so is the slot's, and in
+Which tokens may be drawn is the only difference: where the whole vocabulary's draw is in range, so is the position's, and in
 greedy decoding it is the same token.
 """
 
@@ -21,16 +21,16 @@ from orpheus.engines import ENDED
 from orpheus.engines.layers import rms_norm
 from orpheus.engines.sampling import draw_rows, penalize, uniforms, whole
 
-HEADS = ("slot", "full")
+HEADS = ("position", "full")
 _ALIGNED = 16  # rows: products of a matrix with a multiple of these are faster on a GPU
 
 
 @dataclass
 class State:
-    """Sampling state of every slot, on the device. `counts` is how many tokens the row has drawn."""
+    """Sampling state of every slot, on the device. `counts` is how many tokens the sequence has drawn."""
 
     ids: torch.Tensor  # int64 (slots,), the token fed next
-    positions: torch.Tensor  # int64 (slots,), its place in the row
+    positions: torch.Tensor  # int64 (slots,), its place in the sequence
     counts: torch.Tensor  # int64 (slots,)
     mass: torch.Tensor  # int64 (slots,), whole(top_p)
     temperature: torch.Tensor  # float32 (slots,)
@@ -53,15 +53,15 @@ class State:
 class Head:
     """The head of a Llama for one token layout. Columns are the ids it covers, `first` being column 0."""
 
-    def __init__(self, llama, layout, kind="slot"):
+    def __init__(self, llama, layout, kind="position"):
         if kind not in HEADS:
             raise ValueError(f"head {kind!r} is none of {', '.join(HEADS)}")
         self.kind, self.layout, self.norm, self.eps = kind, layout, llama.norm, llama.shape.eps
         self.weight = llama.head  # (vocabulary, hidden)
         self.codes = layout.codebook_size
-        self.first = layout.base if kind == "slot" else 0
-        self.columns = CONTROL_TOKENS + CODES_PER_FRAME * self.codes if kind == "slot" else len(llama.head)
-        self.width = CONTROL_TOKENS + self.codes if kind == "slot" else self.columns  # of what may be drawn at once
+        self.first = layout.base if kind == "position" else 0
+        self.columns = CONTROL_TOKENS + CODES_PER_FRAME * self.codes if kind == "position" else len(llama.head)
+        self.width = CONTROL_TOKENS + self.codes if kind == "position" else self.columns  # of what may be drawn at once
         self.above = min(-self.columns % _ALIGNED, self.first)  # rows before `first` that are read for alignment
 
     def audio_rows(self):
@@ -73,50 +73,50 @@ class Head:
         hidden = rms_norm(x, self.norm, self.eps)
         if self.kind == "full":
             return F.linear(hidden, self.weight).float()
-        slots = counts % CODES_PER_FRAME
+        places = counts % CODES_PER_FRAME
         if len(x) == 1 and not x.is_cuda:  # the place is known here
-            start = self.first + CONTROL_TOKENS + int(slots) * self.codes
+            start = self.first + CONTROL_TOKENS + int(places) * self.codes
             rows = self.weight[self.first : self.first + CONTROL_TOKENS], self.weight[start : start + self.codes]
             return torch.cat([F.linear(hidden, part) for part in rows], dim=1).float()
         logits = F.linear(hidden, self.audio_rows())[:, self.above :].float()
-        return logits.gather(1, self.drawable(slots))
+        return logits.gather(1, self.drawable(places))
 
-    def drawable(self, slots):
-        """Columns of what may be drawn in each row's slot: int64 (T, width)."""
-        column = torch.arange(self.width, device=slots.device)
+    def drawable(self, places):
+        """Columns of what may be drawn at each place in the frame (0 to 6): int64 (T, width)."""
+        column = torch.arange(self.width, device=places.device)
         if self.kind == "full":
-            return column.expand(len(slots), -1)
-        return column + torch.where(column < CONTROL_TOKENS, 0, slots[:, None] * self.codes)
+            return column.expand(len(places), -1)
+        return column + torch.where(column < CONTROL_TOKENS, 0, places[:, None] * self.codes)
 
-    def next_tokens(self, x, rows, state):
-        """Draws the next token of the slots `rows` int64 (T,) and notes it in their state. Returns int64 (T,)."""
-        counts, temperature = state.counts[rows], state.temperature[rows, None]
+    def next_tokens(self, x, slots, state):
+        """Draws the next token of the slots int64 (T,) and notes it in their state. Returns int64 (T,)."""
+        counts, temperature = state.counts[slots], state.temperature[slots, None]
         logits = self.logits(x, counts)
         columns = self.drawable(counts % CODES_PER_FRAME)
-        seen = state.seen[rows].gather(1, columns)
-        logits = penalize(logits, seen, state.penalty[rows, None])
-        uniform = state.uniforms[rows].gather(1, counts[:, None])[:, 0]
-        drawn = draw_rows(logits, uniform, temperature.clamp(min=0.01), state.mass[rows, None])
+        seen = state.seen[slots].gather(1, columns)
+        logits = penalize(logits, seen, state.penalty[slots, None])
+        uniform = state.uniforms[slots].gather(1, counts[:, None])[:, 0]
+        drawn = draw_rows(logits, uniform, temperature.clamp(min=0.01), state.mass[slots, None])
         drawn = torch.where(temperature[:, 0] == 0, logits.argmax(dim=-1), drawn)
         columns = columns.gather(1, drawn[:, None])[:, 0]
         ids = columns + self.first
-        state.ids[rows] = ids
-        state.positions[rows] += 1
-        state.counts[rows] += 1
+        state.ids[slots] = ids
+        state.positions[slots] += 1
+        state.counts[slots] += 1
         state.seen.view(-1).index_fill_(
-            0, rows * self.columns + columns, True
+            0, slots * self.columns + columns, True
         )  # unlike [...] = True it can be captured
         return ids
 
-    def join(self, state, rows):
-        """Begins rows anew. rows: [(slot, prompt, SamplingOptions, seed)]"""
+    def join(self, state, sequences):
+        """Begins sequences. sequences: [(slot, prompt, SamplingOptions, seed)]"""
         device = state.ids.device
-        slots = torch.tensor([slot for slot, *_ in rows]).to(device, non_blocking=True)
+        slots = torch.tensor([slot for slot, *_ in sequences]).to(device, non_blocking=True)
         length = state.uniforms.shape[1]
-        seen = np.zeros((len(rows), self.columns), dtype=bool)
-        numbers = np.zeros((4, len(rows)), dtype=np.int64)
-        fractions = np.zeros((2, len(rows)), dtype=np.float32)
-        for index, (_, prompt, sampling, _) in enumerate(rows):
+        seen = np.zeros((len(sequences), self.columns), dtype=bool)
+        numbers = np.zeros((4, len(sequences)), dtype=np.int64)
+        fractions = np.zeros((2, len(sequences)), dtype=np.float32)
+        for index, (_, prompt, sampling, _) in enumerate(sequences):
             columns = np.asarray(prompt) - self.first
             seen[index, columns[(columns >= 0) & (columns < self.columns)]] = True
             numbers[:, index] = prompt[-1], len(prompt) - 1, 0, whole(sampling.top_p)
@@ -125,9 +125,9 @@ class Head:
         for target, values in zip((state.ids, state.positions, state.counts, state.mass), numbers):
             target[slots] = values
         state.temperature[slots], state.penalty[slots] = fractions
-        state.uniforms[slots] = uniforms([seed for *_, seed in rows], length).to(device, non_blocking=True)
+        state.uniforms[slots] = uniforms([seed for *_, seed in sequences], length).to(device, non_blocking=True)
         state.seen[slots] = torch.from_numpy(seen).to(device, non_blocking=True)
 
     def ends(self, token, count):
-        """Whether a row is over with this token as its `count`-th (from 0)."""
+        """Whether a sequence is over with this token as its `count`-th (from 0)."""
         return token == ENDED or not self.layout.is_valid(token, count)

@@ -1,8 +1,8 @@
-"""One step of a Llama for tokens of many rows, over a cache with a slot per row: plain PyTorch, and the weights as it takes them.
+"""One step of a Llama for tokens of many sequences, over a cache with a slot for each: plain PyTorch, and the weights as it takes them.
 
-Every token says which slot of the cache is its row's and at which position it stands; it writes its key and value there and
-attends to that slot up to itself. So reading a prompt and drawing the next tokens of many rows are one function, nothing is
-padded, and what a row gets does not depend on its neighbours or on the length of the buffers.
+Every token says which slot of the cache is its sequence's and at which position it stands; it writes its key and value there and
+attends to that slot up to itself. So reading a prompt and drawing the next tokens of many sequences are one function, nothing is
+padded, and what a sequence gets does not depend on its neighbours or on the length of the buffers.
 
 `orpheus/engines/fast/kernels/layer.py` has the same four operations as Triton kernels, and is tested against these.
 """

@@ -1,10 +1,10 @@
 """Rows that join and leave between steps (continuous batching), each in its slot of one cache.
 
-A joining row's prompt is read, but for its last token, by the same step function as everything else; its last token is then
-fed like any other row's. So the next step draws the row's first token.
+A joining sequence's prompt is read, but for its last token, by the same step function as everything else; its last token is then
+fed like any other sequence's. So the next step draws the sequence's first token.
 
-On CUDA a step is one captured graph per number of rows (1, 2, 4, ... up to the slots): filled up with a spare slot that nobody
-reads. The next step is launched before the tokens of the last are read, since it needs none of them: what it draws for a row
+On CUDA a step is one captured graph per number of sequences (1, 2, 4, ... up to the slots): filled up with a spare slot that nobody
+reads. The next step is launched before the tokens of the last are read, since it needs none of them: what it draws for a sequence
 that turns out to be over is dropped.
 """
 
@@ -24,7 +24,7 @@ _PREFILL_SIZES = (64, 128, 256, 512)  # of captured prefills; longer ones run as
 
 
 @dataclass(eq=False)
-class _Row:
+class _Sequence:
     slot: int
     prompt: list
     sampling: object
@@ -41,22 +41,22 @@ class _Row:
 
 @dataclass
 class _Flight:
-    """A step that was launched: its rows and where their tokens arrive."""
+    """A step that was launched: its sequences and where their tokens arrive."""
 
-    rows: list
+    sequences: list
     tokens: torch.Tensor
     event: object
 
 
 def sizes_up_to(slots):
-    """Numbers of rows with a step of their own: powers of two, and `slots`."""
+    """Numbers of sequences with a step of their own: powers of two, and `slots`."""
     return [*(2**power for power in range((slots - 1).bit_length())), slots]
 
 
 class Slots:
-    """`slots` rows side by side, each of at most `length` tokens with its prompt. See FastEngine.open.
+    """`slots` sequences side by side, each of at most `length` tokens with its prompt. See FastEngine.open.
 
-    fixed: None, or the number of rows that every step computes; by default the smallest that holds the running ones
+    fixed: None, or the number of sequences that every step computes; by default the smallest that holds the running ones
     """
 
     @torch.inference_mode()
@@ -67,26 +67,26 @@ class Slots:
         self.cache = llama.cache(slots + 1, length)
         self.rope = llama.rope(length)
         self.state = State.empty(slots + 1, length, self.head.columns, llama.device)
-        self._rows = [None] * slots
+        self._seats = [None] * slots
         self._waiting, self._flights = deque(), deque()
         self._steps, self._prefills, self._pool = {}, {}, None
         self._arrivals = [torch.zeros(slots, dtype=torch.int64, pin_memory=captured) for _ in range(3)]
         self._launches = 0
 
-    # --- rows ---
+    # --- sequences ---
 
     @property
     def free(self):
-        """How many rows can join now."""
-        return self._rows.count(None)
+        """How many sequences can join now."""
+        return self._seats.count(None)
 
     @property
     def running(self):
-        """How many rows are not over, waiting ones included."""
-        return sum(row is not None and not row.over for row in self._rows)
+        """How many sequences are not over, waiting ones included."""
+        return sum(sequence is not None and not sequence.over for sequence in self._seats)
 
     def join(self, prompt, sampling, seed):
-        """Takes a row in; returns its slot, an int. Its first token comes with one of the next steps.
+        """Takes a sequence in; returns its slot, an int. Its first token comes with one of the next steps.
 
         prompt: token ids; sampling: SamplingOptions; seed: 0..2^63-1
         Raises InputError where prompt and max_new_tokens exceed `length`, OrpheusError where no slot is free.
@@ -94,18 +94,18 @@ class Slots:
         if not len(prompt):
             raise ValueError("a prompt needs a token")
         check_length([prompt], sampling, self.length)
-        if None not in self._rows:
+        if None not in self._seats:
             raise OrpheusError(f"all {self.slots} slots are taken: leave one first")
-        row = _Row(self._rows.index(None), [int(token) for token in prompt], sampling, int(seed))
-        self._rows[row.slot] = row
-        self._waiting.append(row)
-        return row.slot
+        sequence = _Sequence(self._seats.index(None), [int(token) for token in prompt], sampling, int(seed))
+        self._seats[sequence.slot] = sequence
+        self._waiting.append(sequence)
+        return sequence.slot
 
     def leave(self, slot):
-        """Frees a slot, whether its row is over or not."""
-        row, self._rows[slot] = self._rows[slot], None
-        if row in self._waiting:
-            self._waiting.remove(row)
+        """Frees a slot, whether its sequence is over or not."""
+        sequence, self._seats[slot] = self._seats[slot], None
+        if sequence in self._waiting:
+            self._waiting.remove(sequence)
 
     def clear(self):
         """Frees all slots."""
@@ -116,97 +116,102 @@ class Slots:
 
     @torch.inference_mode()
     def step(self):
-        """One token for every running row: int64 (slots,), ENDED for slots that are empty or over, WAITING for rows whose
+        """One token for every running sequence: int64 (slots,), ENDED for slots that are empty or over, WAITING for sequences whose
         first token is yet to come (their prompt is queued, or the step that reads it is under way)."""
         self._admit(PREFILL_TOKENS)
-        while self._flights and not any(self._lives(row) for row in self._flights[0].rows):
+        while self._flights and not any(self._lives(sequence) for sequence in self._flights[0].sequences):
             self._flights.popleft()
         while len(self._flights) < 1 + self.captured and self._launch():
             pass
         tokens = np.full(self.slots, ENDED, dtype=np.int64)
-        for row in self._rows:
-            if row and not row.over:
-                tokens[row.slot] = WAITING
+        for sequence in self._seats:
+            if sequence and not sequence.over:
+                tokens[sequence.slot] = WAITING
         if self._flights:
             self._land(self._flights.popleft(), tokens)
         return tokens
 
     @torch.inference_mode()
     def admit_all(self):
-        """Reads the prompts of all waiting rows now, instead of a bounded number of tokens per step."""
+        """Reads the prompts of all waiting sequences now, instead of a bounded number of tokens per step."""
         while self._waiting:
             self._admit(_PREFILL_SIZES[-1])
 
-    def _lives(self, row):
-        return self._rows[row.slot] is row and not row.over
+    def _lives(self, sequence):
+        return self._seats[sequence.slot] is sequence and not sequence.over
 
     def _land(self, flight, tokens):
         """Waits for a step and notes what it drew."""
         if flight.event:
             flight.event.synchronize()
-        for row, token in zip(flight.rows, flight.tokens.tolist()):
-            if self._lives(row):
-                tokens[row.slot] = token
-                row.over = self.head.ends(token, row.count)
-                row.count += 1
-                row.over |= row.count >= row.sampling.max_new_tokens
+        for sequence, token in zip(flight.sequences, flight.tokens.tolist()):
+            if self._lives(sequence):
+                tokens[sequence.slot] = token
+                sequence.over = self.head.ends(token, sequence.count)
+                sequence.count += 1
+                sequence.over |= sequence.count >= sequence.sampling.max_new_tokens
 
     def _launch(self):
-        """Starts a step for the rows that have tokens to come; returns whether there are any."""
+        """Starts a step for the sequences that have tokens to come; returns whether there are any."""
         waiting = set(map(id, self._waiting))
-        rows = [
-            row
-            for row in self._rows
-            if row and not row.over and id(row) not in waiting and row.launched < row.sampling.max_new_tokens
+        sequences = [
+            sequence
+            for sequence in self._seats
+            if sequence
+            and not sequence.over
+            and id(sequence) not in waiting
+            and sequence.launched < sequence.sampling.max_new_tokens
         ]
-        if not rows:
+        if not sequences:
             return False
-        slots = [row.slot for row in rows]
-        arrival = self._arrivals[self._launches % len(self._arrivals)][: len(rows)]
+        slots = [sequence.slot for sequence in sequences]
+        arrival = self._arrivals[self._launches % len(self._arrivals)][: len(sequences)]
         event = None
         if self.captured:
-            size = self.fixed or next(size for size in sizes_up_to(self.slots) if size >= len(rows))
+            size = self.fixed or next(size for size in sizes_up_to(self.slots) if size >= len(sequences))
             graph, inputs, drawn = self._steps.get(size) or self._capture(size)
             if inputs.slots != slots:
-                inputs.set(slots + [self.spare] * (size - len(rows)), slots)
+                inputs.set(slots + [self.spare] * (size - len(sequences)), slots)
             graph.replay()
-            arrival.copy_(drawn[: len(rows)], non_blocking=True)
+            arrival.copy_(drawn[: len(sequences)], non_blocking=True)
             event = torch.cuda.Event()
             event.record()
         else:
-            spans = [(index, index + 1, row.slot, row.position) for index, row in enumerate(rows)]
+            spans = [(index, index + 1, sequence.slot, sequence.position) for index, sequence in enumerate(sequences)]
             arrival.copy_(self._advance(torch.tensor(slots, device=self.llama.device), spans))
-        for row in rows:
-            row.launched += 1
+        for sequence in sequences:
+            sequence.launched += 1
         self._launches += 1
-        self._flights.append(_Flight(rows, arrival, event))
+        self._flights.append(_Flight(sequences, arrival, event))
         return True
 
-    def _advance(self, rows, spans=None):
-        """One step of the slots `rows` int64 (B,): returns what each draws."""
-        tokens = Tokens(self.state.ids[rows], rows, self.state.positions[rows], spans)
-        return self.head.next_tokens(self.llama.hidden(tokens, self.cache, self.rope), rows, self.state)
+    def _advance(self, slots, spans=None):
+        """One step of the slots `slots` int64 (B,): returns what each draws."""
+        tokens = Tokens(self.state.ids[slots], slots, self.state.positions[slots], spans)
+        return self.head.next_tokens(self.llama.hidden(tokens, self.cache, self.rope), slots, self.state)
 
     # --- prompts ---
 
     def _admit(self, budget):
-        """Reads prompts of waiting rows, first come first served: at least one, more while they fit into the budget."""
+        """Reads prompts of waiting sequences, first come first served: at least one, more while they fit into the budget."""
         batch = []
         while self._waiting and (not batch or budget >= len(self._waiting[0].prompt)):
             batch.append(self._waiting.popleft())
             budget -= len(batch[-1].prompt)
         if batch:
-            self._prefill([row for row in batch if len(row.prompt) > 1])
-            self.head.join(self.state, [(row.slot, row.prompt, row.sampling, row.seed) for row in batch])
+            self._prefill([sequence for sequence in batch if len(sequence.prompt) > 1])
+            self.head.join(
+                self.state, [(sequence.slot, sequence.prompt, sequence.sampling, sequence.seed) for sequence in batch]
+            )
 
-    def _prefill(self, rows):
-        """Fills the cache with the rows' prompts but for their last tokens."""
+    def _prefill(self, sequences):
+        """Fills the cache with the sequences' prompts but for their last tokens."""
         ids, slots, positions, spans = [], [], [], []
-        for row in rows:
-            count = len(row.prompt) - 1
-            spans.append((len(ids), len(ids) + count, row.slot, 0))
-            ids += row.prompt[:-1]
-            slots += [row.slot] * count
+        for sequence in sequences:
+            count = len(sequence.prompt) - 1
+            spans.append((len(ids), len(ids) + count, sequence.slot, 0))
+            ids += sequence.prompt[:-1]
+            slots += [sequence.slot] * count
             positions += range(count)
         if not ids:
             return
@@ -225,7 +230,7 @@ class Slots:
 
     @torch.inference_mode()
     def capture(self, sizes=None, prefill=(64,)):
-        """Captures the steps of these numbers of rows (by default all) and prefills ahead of their first use."""
+        """Captures the steps of these numbers of sequences (by default all) and prefills ahead of their first use."""
         for size in sizes or sizes_up_to(self.slots):
             if self.captured and size not in self._steps:
                 self._capture(size)
@@ -234,7 +239,7 @@ class Slots:
                 self._capture_prefill(size)
 
     def _capture(self, size):
-        inputs = _Rows(torch.full((size,), self.spare, dtype=torch.int64, device=self.llama.device))
+        inputs = _Inputs(torch.full((size,), self.spare, dtype=torch.int64, device=self.llama.device))
         drawn = torch.zeros_like(inputs.tensor)
         graph = self._graph(lambda: drawn.copy_(self._advance(inputs.tensor)))
         self._steps[size] = graph, inputs, drawn
@@ -262,7 +267,7 @@ class Slots:
         return graph
 
 
-class _Rows:
+class _Inputs:
     """The slots that a captured step reads, and what is in them."""
 
     def __init__(self, tensor):

@@ -1,4 +1,4 @@
-"""The slot's head and the draw (see orpheus/engines/fast/head.py) as two Triton kernels.
+"""The position's head and the draw (see orpheus/engines/fast/head.py) as two Triton kernels.
 
 The draw needs no sort: the least weight that is kept is found by halving the range of whole numbers, 37 times, and so is
 the drawn token. The sums are of whole numbers, so that their order does not matter.
@@ -22,7 +22,7 @@ def _head_row_kernel(
     X, NORM, eps, W, SLOTS, COUNTS, LOGITS, width, first, CONTROL: tl.constexpr, CODES: tl.constexpr, FRAME: tl.constexpr, K: tl.constexpr,
     ROWS: tl.constexpr, COLUMNS: tl.constexpr, PDL: tl.constexpr
 ):  # fmt: skip
-    """Logits of what may be drawn in the slot that the row's count says."""
+    """Logits of what may be drawn at the position that the sequence's count says."""
     begin(PDL)
     wait(PDL)
     place = (tl.load(COUNTS + tl.load(SLOTS)) % FRAME) * CODES
@@ -38,7 +38,7 @@ def _draw_kernel(
     LOGITS, stride, above, compact, SLOTS, SEEN, UNIFORMS, length, COUNTS, TEMPERATURE, MASS, PENALTY, IDS, POSITIONS, DRAWN, first, spare,
     CONTROL: tl.constexpr, CODES: tl.constexpr, FRAME: tl.constexpr, BLOCK: tl.constexpr, HALVINGS: tl.constexpr, PDL: tl.constexpr
 ):  # fmt: skip
-    """What Head.next_tokens does. LOGITS (T, stride): of all columns after `above` others, or, compact, of the slot alone."""
+    """What Head.next_tokens does. LOGITS (T, stride): of all columns after `above` others, or, compact, of the position alone."""
     begin(PDL)
     wait(PDL)
     token = tl.program_id(0)
@@ -102,7 +102,7 @@ def _draw(x, n, uniform, mass, width, HALVINGS: tl.constexpr):
 
 
 class KernelHead(Head):
-    """A Head whose slot kind runs in kernels. `spare`: a slot that fills a batch up and keeps its state."""
+    """A Head whose kind "position" runs in kernels. `spare`: a slot that fills a batch up and keeps its state."""
 
     def __init__(self, llama, layout, kind, operations, spare):
         super().__init__(llama, layout, kind)
@@ -110,35 +110,35 @@ class KernelHead(Head):
         self._sizes = {"CONTROL": CONTROL_TOKENS, "CODES": self.codes, "FRAME": CODES_PER_FRAME}
 
     def logits(self, x, counts):
-        if self.kind == "slot":
+        if self.kind == "position":
             raise NotImplementedError("next_tokens does not need them all")
         return F.linear(rms_norm(x, self.norm, self.eps), self.weight).float()
 
-    def next_tokens(self, x, rows, state):
+    def next_tokens(self, x, slots, state):
         if self.kind == "full":
             kept = state.ids[self.spare], state.positions[self.spare], state.counts[self.spare]
             kept = [value.clone() for value in kept]
-            ids = super().next_tokens(x, rows, state)
+            ids = super().next_tokens(x, slots, state)
             for target, value in zip((state.ids, state.positions, state.counts), kept):
                 target[self.spare] = value
             return ids
         one = len(x) == 1
-        logits = self._row_logits(x, rows, state) if one else self._audio_logits(x)
-        ids, block = torch.empty_like(rows), triton.next_power_of_2(self.width)
+        logits = self._row_logits(x, slots, state) if one else self._audio_logits(x)
+        ids, block = torch.empty_like(slots), triton.next_power_of_2(self.width)
         pdl = self.operations.pdl if one else {"PDL": False}
         _draw_kernel[(len(x),)](
-            logits, logits.shape[1], self.above, int(one), rows, state.seen, state.uniforms, state.uniforms.shape[1], state.counts,
+            logits, logits.shape[1], self.above, int(one), slots, state.seen, state.uniforms, state.uniforms.shape[1], state.counts,
             state.temperature, state.mass, state.penalty, state.ids, state.positions, ids, self.first, self.spare,
             **self._sizes, BLOCK=block, HALVINGS=block.bit_length() - 1, num_warps=8, **pdl,
         )  # fmt: skip
         return ids
 
-    def _row_logits(self, x, rows, state):
+    def _row_logits(self, x, slots, state):
         logits = torch.empty(1, self.width, device=x.device)
         weight, options = self.operations.launch("head", Matrix(self.weight))
         grid = (triton.cdiv(self.width, options["ROWS"]),)
         _head_row_kernel[grid](
-            x, self.norm, self.eps, weight, rows, state.counts, logits, self.width, self.first, **self._sizes, **options
+            x, self.norm, self.eps, weight, slots, state.counts, logits, self.width, self.first, **self._sizes, **options
         )  # fmt: skip
         return logits
 
