@@ -98,7 +98,10 @@ def test_paragraphs_are_never_joined():
 
 
 def test_a_long_sentence_is_cut_at_a_clause():
-    sentence = "When the rain had stopped and the sun was out again, we walked down to the harbour to look at the ships that came in"
+    sentence = (
+        "When the rain had stopped and the sun was out again, "
+        "we walked down to the harbour to look at the ships that came in"
+    )
     assert [piece.text for piece in split_text(sentence, 5)] == [
         "When the rain had stopped and the sun was out again,",
         "we walked down to the harbour to look at the ships that came in",
