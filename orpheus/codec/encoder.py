@@ -71,7 +71,7 @@ def _rows(levels):
     return torch.cat([level.reshape(-1, count) for level, count in zip(levels, LEVEL_CODES, strict=True)], 1)
 
 
-def _in_slot_order(rows):
+def _in_frame_order(rows):
     levels = np.split(rows[:, :CODES_PER_FRAME], np.cumsum(LEVEL_CODES)[:-1], axis=1)
     return interleave([level.reshape(-1) for level in levels])
 
@@ -207,7 +207,7 @@ class BatchEncoder:
                 if rows[first:end, CODES_PER_FRAME:].any():
                     again[index] = self._alone(audio[first * FRAME_SAMPLES : end * FRAME_SAMPLES])
                 else:
-                    codes[index] = _in_slot_order(rows[first:end])
+                    codes[index] = _in_frame_order(rows[first:end])
 
         on_device = torch.cuda.device(self.device if self.device.type == "cuda" else -1)
         with on_device, full_precision(), parametrize.cached():  # cached: weight norm once, not at every call
@@ -224,5 +224,5 @@ class BatchEncoder:
             if again:  # one copy, so that the device never waits between them
                 rows = torch.cat(list(again.values())).cpu().numpy()
                 for index, part in zip(again, np.split(rows, np.cumsum([frames[index] for index in again])[:-1])):
-                    codes[index] = _in_slot_order(part)
+                    codes[index] = _in_frame_order(part)
         return Encoded(codes, sorted(again))

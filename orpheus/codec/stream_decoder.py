@@ -82,37 +82,39 @@ def _fused_layers(model, rows):
 class Decoded:
     """Samples on their way to the host."""
 
-    def __init__(self, samples, parts, stream):
+    def __init__(self, samples, parts, queue):
         self._samples, self._parts, self._copied = samples, parts, None
-        if stream is not None:
+        if queue is not None:
             self._samples = torch.empty(samples.shape, dtype=samples.dtype, pin_memory=True)
             self._samples.copy_(samples, non_blocking=True)
             self._copied = torch.cuda.Event()
-            self._copied.record(stream)
+            self._copied.record(queue)
 
     @property
     def ready(self):
         return self._copied is None or self._copied.query()
 
     def chunks(self):
-        """{slot: float32 (samples,)} of the slots for which samples came out; waits for them."""
+        """{stream: float32 (samples,)} of the streams for which samples came out; waits for them."""
         if self._copied is not None:
             self._copied.synchronize()
         samples = self._samples.numpy()
         # Chunks live on in queues: copies, so that none holds the whole batch.
         return {
-            slot: samples[row, first:end].copy() for row, (slot, first, end) in enumerate(self._parts) if first < end
+            stream: samples[row, first:end].copy()
+            for row, (stream, first, end) in enumerate(self._parts)
+            if first < end
         }
 
 
 class StreamDecoder:
-    """Decodes up to `capacity` streams side by side on the device of `codec`, float32, with the codec's own noise.
+    """Decodes up to `capacity` streams side by side on the device of `codec`, float32, with the codec's own noise. A stream is known by its number.
 
     batch: streams in one step at most; `capacity` by default
     graphs: whether a step on CUDA is one graph per batch size, captured here; between two sizes a batch is filled up
     fused: whether the Triton kernels decode where they run; else plain PyTorch
 
-    On CUDA steps run on a stream of their own, beside whatever the caller's stream does. Not for several threads at once.
+    On CUDA steps run on a CUDA stream of their own, beside whatever the caller's does. Not for several threads at once.
     """
 
     def __init__(self, codec, capacity, batch=None, graphs=True, fused=True):
@@ -151,62 +153,62 @@ class StreamDecoder:
         self._queue.synchronize()
 
     def join(self, seed):
-        """Begins a stream; returns its slot. Raises OrpheusError where all are taken."""
+        """Begins a stream; returns its number. Raises OrpheusError where all are taken."""
         if not self._free:
             raise OrpheusError(f"all {self.capacity} streams are taken: leave one first, or make the decoder larger")
-        slot = self._free.pop()
-        self._streams[slot] = _Stream(int(seed), [])
-        return slot
+        stream = self._free.pop()
+        self._streams[stream] = _Stream(int(seed), [])
+        return stream
 
-    def push(self, slot, codes):
+    def push(self, stream, codes):
         """Hands on frames: codes (frames, 7) in frame order, or one frame (7,). Raises InputError on codes out of range."""
         codes = np.asarray(codes, dtype=np.int64).reshape(-1, CODES_PER_FRAME)
         if codes.size and not 0 <= codes.min() <= codes.max() < self.codebook_size:
             raise InputError(f"codes {codes.min()}..{codes.max()} outside 0..{self.codebook_size - 1}")
         levels = [level.reshape(-1, count) for level, count in zip(deinterleave(codes), LEVEL_CODES, strict=True)]
-        stream = self._streams[slot]
-        stream.codes.extend(np.concatenate(levels, 1))
-        stream.pushed += len(codes)
+        state = self._streams[stream]
+        state.codes.extend(np.concatenate(levels, 1))
+        state.pushed += len(codes)
 
-    def finish(self, slot):
-        """No more frames come. The steps that follow give the rest; the slot is free after `leave`."""
-        self._streams[slot].end = self._streams[slot].pushed
+    def finish(self, stream):
+        """No more frames come. The steps that follow give the rest; its number is free after `leave`."""
+        self._streams[stream].end = self._streams[stream].pushed
 
-    def leave(self, slot):
-        """Ends a stream and frees its slot, whether all was decoded or not."""
-        del self._streams[slot]
-        self._free.append(slot)
+    def leave(self, stream):
+        """Ends a stream and frees its number, whether all was decoded or not."""
+        del self._streams[stream]
+        self._free.append(stream)
 
     @property
     def free(self):
         """Streams that could join."""
         return len(self._free)
 
-    def waiting(self, slot=None):
-        """The slots that a step would bring on; with a slot, whether it is one."""
-        if slot is not None:
-            return self._streams[slot].waits
-        return [slot for slot, stream in self._streams.items() if stream.waits]
+    def waiting(self, stream=None):
+        """The streams that a step would bring on; with a stream, whether it is one."""
+        if stream is not None:
+            return self._streams[stream].waits
+        return [stream for stream, state in self._streams.items() if state.waits]
 
-    def step(self, slots=None):
-        """Decodes the next frame of each of these slots, by default of those that wait, at most `batch`; returns Decoded."""
-        slots = self.waiting()[: self.batch] if slots is None else slots
-        if len(slots) > self.batch:
-            raise ValueError(f"{len(slots)} streams in one step, at most {self.batch} were asked for")
-        size = min((size for size in self._graphs if size >= len(slots)), default=len(slots))
+    def step(self, streams=None):
+        """Decodes the next frame of each of these streams, by default of those that wait, at most `batch`; returns Decoded."""
+        streams = self.waiting()[: self.batch] if streams is None else streams
+        if len(streams) > self.batch:
+            raise ValueError(f"{len(streams)} streams in one step, at most {self.batch} were asked for")
+        size = min((size for size in self._graphs if size >= len(streams)), default=len(streams))
         inputs = torch.zeros(size, COLUMNS, dtype=torch.int64, pin_memory=self._queue is not None)
         rows, parts = inputs.numpy(), []
         rows[:, ROW] = self.capacity
-        for row, slot in zip(rows, slots):
-            stream = self._streams[slot]
-            end = _UNKNOWN if stream.end is None else stream.end
-            row[:CODES] = slot, stream.seed, stream.taken, end
-            if stream.codes:
-                row[CODES:] = stream.codes.pop(0)
-            start = stream.taken * FRAME_SAMPLES - self.delay
-            stream.taken += 1
-            parts.append((slot, max(0, -start), min(FRAME_SAMPLES, end * FRAME_SAMPLES - start)))
-        if not slots:
+        for row, stream in zip(rows, streams):
+            state = self._streams[stream]
+            end = _UNKNOWN if state.end is None else state.end
+            row[:CODES] = stream, state.seed, state.taken, end
+            if state.codes:
+                row[CODES:] = state.codes.pop(0)
+            start = state.taken * FRAME_SAMPLES - self.delay
+            state.taken += 1
+            parts.append((stream, max(0, -start), min(FRAME_SAMPLES, end * FRAME_SAMPLES - start)))
+        if not streams:
             return Decoded(torch.zeros(0, FRAME_SAMPLES), [], None)
         with torch.inference_mode(), full_precision():
             return self._run(inputs, parts)

@@ -2,10 +2,10 @@
 
 A SNAC frame is 7 codes: one coarse, two middle, four fine. Orpheus writes them interleaved in time,
 
-    slot    0      1       2       3         4         5         6
-    code    c0[i]  c1[2i]  c2[4i]  c2[4i+1]  c1[2i+1]  c2[4i+2]  c2[4i+3]
+    position 0      1       2       3         4         5         6
+    code     c0[i]  c1[2i]  c2[4i]  c2[4i+1]  c1[2i+1]  c2[4i+2]  c2[4i+3]
 
-and gives every slot its own range of ids, so that a token is only valid in its place.
+and gives every place in the frame its own range of ids, so that a token is valid in its place alone.
 """
 
 from dataclasses import dataclass
@@ -14,15 +14,15 @@ import numpy as np
 
 from orpheus.common.frame import CODES_PER_FRAME, LEVEL_CODES
 
-# Column of [c0 | c1 c1 | c2 c2 c2 c2] that each slot holds.
-_SLOT_COLUMN = np.array([0, 1, 3, 4, 2, 5, 6])
-_COLUMN_SLOT = np.argsort(_SLOT_COLUMN)
+# Column of [c0 | c1 c1 | c2 c2 c2 c2] that each place in the frame holds.
+_COLUMN_OF_PLACE = np.array([0, 1, 3, 4, 2, 5, 6])
+_PLACE_OF_COLUMN = np.argsort(_COLUMN_OF_PLACE)
 
 CONTROL_TOKENS = 10  # `<custom_token_0>` .. `<custom_token_9>` come before the first audio token
 
 
 def interleave(levels):
-    """Codes by level to codes by slot.
+    """Codes by level to codes in frame order.
 
     levels: (c0, c1, c2), integers of shape (frames,), (2 * frames,), (4 * frames,)
     returns: int64 (frames, 7) in frame order
@@ -31,12 +31,12 @@ def interleave(levels):
     columns = [
         np.asarray(level, dtype=np.int64).reshape(frames, n) for level, n in zip(levels, LEVEL_CODES, strict=True)
     ]
-    return np.concatenate(columns, axis=1)[:, _SLOT_COLUMN]
+    return np.concatenate(columns, axis=1)[:, _COLUMN_OF_PLACE]
 
 
 def deinterleave(codes):
-    """Codes by slot (frames, 7) to (c0, c1, c2) of shape (frames,), (2 * frames,), (4 * frames,); undoes `interleave`."""
-    columns = np.asarray(codes, dtype=np.int64).reshape(-1, CODES_PER_FRAME)[:, _COLUMN_SLOT]
+    """Codes in frame order (frames, 7) to (c0, c1, c2) of shape (frames,), (2 * frames,), (4 * frames,); undoes `interleave`."""
+    columns = np.asarray(codes, dtype=np.int64).reshape(-1, CODES_PER_FRAME)[:, _PLACE_OF_COLUMN]
     c0, c1, c2 = np.split(columns, np.cumsum(LEVEL_CODES)[:-1], axis=1)
     return c0.reshape(-1), c1.reshape(-1), c2.reshape(-1)
 
@@ -97,7 +97,7 @@ class TokenLayout:
         return (code >= 0) & (code < self.codebook_size)
 
     def first_out_of_range(self, tokens):
-        """Index of the first token that is out of range for its slot; len(tokens) where there is none."""
+        """Index of the first token that is out of range for its place; len(tokens) where there is none."""
         tokens = np.asarray(tokens, dtype=np.int64)
         valid = self.is_valid(tokens, np.arange(len(tokens)))
         return len(tokens) if valid.all() else int(np.argmin(valid))
@@ -112,7 +112,7 @@ class TokenLayout:
     def to_codes(self, tokens):
         """Ids to codes in frame order (frames, 7): up to the first out-of-range token, an incomplete last frame dropped.
 
-        Nothing is clamped: a token that does not fit its slot ends the speech.
+        Nothing is clamped: a token that does not fit its place ends the speech.
         """
         tokens = np.asarray(tokens, dtype=np.int64)
         frames = self.first_out_of_range(tokens) // CODES_PER_FRAME
@@ -134,5 +134,5 @@ class TokenLayout:
             self.end_of_turn: "end-of-turn",
         }
         if self.first_audio <= token <= self.last_audio:
-            return f"{token} (audio, slot {(token - self.first_audio) // self.codebook_size})"
+            return f"{token} (audio, position {(token - self.first_audio) // self.codebook_size})"
         return f"{token} ({names.get(token, 'text' if token < self.base else 'unused')})"

@@ -8,7 +8,7 @@
     python -m orpheus.evaluate --compare base=demo tuned=demo+lora_model original=my_recordings
 
 Words and skips (faster-whisper), naturalness (DNSMOS), likeness of the voice (Resemblyzer), whether tags are audible, pace,
-silences, how rows ended: a table here, report.json and report.html in --out. docs/evaluate.md says what each figure means.
+silences, how they ended: a table here, report.json and report.html in --out. docs/evaluate.md says what each figure means.
 """
 
 import sys

@@ -12,7 +12,7 @@ DEMO_REFERENCE = ASSETS / "demo_voice_reference"  # clips of the demo voice's te
 OUT = "outputs/evaluation"
 
 METRICS = ("wer", "dnsmos", "likeness", "tags")
-# Figures that need no judge: pace (with wer), silences, how rows ended; they are always there.
+# Figures that need no judge: pace (with wer), silences, how they ended; they are always there.
 
 INSTALL = "pip install -r requirements-eval.txt"
 INSTALL_LIKENESS = f"{INSTALL} && pip install --no-deps Resemblyzer"
@@ -34,7 +34,7 @@ class JudgeOptions:
     """Recordings of the true voice for likeness: a folder as --compare takes. By default the demo voice's own, where it
     is spoken. Names of speakers in it are matched with the voices spoken."""
     bootstrap: int = 2000
-    """Resamplings of the rows for the 95 % intervals: the intervals' ends are then steady to about a tenth of their width."""
+    """Resamplings of the clips for the 95 % intervals: the intervals' ends are then steady to about a tenth of their width."""
     bootstrap_seed: int = 0
     """Same seed, same intervals."""
     html_audio: Literal["opus", "wav"] = "opus"

@@ -1,4 +1,4 @@
-"""Clips to rows of figures, rows to a system's figures with intervals, systems to differences."""
+"""Clips to scores, scores to a system's figures with intervals, systems to differences."""
 
 from dataclasses import dataclass
 
@@ -14,30 +14,30 @@ from orpheus.text.tags import KNOWN_TAGS
 
 @dataclass(frozen=True)
 class Figure:
-    """One figure of a system: the sum of `above` over the sum of `below` over its rows; None leaves a row out."""
+    """One figure of a system: the sum of `above` over the sum of `below` over its scores; None leaves a score out."""
 
     name: str
     title: str
     unit: str  # "%", "" or what is shown behind the number
     better: str | None  # "lower", "higher", or None where neither is
-    pair: object  # row -> (above, below) or None
+    pair: object  # score -> (above, below) or None
 
 
 def _mean_of(name):
-    return lambda row: None if row.get(name) is None else (row[name], 1)
+    return lambda score: None if score.get(name) is None else (score[name], 1)
 
 
 def _ratio(above, below):
-    return lambda row: None if row.get(above) is None or not row.get(below) else (row[above], row[below])
+    return lambda score: None if score.get(above) is None or not score.get(below) else (score[above], score[below])
 
 
 def _ended(reason):
-    return lambda row: None if row["finish_reason"] is None else (row["finish_reason"] == reason, 1)
+    return lambda score: None if score["finish_reason"] is None else (score["finish_reason"] == reason, 1)
 
 
 def _tags(key):
-    def pair(row):
-        known = [tag for tag in row.get("tags") or () if tag["tag"] in KNOWN_TAGS]
+    def pair(score):
+        known = [tag for tag in score.get("tags") or () if tag["tag"] in KNOWN_TAGS]
         return (sum(tag[key] for tag in known), len(known)) if known else None
 
     return pair
@@ -46,12 +46,12 @@ def _tags(key):
 FIGURES = (
     Figure("wer", "Word error rate", "%", "lower", _ratio("word_errors", "words")),
     Figure("cer", "Character error rate", "%", "lower", _ratio("character_errors", "characters")),
-    Figure("clean_rows", "Rows without repeat or skip", "%", "higher", _mean_of("clean")),
+    Figure("clean_rows", "Clips without repeat or skip", "%", "higher", _mean_of("clean")),
     Figure("repeated", "Words repeated", "%", "lower", _ratio("words_repeated", "words")),
     Figure("skipped", "Words skipped", "%", "lower", _ratio("words_skipped", "words")),
     Figure("tags_realised", "Tags audible", "%", "higher", _tags("realised")),
     Figure("tags_named", "Tags heard as what they are", "%", "higher", _tags("named")),
-    Figure("false_tags", "Rows without tag that sound like one", "%", "lower", _mean_of("false_tag")),
+    Figure("false_tags", "Clips without a tag that sound like one", "%", "lower", _mean_of("false_tag")),
     Figure("dnsmos_ovrl", "DNSMOS overall", "", "higher", _mean_of("ovrl")),
     Figure("dnsmos_sig", "DNSMOS speech", "", "higher", _mean_of("sig")),
     Figure("dnsmos_bak", "DNSMOS background", "", "higher", _mean_of("bak")),
@@ -103,10 +103,10 @@ def hear_tags(text, audio, heard, detector, language="en"):
     operations, seconds = edits(said, words), len(audio) / SAMPLE_RATE
     gaps = [(tag, *spoken_gap(operations, words, times, place, seconds)) for tag, place in tags]
     events = detector.events(audio)
-    rows = []
+    scores = []
     for (tag, start, end), event in zip(gaps, match_tags(gaps, events), strict=True):
         place = (start, end) if event is None else (event.start, event.end)
-        rows.append(
+        scores.append(
             {
                 "tag": tag,
                 "realised": event is not None,
@@ -116,14 +116,14 @@ def hear_tags(text, audio, heard, detector, language="en"):
                 "end": round(place[1], 2),
             }
         )
-    return rows, events
+    return scores, events
 
 
 def judge(clip, judges):
     """A Clip's figures, a dictionary that JSON can write."""
     before, after = silences(clip.audio)
     seconds = len(clip.audio) / SAMPLE_RATE
-    row = {
+    score = {
         "text": clip.text,
         "voice": clip.voice,
         "kind": clip.kind,
@@ -135,19 +135,19 @@ def judge(clip, judges):
         "spoken_seconds": round(max(seconds - before - after, 0), 3),
     }
     if judges.recognizer:
-        row |= _judge_words(clip, judges)
+        score |= _judge_words(clip, judges)
     if judges.naturalness and len(clip.audio):
-        row |= {name: round(value, 4) for name, value in judges.naturalness.score(clip.audio).items()}
+        score |= {name: round(value, 4) for name, value in judges.naturalness.score(clip.audio).items()}
     if judges.likeness and len(clip.audio):
         value = judges.likeness.score(clip.audio, clip.voice)
-        row["likeness"] = None if value is None else round(value, 4)
-    return row
+        score["likeness"] = None if value is None else round(value, 4)
+    return score
 
 
 def _judge_words(clip, judges):
     heard = judges.recognizer.listen(clip.audio)
     found = compare(normalise(clip.words, judges.language), normalise(heard.text, judges.language))
-    row = {
+    score = {
         "heard": heard.text,
         "words": len(found.said),
         "word_errors": found.word_errors,
@@ -162,50 +162,53 @@ def _judge_words(clip, judges):
                     for o, i, j in found.operations],
     }  # fmt: skip
     if judges.detector:
-        row["tags"], events = hear_tags(clip.words, clip.audio, heard, judges.detector, judges.language)
-        row["events"] = [[e.tag, round(e.start, 2), round(e.end, 2), round(e.score, 3)] for e in events]
-        row["false_tag"] = None if row["tags"] else int(bool(events))
-    return row
+        score["tags"], events = hear_tags(clip.words, clip.audio, heard, judges.detector, judges.language)
+        score["events"] = [[e.tag, round(e.start, 2), round(e.end, 2), round(e.score, 3)] for e in events]
+        score["false_tag"] = None if score["tags"] else int(bool(events))
+    return score
 
 
 # --- a system --------------------------------------------------------------------------------------------------------
 
 
-def summarise(rows, options):
-    """{figure's name: Estimate} of a system's rows."""
-    return {f.name: estimate([f.pair(row) for row in rows], options.bootstrap, options.bootstrap_seed) for f in FIGURES}
+def summarise(scores, options):
+    """{figure's name: Estimate} of a system's scores."""
+    return {
+        f.name: estimate([f.pair(score) for score in scores], options.bootstrap, options.bootstrap_seed)
+        for f in FIGURES
+    }
 
 
-def groups(rows):
-    """{"kind: question": rows, "voice: nora": rows, "tag: laugh": ...} where there is more than one of a sort."""
+def groups(scores):
+    """{"kind: question": scores, "voice: nora": scores, "tag: laugh": ...} where there is more than one of a sort."""
     found = {}
     for name in ("kind", "voice"):
-        values = sorted({row[name] for row in rows if row[name]})
+        values = sorted({score[name] for score in scores if score[name]})
         if len(values) > 1:
-            found |= {f"{name}: {value}": [row for row in rows if row[name] == value] for value in values}
+            found |= {f"{name}: {value}": [score for score in scores if score[name] == value] for value in values}
     return found
 
 
-def tag_counts(rows):
+def tag_counts(scores):
     """{tag: (in the texts, audible, named right)} in the order of the known tags."""
     counts = {}
-    for row in rows:
-        for tag in row.get("tags") or ():
+    for score in scores:
+        for tag in score.get("tags") or ():
             n, realised, named = counts.get(tag["tag"], (0, 0, 0))
             counts[tag["tag"]] = n + 1, realised + tag["realised"], named + tag["named"]
     return dict(sorted(counts.items(), key=lambda item: (*KNOWN_TAGS, item[0]).index(item[0])))
 
 
-def _key(row, count):
-    return row["text"], row["take"], count
+def _key(score, count):
+    return score["text"], score["take"], count
 
 
-def _keyed(rows):
-    """{(text, take, how often before): row}"""
+def _keyed(scores):
+    """{(text, take, how often before): score}"""
     seen, keyed = {}, {}
-    for row in rows:
-        count = seen[row["text"], row["take"]] = seen.get((row["text"], row["take"]), -1) + 1
-        keyed[_key(row, count)] = row
+    for score in scores:
+        count = seen[score["text"], score["take"]] = seen.get((score["text"], score["take"]), -1) + 1
+        keyed[_key(score, count)] = score
     return keyed
 
 
@@ -227,14 +230,14 @@ def compare_systems(base, other, options):
     }
 
 
-PROGRESS_EVERY = 10  # rows
+PROGRESS_EVERY = 10  # scores
 
 
 def judge_clips(name, clips, judges, say):
     """Rows of figures, a line of progress now and then."""
-    rows = []
+    scores = []
     for clip in clips:
-        rows.append(judge(clip, judges))
-        if len(rows) % PROGRESS_EVERY == 0:
-            say(f"judging {name}: {len(rows)} of {len(clips)} rows")
-    return rows
+        scores.append(judge(clip, judges))
+        if len(scores) % PROGRESS_EVERY == 0:
+            say(f"judging {name}: {len(scores)} of {len(clips)} scores")
+    return scores

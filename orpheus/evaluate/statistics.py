@@ -1,4 +1,4 @@
-"""Figures of many rows with 95 % intervals, and differences between systems, by the bootstrap over rows."""
+"""Figures of many clips with 95 % intervals, and differences between systems, by the bootstrap over clips."""
 
 from dataclasses import asdict, dataclass
 
@@ -10,7 +10,7 @@ _BLOCK = 512  # resamplings at once: some megabytes
 
 @dataclass(frozen=True)
 class Estimate:
-    """A figure and its 95 % interval; value, low and high are None where no row has it."""
+    """A figure and its 95 % interval; value, low and high are None where no clip has it."""
 
     value: float | None
     low: float | None
@@ -22,9 +22,9 @@ class Estimate:
 
 
 def _resampled(numerators, denominators, count, seed):
-    """Ratio of sums for `count` resamplings of the rows: float64 (count,), NaN where the denominators add up to 0.
+    """Ratio of sums for `count` resamplings of the clips: float64 (count,), NaN where the denominators add up to 0.
 
-    numerators, denominators: float64 (systems, rows); the same rows are drawn for every system
+    numerators, denominators: float64 (systems, rows); the same clips are drawn for every system
     """
     random, rows = np.random.default_rng(seed), numerators.shape[1]
     ratios = []
@@ -50,7 +50,7 @@ def _interval(ratios):
 def estimate(pairs, count=2000, seed=0):
     """Sum of numerators over sum of denominators, with its percentile-bootstrap interval.
 
-    pairs: for every row (numerator, denominator), or None where the row has no such figure; a mean has denominators of 1
+    pairs: for every clip (numerator, denominator), or None where the clip has no such figure; a mean has denominators of 1
     """
     pairs = [pair for pair in pairs if pair is not None]
     above, below = _arrays(pairs)
@@ -61,7 +61,7 @@ def estimate(pairs, count=2000, seed=0):
 
 
 def difference(first, second, count=2000, seed=0):
-    """`second` minus `first`, two lists of pairs over the same rows, with the paired bootstrap's interval.
+    """`second` minus `first`, two lists of pairs over the same clips, with the paired bootstrap's interval.
 
     Rows that lack the figure in either system are left out of both.
     """

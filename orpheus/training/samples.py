@@ -44,7 +44,7 @@ class SpokenEvaluation:
 
     def __init__(self, tts, examples, options, run_dir, log, rank=0, judges=None):
         if not examples:
-            raise InputError("--evaluate needs held-out rows: raise --held-out, or leave --evaluate out")
+            raise InputError("--evaluate needs held-out examples: raise --held-out, or leave --evaluate out")
         self.tts, self.options, self.log, self.rank = tts, options, log, rank
         self.examples = spread(sorted(examples, key=lambda e: e.key), options.evaluate_sentences)
         self.kept, self.judges, self.measured = Path(run_dir) / "evaluation_base.npz", judges, {}
@@ -72,8 +72,8 @@ class SpokenEvaluation:
         clips = self._speak()
         if self.judges is None:
             self.judges, _, _ = load_judges(JudgeOptions(metrics=_QUICK, asr=self.options.evaluate_asr))
-        rows = judge_clips("held-out sentences", clips, self.judges, lambda _: None)
-        found = summarise(rows, JudgeOptions(metrics=_QUICK))["wer"]
+        scores = judge_clips("held-out sentences", clips, self.judges, lambda _: None)
+        found = summarise(scores, JudgeOptions(metrics=_QUICK))["wer"]
         rate = found.value if found.rows else 1.0
         if step == 0:
             _keep(self.kept, clips)
@@ -108,7 +108,7 @@ class SpokenEvaluation:
         systems += [("tuned", "with the adapter", self._speak()), ("original", "held-out recordings, codec", originals)]
         options = JudgeOptions(metrics=_installed_metrics(), asr=self.options.evaluate_asr)
         judges, facts, card = judges or load_judges(options, [(clip.audio, clip.voice) for clip in originals])
-        facts["sentences"] = f"{len(self.examples)} held-out rows"
+        facts["sentences"] = f"{len(self.examples)} held-out examples"
         judged = [(name, what, judge_clips(name, clips, judges, lambda _: None)) for name, what, clips in systems]
         report = make_report(judged, options, facts, card)
         write_report(folder, report, {name: [clip.audio for clip in clips] for name, _, clips in systems})

@@ -100,6 +100,6 @@ def test_an_incomplete_last_frame_is_dropped(random):
 
 def test_tokens_in_words():
     assert LAYOUT.describe(128_258) == "128258 (end-of-speech)"
-    assert LAYOUT.describe(128_266 + 4096 * 3) == "140554 (audio, slot 3)"
+    assert LAYOUT.describe(128_266 + 4096 * 3) == "140554 (audio, position 3)"
     assert LAYOUT.describe(42) == "42 (text)"
     assert LAYOUT.describe(156_938) == "156938 (unused)"

@@ -92,7 +92,7 @@ def test_the_report_holds_base_tuned_and_original_side_by_side(spoken, tmp_path)
     report = json.loads((tmp_path / "lora_model" / "evaluation" / "report.json").read_text())
     assert [system["name"] for system in report["systems"]] == ["base", "tuned", "original"]
     assert report["differences"]["tuned - base"]["wer"]["value"] == 0
-    assert "tuned (2 rows)" in shown and judges.recognizer.calls == 6
+    assert "tuned (2 clips)" in shown and judges.recognizer.calls == 6
     assert [row["seconds"] for row in report["systems"][2]["rows"]] == [0.256, 0.256]  # three frames
 
 
@@ -108,5 +108,5 @@ def test_a_resumed_run_has_the_base_models_clips(spoken, tmp_path):
 
 
 def test_there_must_be_held_out_rows(small_voice, tmp_path):
-    with pytest.raises(InputError, match="--evaluate needs held-out rows"):
+    with pytest.raises(InputError, match="--evaluate needs held-out examples"):
         SpokenEvaluation(small_voice, [], TrainingOptions(evaluate=True), tmp_path, None)

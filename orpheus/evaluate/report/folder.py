@@ -14,22 +14,22 @@ _GROUP_FIGURES = ("wer", "clean_rows", "tags_realised", "dnsmos_ovrl", "likeness
 def make_report(systems, options, facts, detector_card=None):
     """All figures as a dictionary that JSON can write.
 
-    systems: [(name, what it is, rows of scoring.judge)], the first the one that others are held against; options:
+    systems: [(name, what it is, scores of scoring.judge)], the first the one that others are held against; options:
     JudgeOptions; facts: what the reader should know (models of the judges, list, seed)
     """
     described = [
         {
             "name": name,
             "what": what,
-            "rows": rows,
-            "figures": {figure: e.as_dict() for figure, e in summarise(rows, options).items() if e.rows},
-            "groups": {group: _group(members, options) for group, members in groups(rows).items()},
+            "rows": scores,
+            "figures": {figure: e.as_dict() for figure, e in summarise(scores, options).items() if e.rows},
+            "groups": {group: _group(members, options) for group, members in groups(scores).items()},
             "tags": {
                 tag: {"count": n, "realised": realised, "named": named}
-                for tag, (n, realised, named) in tag_counts(rows).items()
+                for tag, (n, realised, named) in tag_counts(scores).items()
             },
         }
-        for name, what, rows in systems
+        for name, what, scores in systems
     ]
     base = described[0]
     differences = {}
@@ -43,16 +43,16 @@ def make_report(systems, options, facts, detector_card=None):
     return report | ({"tag_detector": detector_card} if detector_card else {})
 
 
-def _group(rows, options):
-    found = summarise(rows, options)
-    return {"rows": len(rows)} | {name: found[name].as_dict() for name in _GROUP_FIGURES if found[name].rows}
+def _group(scores, options):
+    found = summarise(scores, options)
+    return {"rows": len(scores)} | {name: found[name].as_dict() for name in _GROUP_FIGURES if found[name].rows}
 
 
 def table(report):
     """What is shown on screen."""
     columns = [["", *(f.title for f in present(report))]]
     for system in report["systems"]:
-        head = f"{system['name']} ({len(system['rows'])} rows)"
+        head = f"{system['name']} ({len(system['rows'])} clips)"
         columns.append([head, *(shown(f, system["figures"].get(f.name)) for f in present(report))])
     for name, found in report["differences"].items():
         cells = [f"{shown(f, found.get(f.name), signed=True)} {verdict(f, found.get(f.name))}" for f in present(report)]
@@ -67,7 +67,7 @@ def table(report):
             counts = ", ".join(f"{tag} {c['realised']}/{c['count']}" for tag, c in system["tags"].items())
             lines.append(f"{system['name']}, tags audible: {counts}")
     lines.append(
-        "In brackets: 95 % intervals, bootstrap over the rows; no width where all rows agree (3/rows may still be otherwise)."
+        "In brackets: 95 % intervals, bootstrap over the clips; no width where all clips agree (3/rows may still be otherwise)."
     )
     if "tag_detector" in report and any(f.name == "tags_realised" for f in present(report)):
         lines.append(detector_words(report["tag_detector"]))
@@ -77,7 +77,7 @@ def table(report):
 def write_report(folder, report, clips, html_audio="opus"):
     """Writes report.json and report.html into `folder`, and the clips as WAV: whole or not at all. Raises OutputError.
 
-    clips: {system's name: list of audio (samples,), float32 at 24 kHz, in the order of its rows}
+    clips: {system's name: list of audio (samples,), float32 at 24 kHz, in the order of its scores}
     """
     from orpheus.common.audio import wav_bytes
 
@@ -91,9 +91,11 @@ def write_report(folder, report, clips, html_audio="opus"):
             place = new / f"{number}_{''.join(c if c.isalnum() else '_' for c in system['name'])}"
             place.mkdir()
             lines = []
-            for index, (row, audio) in enumerate(zip(system["rows"], clips[system["name"]], strict=True)):
+            for index, (score, audio) in enumerate(zip(system["rows"], clips[system["name"]], strict=True)):
                 (place / f"{index:03d}.wav").write_bytes(wav_bytes(audio))
-                line = {"file_name": f"{index:03d}.wav", "text": row["text"]}
-                lines.append(json.dumps(line | ({"source": row["voice"]} if row["voice"] else {}), ensure_ascii=False))
+                line = {"file_name": f"{index:03d}.wav", "text": score["text"]}
+                lines.append(
+                    json.dumps(line | ({"source": score["voice"]} if score["voice"] else {}), ensure_ascii=False)
+                )
             (place / "metadata.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
     return folder

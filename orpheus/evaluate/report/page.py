@@ -58,7 +58,7 @@ document.addEventListener('play', event => {
 
 def _figures_table(report):
     head = "<th></th>" + "".join(
-        f'<th><span class="dot" style="background:{COLOURS[n % len(COLOURS)]}"></span>{escape(s["name"])}<br><small>{escape(s["what"])}, {len(s["rows"])} rows</small></th>'
+        f'<th><span class="dot" style="background:{COLOURS[n % len(COLOURS)]}"></span>{escape(s["name"])}<br><small>{escape(s["what"])}, {len(s["rows"])} scores</small></th>'
         for n, s in enumerate(report["systems"])
     )
     head += "".join(f"<th>{escape(name)}<br><small>paired difference</small></th>" for name in report["differences"])
@@ -102,15 +102,15 @@ def _groups_table(report):
     return f'<h2>By kind of text and voice</h2><div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{"".join(lines)}</tbody></table></div>'
 
 
-# --- rows ------------------------------------------------------------------------------------------------------------
+# --- scores ------------------------------------------------------------------------------------------------------------
 
 
-def _words(row):
+def _words(score):
     """The words with what went wrong marked."""
-    if "changes" not in row:
+    if "changes" not in score:
         return ""
     parts = []
-    for operation, said, heard in row["changes"]:
+    for operation, said, heard in score["changes"]:
         said, heard = escape(said), escape(heard)
         parts.append(
             {
@@ -123,9 +123,9 @@ def _words(row):
     return " ".join(parts)
 
 
-def _chips(row):
+def _chips(score):
     chips = []
-    for tag in row.get("tags") or ():
+    for tag in score.get("tags") or ():
         state, note = ("", f"{tag['start']:.1f} s") if tag["realised"] else (" off", "not heard")
         if tag["realised"] and not tag["named"]:
             note = f"as {tag['heard_as']}, {note}"
@@ -133,31 +133,31 @@ def _chips(row):
     return "".join(chips)
 
 
-def _facts(row):
-    facts = [f"{row['seconds']:.2f} s"]
-    if row.get("voice"):
-        facts.append(str(row["voice"]))
-    if row.get("finish_reason"):
-        facts.append(row["finish_reason"])
-    if row.get("ovrl") is not None:
-        facts.append(f"DNSMOS {row['ovrl']:.2f}")
-    if row.get("likeness") is not None:
-        facts.append(f"likeness {row['likeness']:.2f}")
+def _facts(score):
+    facts = [f"{score['seconds']:.2f} s"]
+    if score.get("voice"):
+        facts.append(str(score["voice"]))
+    if score.get("finish_reason"):
+        facts.append(score["finish_reason"])
+    if score.get("ovrl") is not None:
+        facts.append(f"DNSMOS {score['ovrl']:.2f}")
+    if score.get("likeness") is not None:
+        facts.append(f"likeness {score['likeness']:.2f}")
     for name in ("repeated", "skipped"):
-        if row.get(name):
-            facts.append(f"{name}: {' '.join(row[name])}")
-    if row.get("false_tag"):
-        facts.append("sounds like a tag: " + ", ".join(event[0] for event in row["events"]))
+        if score.get(name):
+            facts.append(f"{name}: {' '.join(score[name])}")
+    if score.get("false_tag"):
+        facts.append("sounds like a tag: " + ", ".join(event[0] for event in score["events"]))
     return " · ".join(map(escape, facts))
 
 
-def _trouble(row):
-    missing = sum(not tag["realised"] for tag in row.get("tags") or ())
-    ended = row["finish_reason"] not in (None, "end_of_speech")
-    return row.get("word_errors", 0) + 2 * missing + 3 * ended
+def _trouble(score):
+    missing = sum(not tag["realised"] for tag in score.get("tags") or ())
+    ended = score["finish_reason"] not in (None, "end_of_speech")
+    return score.get("word_errors", 0) + 2 * missing + 3 * ended
 
 
-def _take(number, system, row, audio, form):
+def _take(number, system, score, audio, form):
     name = f'<span class="dot" style="background:{COLOURS[number % len(COLOURS)]}"></span>{escape(system)}'
     media = '<small class="soft">no sound</small>'
     if len(audio):
@@ -165,20 +165,22 @@ def _take(number, system, row, audio, form):
             f'<audio controls preload="none" src="{pictures.sound(audio, form)}"></audio>'
             f'<img alt="spectrogram, 0 to 8 kHz" src="{pictures.spectrogram(audio)}">'
         )
-    body = f"<div>{name}</div><div>{_words(row)}</div><div>{_chips(row)}</div><div class=facts>{_facts(row)}</div>"
+    body = (
+        f"<div>{name}</div><div>{_words(score)}</div><div>{_chips(score)}</div><div class=facts>{_facts(score)}</div>"
+    )
     return f'<div class="take"><div>{media}</div><div>{body}</div></div>'
 
 
 def _articles(report, clips, form):
-    texts = {}  # text -> [(number of the system, row, audio)]
+    texts = {}  # text -> [(number of the system, score, audio)]
     for number, system in enumerate(report["systems"]):
-        for row, audio in zip(system["rows"], clips[system["name"]], strict=True):
-            texts.setdefault(row["text"], []).append((number, row, audio))
+        for score, audio in zip(system["rows"], clips[system["name"]], strict=True):
+            texts.setdefault(score["text"], []).append((number, score, audio))
     for index, (text, takes) in enumerate(texts.items()):
-        trouble = max(_trouble(row) for _, row, _ in takes)
-        worst = min((row["ovrl"] for _, row, _ in takes if row.get("ovrl") is not None), default=0)
-        kind = next((row["kind"] for _, row, _ in takes if row.get("kind")), "") or ""
-        shown = "".join(_take(n, report["systems"][n]["name"], row, audio, form) for n, row, audio in takes)
+        trouble = max(_trouble(score) for _, score, _ in takes)
+        worst = min((score["ovrl"] for _, score, _ in takes if score.get("ovrl") is not None), default=0)
+        kind = next((score["kind"] for _, score, _ in takes if score.get("kind")), "") or ""
+        shown = "".join(_take(n, report["systems"][n]["name"], score, audio, form) for n, score, audio in takes)
         yield (
             f'<article data-index="{index}" data-trouble="{trouble}" data-noise="{-worst:.3f}" data-kind="{escape(kind)}" '
             f'data-text="{escape(text.lower())}"><p>{escape(text)}<small>{escape(kind)}</small></p>{shown}</article>'
@@ -186,7 +188,7 @@ def _articles(report, clips, form):
 
 
 def page(report, clips, html_audio="opus"):
-    """The whole page as a string. clips: {system's name: list of audio in the order of its rows}"""
+    """The whole page as a string. clips: {system's name: list of audio in the order of its scores}"""
     main = [
         f
         for f in present(report)
@@ -196,15 +198,15 @@ def page(report, clips, html_audio="opus"):
     plots = [pictures.pace_plot(report)] + (
         [pictures.tags_plot(report)] if any(s["tags"] for s in report["systems"]) else []
     )
-    kinds = sorted({row["kind"] for s in report["systems"] for row in s["rows"] if row.get("kind")})
+    kinds = sorted({score["kind"] for s in report["systems"] for score in s["rows"] if score.get("kind")})
     facts = "".join(f"<li>{escape(name)}: {escape(str(value))}</li>" for name, value in report["facts"].items())
     detector = f"<li>{escape(detector_words(report.get('tag_detector')))}</li>" if report.get("tag_detector") else ""
     return f"""<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
 <title>Speech evaluation: {escape(", ".join(s["name"] for s in report["systems"]))}</title><style>{_STYLE}</style></head><body><main>
 <h1>Speech evaluation</h1>
-<p class="soft">Small figures are 95 % intervals by the bootstrap over rows; a difference is called better or worse where its interval does not hold 0.
-Where all rows agree an interval has no width: of n rows, 3/n may still be otherwise.</p>
+<p class="soft">Small figures are 95 % intervals by the bootstrap over clips; a difference is called better or worse where its interval does not hold 0.
+Where all clips agree an interval has no width: of n clips, 3/n may still be otherwise.</p>
 {_figures_table(report)}
 <h2>Figures with intervals</h2><div class="plot"><img alt="figures with intervals" src="{pictures.intervals_plot(report, main)}"></div>
 <h2>Pace{" and tags" if len(plots) > 1 else ""}</h2><div class="plots">{"".join(f'<img alt="plot" src="{plot}">' for plot in plots)}</div>

@@ -95,13 +95,13 @@ def intervals_plot(report, figures):
 
 
 def pace_plot(report):
-    """Length of the text against length of the speech, a point for each row: loops stand above, skips below."""
+    """Length of the text against length of the speech, a point for each clip: loops stand above, skips below."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(5.8, 3.4), layout="constrained")
     axes = figure.subplots()
     for n, system in enumerate(report["systems"]):
-        x, y = [len(row["text"]) for row in system["rows"]], [row["spoken_seconds"] for row in system["rows"]]
+        x, y = [len(score["text"]) for score in system["rows"]], [score["spoken_seconds"] for score in system["rows"]]
         axes.scatter(x, y, s=14, alpha=0.7, color=COLOURS[n % len(COLOURS)], label=system["name"])
     axes.set_xlabel("characters of text", fontsize=9)
     axes.set_ylabel("seconds of speech", fontsize=9)

@@ -4,7 +4,7 @@ from orpheus.evaluate.scoring import FIGURES
 
 
 def shown(figure, estimate, signed=False):
-    """A figure with its interval as text: "4.2 % (2.9 to 5.6)"; "-" where no row has it."""
+    """A figure with its interval as text: "4.2 % (2.9 to 5.6)"; "-" where no clip has it."""
     if not estimate or estimate["value"] is None:
         return "-"
     scale, digits = (100, 1) if figure.unit == "%" else (1, 2)
