@@ -1,6 +1,7 @@
 """Written text to spoken text: exact words, and nothing changed where nothing is to be spelt out."""
 
 import json
+import time
 
 import pytest
 from hypothesis import given, settings
@@ -109,8 +110,8 @@ def test_anything_can_be_normalized_and_keeps_its_tags(text):
     assert find_tags(normalize(clean)) == find_tags(clean)
 
 
-@pytest.mark.timeout(60)
 def test_long_text_takes_no_time_with_the_square_of_its_length():
+    began = time.process_time()
     for kind in (
         "word ",
         "<laugh>",
@@ -130,6 +131,7 @@ def test_long_text_takes_no_time_with_the_square_of_its_length():
         "U.S.",
     ):
         assert normalize(kind * (4_000 // len(kind)))
+    assert time.process_time() - began < 60  # of this process: others may be busy
 
 
 # --- the option ---
