@@ -247,7 +247,7 @@ def test_encoding_leaves_the_callers_precision(small_codec, random):
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("part", ["encoder", "decoder"])
 def test_the_fused_kernels_compute_what_the_layers_do(part):
-    """In Triton's interpreter, where Triton is installed; `tests/codec/test_gpu_encoder.py`, `tests/codec/test_gpu_streams.py` show it on a GPU."""
+    """In Triton's interpreter, where Triton is; `test_gpu_encoder.py` and `test_gpu_streams.py` show it on a GPU."""
     pytest.importorskip("triton")
     done = subprocess.run(
         [sys.executable, "-m", f"tests.codec.interpret_{part}"],
