@@ -3,7 +3,7 @@
 import re
 from dataclasses import dataclass
 
-from orpheus.text.tags import TAG
+from orpheus.text.tags import ANY_TAG, TAG
 
 CHARACTERS_PER_SECOND = 15  # read English, punctuation and spaces included; the teacher of the demo voice reads 15.3
 # Spoken length of what is written short, in characters: "7" is said "seven", "NASA" may be spelled, a Chinese, Japanese
@@ -36,8 +36,8 @@ _TITLES = frozenset(
 # After these it does only where no digit follows: "No. 5", "pp. 3".
 _BEFORE_NUMBER = frozenset("no nos pp p art sec ch eq jan feb mar apr jun jul aug sep sept oct nov dec".split())
 # End of a sentence: marks, closing quotes or brackets, and the tags that follow belong to it.
-_SENTENCE_END = re.compile(r"(?:(?<![.!?])[.!?]+[\"')\]]*(?:\s*<[A-Za-z]+>)*(?=\s))|[。！？]+")
-_NEXT = re.compile(r"(?:[\s\"'(\[]|<[A-Za-z]+>)*(.?)", re.S)  # the first letter of what follows
+_SENTENCE_END = re.compile(rf"(?:(?<![.!?])[.!?]+[\"')\]]*(?:\s*{ANY_TAG})*(?=\s))|[。！？]+")
+_NEXT = re.compile(rf"(?:[\s\"'(\[]|{ANY_TAG})*(.?)", re.S)  # the first letter of what follows
 _LONGEST_WORD = 40  # characters looked back at for an abbreviation
 
 
