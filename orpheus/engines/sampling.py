@@ -26,7 +26,9 @@ def draw(logits, uniform, temperature, top_p):
 
 
 def draw_rows(logits, uniform, temperature, mass):
-    """Draws from the smallest set of tokens whose probabilities sum to `mass`.
+    """Draws from the smallest set of tokens whose probabilities sum to `mass` (top-p).
+
+    fast/kernels/head.py has the same draw in Triton: change both. The tests hold one to the other.
 
     Probabilities are summed as whole numbers of 2^-36: a float sum over a vocabulary is not the same from run to run on
     CUDA. The draw goes through the kept tokens in order of their ids, not of their probabilities, so that rounding

@@ -9,6 +9,8 @@ with it and thrown away. With look-ahead 3 the chunks are the whole, sample for 
     2           21 (256 ms)                     -67 dB              -81 dB        inaudible
     1           14 (171 ms)                     -30 dB              -39 dB        a faint roughness
     0           7 (85 ms)                       -9 dB               -20 dB        an audible seam at every chunk
+
+Many streams at once (orpheus/server/pool.py) decode frame by frame instead, and hand each on as it comes.
 """
 
 import numpy as np
