@@ -214,7 +214,7 @@ def hub_errors():
 
 
 @pytest.mark.parametrize("error, reason", hub_errors())
-def test_every_hub_error_is_one_message_with_the_cures(monkeypatch, error, reason):
+def test_every_hub_error_is_one_message_that_says_what_to_do(monkeypatch, error, reason):
     import huggingface_hub
 
     def fail(*_, **__):
@@ -225,8 +225,8 @@ def test_every_hub_error_is_one_message_with_the_cures(monkeypatch, error, reaso
         OrpheusInference(ORPHEUS_3B, device="cpu")
     message = str(caught.value)
     assert ORPHEUS_3B in message and reason in message and "\n" not in message
-    for cure in ("local folder", "HF_TOKEN", "HF_HUB_OFFLINE", "--model demo"):
-        assert cure in message
+    for remedy in ("local folder", "HF_TOKEN", "HF_HUB_OFFLINE", "--model demo"):
+        assert remedy in message
 
 
 def test_offline_without_a_cache_is_such_an_error():
