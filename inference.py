@@ -56,8 +56,8 @@ def _parse(argv):
         device: Literal["auto", "cuda", "mps", "cpu"] = "auto"
         """Where to run."""
         engine: Literal[ENGINES] = "auto"
-        """fast (a hand-written Llama step), fast-int8 (the same with 8-bit weights), transformers (any model), or auto (fast
-        if it supports the model)."""
+        """fast (a hand-written Llama step), fast-int8 (the same with 8-bit weights), transformers (any model), or auto
+        (fast if it supports the model)."""
         stream: Literal["off", "wav", "pcm"] = "off"
         """Writes audio to standard output as it is generated: WAV, or raw 16-bit mono PCM at 24 kHz."""
         list_voices: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False

@@ -67,7 +67,7 @@ _CURE = (
 
 
 def fetch(repo_id, patterns):
-    """The local folder of a hub repository, downloaded if need be. Raises CheckpointError: the reason and what to do."""
+    """The local folder of a hub repository, downloaded if need be. Raises CheckpointError: why, and what to do."""
     from huggingface_hub import errors as hub
     from huggingface_hub import snapshot_download
 

@@ -35,7 +35,7 @@ def interleave(levels):
 
 
 def deinterleave(codes):
-    """Undoes `interleave`: (frames, 7) in frame order to (c0, c1, c2) of shape (frames,), (2 * frames,), (4 * frames,)."""
+    """Undoes `interleave`: (frames, 7) in frame order to c0, c1, c2, shaped (frames,), (2 * frames,), (4 * frames,)."""
     columns = np.asarray(codes, dtype=np.int64).reshape(-1, CODES_PER_FRAME)[:, _PLACE_OF_COLUMN]
     c0, c1, c2 = np.split(columns, np.cumsum(LEVEL_CODES)[:-1], axis=1)
     return c0.reshape(-1), c1.reshape(-1), c2.reshape(-1)
@@ -112,8 +112,8 @@ class TokenLayout:
     def to_codes(self, tokens):
         """Turns ids into codes in frame order (frames, 7).
 
-        Stops at the first out-of-range token and drops an incomplete last frame. Nothing is clamped: a token that is out of
-        range for its position ends the speech.
+        Stops at the first out-of-range token and drops an incomplete last frame. Nothing is clamped: a token that is
+        out of range for its position ends the speech.
         """
         tokens = np.asarray(tokens, dtype=np.int64)
         frames = self.first_out_of_range(tokens) // CODES_PER_FRAME

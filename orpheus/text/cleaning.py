@@ -23,8 +23,8 @@ _UNSPEAKABLE = {"Cc", "Cf", "Cs", "Co", "Cn"}  # control, format, surrogate, pri
 def clean_text(text):
     """Cleans text for a model and lists what was taken out.
 
-    Typographic quotes, dots and spaces become plain ones, known tags lower case, runs of white space one space; an empty
-    line stays as the paragraph break "\\n\\n". Emoji and invisible characters are left out.
+    Typographic quotes, dots and spaces become plain ones, known tags lower case, runs of white space one space; an
+    empty line stays as the paragraph break "\\n\\n". Emoji and invisible characters are left out.
 
     returns: (clean text, list of the characters left out)
     """

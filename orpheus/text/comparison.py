@@ -157,9 +157,9 @@ _SECONDS_PER_LETTER, _SHORTEST_WORD = 0.07, 0.1  # for a slow reader
 def spoken_gap(operations, words, times, place, seconds):
     """Finds the gap before word number `place` of the text in the recording: (start, end) in seconds.
 
-    words, times: all words heard and their (start, end) in seconds. The gap runs from the last recognised word before it
-    to the first one after it, or to the ends of the recording. Recognisers stretch words over sounds that are not words,
-    so a word next to the gap is taken to be only as long as its letters need.
+    words, times: all words heard and their (start, end) in seconds. The gap runs from the last recognised word before
+    it to the first one after it, or to the ends of the recording. Recognisers stretch words over sounds that are not
+    words, so a word next to the gap is taken to be only as long as its letters need.
     """
     start, end = 0.0, seconds
     for operation, i, j in operations:

@@ -79,8 +79,8 @@ class PromptBuilder:
         """One example for training.
 
         codes: (frames, 7) in frame order
-        returns: (input_ids, labels), int64 of equal length; labels are IGNORE on the prompt, so that the loss covers the
-        audio and the two tokens that end it
+        returns: (input_ids, labels), int64 of equal length; labels are IGNORE on the prompt, so that the loss covers
+        the audio and the two tokens that end it
         """
         t = self.layout
         prompt = self.prompt(text, voice)

@@ -18,7 +18,7 @@ def say_digits(text):
 
 
 def say_cardinal(text):
-    """ "1,250.50" -> "one thousand two hundred fifty point five zero"; digit by digit with a leading zero or very many."""
+    """ "1,250.50" -> "one thousand two hundred fifty point five zero"; "007" and the very long digit by digit."""
     whole, point, decimals = text.replace(",", "").partition(".")
     if len(whole) > 15 or (len(whole) > 1 and whole.startswith("0")):
         words = say_digits(whole)

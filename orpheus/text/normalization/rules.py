@@ -1,7 +1,7 @@
 """Written English to spoken English: numbers, dates, currency, times, units, abbreviations and addresses as words.
 
 For models that never learnt to read them. num2words spells the numbers; the rules here only find them, in the order of
-`_RULES`, with the American reading where readings differ (3/14 is in March). Each rule sees what earlier ones have left.
+`_RULES`, with the American reading where readings differ (3/14 is in March). Each rule sees what earlier ones left.
 """
 
 import re
