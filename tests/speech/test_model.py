@@ -261,7 +261,9 @@ def test_missing_weights(copied):
     state = load_file(copied / "model.safetensors")
     del state["model.layers.1.mlp.up_proj.weight"]
     save_file(state, copied / "model.safetensors", metadata={"format": "pt"})
-    with pytest.raises(CheckpointError, match="incomplete: 1 weights are missing, model.layers.1.mlp.up_proj.weight"):
+    with pytest.raises(
+        CheckpointError, match="incomplete: 1 weights are missing, including model.layers.1.mlp.up_proj.weight"
+    ):
         OrpheusInference(str(copied))
 
 
