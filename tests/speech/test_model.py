@@ -165,7 +165,7 @@ def test_a_model_that_names_no_voices_warns_about_any(copied):
 def test_voices_that_are_no_list_of_names(copied, voices):
     config = json.loads((copied / "config.json").read_text())
     (copied / "config.json").write_text(json.dumps(config | {"voices": voices}))
-    with pytest.raises(CheckpointError, match="are not a list of names"):
+    with pytest.raises(CheckpointError, match="must be a list of names"):
         loading.known_voices(str(copied))
 
 
@@ -173,7 +173,7 @@ def test_voices_that_are_no_list_of_names(copied, voices):
 def test_devices_that_are_not_here(device, monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
-    with pytest.raises(InputError, match=f"no device '{device}' here; take cpu"):
+    with pytest.raises(InputError, match=f"no device '{device}' here; use cpu"):
         loading.choose_device(device)
 
 
