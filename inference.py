@@ -40,7 +40,7 @@ def _parse(argv):
     @dataclass(frozen=True)
     class Arguments:
         text: Annotated[tuple[str, ...], tyro.conf.Positional] = ()
-        """What to say. Several texts make several files, "-" reads standard input, no text speaks five examples."""
+        """What to say. Several texts make several files; "-" reads standard input. Without a text: five examples."""
         text_file: Path | None = None
         """Reads the text from a file; an empty line is a paragraph break."""
         voice: str | None = None

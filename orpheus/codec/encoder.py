@@ -2,8 +2,8 @@
 
 On CUDA with Triton, `kernels.encoder` encodes everything, single clips too. Its sums do not depend on the rest of the
 batch, so a clip's codes are the same alone and in any batch, by construction. They can differ from those of the `snac`
-package's layers where float32 rounding decides between two equally near code vectors (`benchmarks/encode.py` prints how
-often).
+package's layers where float32 rounding decides between two equally near code vectors; `benchmarks/encode.py` prints the
+share.
 
 The package's own layers, used everywhere else, sum in a different order at a different batch size. That shifts what the
 quantizer compares, and close to the border between two code vectors the other one can win. So these batches are
@@ -31,8 +31,8 @@ ENCODE_SECONDS = 160  # audio per batch: an activation of the 24 kHz SNAC then t
 # Latents are compared as points on a sphere of radius 1. Between two orders of summing in float32 they moved by a
 # median of 9e-7 and at most 6e-5 (in near silence, where the encoder cancels most), and their distance to the nearest
 # border by 3e-7 and at most 2.6e-5: demo codec, 24 clips, 9,912 codes. A code can only change if that distance is
-# smaller than its shift. `benchmarks/encode.py` prints the largest shift it sees. Half the tolerance halves the clips
-# encoded twice.
+# smaller than its shift. `benchmarks/encode.py` prints the largest shift. Half the tolerance: half the clips encoded
+# twice.
 TOLERANCE = 5e-5
 FUSED_TOLERANCE = (
     2e-4  # the fused kernels use two TF32 numbers per float32: that distance moved by at most 6.5e-5 (demo codec)

@@ -68,7 +68,7 @@ def first_trouble(reasons):
 
 
 def split_options(options):
-    """Sorts keyword arguments: (SamplingOptions, TextOptions, LongTextOptions, RetryOptions, StreamOptions)."""
+    """Keyword arguments as SamplingOptions, TextOptions, LongTextOptions, RetryOptions, StreamOptions; else InputError."""
     groups = (SamplingOptions, TextOptions, LongTextOptions, RetryOptions, StreamOptions)
     known = {f.name: group for group in groups for f in fields(group)}
     for name in options:

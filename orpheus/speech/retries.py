@@ -105,8 +105,7 @@ class Retries:
         utterance.attempts.append(Attempt(utterance.seed, made, reason, heard, audio))
 
     def speak_again(self, utterances, generate):
-        """Retries suspect utterances, side by side, until none is left or `most` is reached; each keeps its best
-        attempt.
+        """Retries suspect utterances side by side until none is left or `most` is reached; each keeps its best attempt.
 
         utterances: with text, seed, assembler, attempts and seconds_taken; generate: (utterances) -> None fills their assemblers
         """

@@ -72,8 +72,7 @@ class OrpheusInference:
     codec: a folder or hub id of a SNAC to use instead of the model's own
     device: "auto", "cuda", "mps" or "cpu"
     engine: "fast" (a hand-written Llama step), "fast-int8" (the same with 8-bit weights), "transformers" (any model),
-    or
-        "auto" (fast if it supports the model)
+        or "auto" (fast if it supports the model)
 
     Raises CheckpointError if something cannot be loaded and InputError for a name that means nothing. One object serves
     one thread at a time. Every method's options are the fields of SamplingOptions, TextOptions, LongTextOptions,

@@ -29,8 +29,7 @@ class Tile(NamedTuple):
     stages: int  # tiles of terms in flight at once
 
 
-# (terms, columns) of a product -> its tile, if that is not the ordinary one. Only `terms` affects results, in their
-# last bits.
+# (terms, columns) of a product -> its tile, if not the ordinary one. Only `terms` affects results, in their last bits.
 TILES: dict[tuple[int, int], Tile] = {}
 
 

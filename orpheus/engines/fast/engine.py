@@ -21,8 +21,7 @@ __all__ = ["FastEngine", "unfit"]
 
 
 class FastEngine:
-    """See orpheus.engines.Engine. Same seed, same tokens, whatever the neighbours; in 16 bits, for the same batch
-    shape.
+    """See orpheus.engines.Engine. Same seed, same tokens, whatever the neighbours (in 16 bits, per batch shape).
 
     model: a LlamaForCausalLM with any adapter merged; its linear layers become views of this engine's
     head: "position" or "full" (see head.py)

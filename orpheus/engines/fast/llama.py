@@ -1,5 +1,4 @@
-"""One Llama step for tokens of many sequences, over a cache with a slot for each: plain PyTorch, and the weights it
-uses.
+"""One Llama step for tokens of many sequences, over a cache with a slot for each: plain PyTorch, and its weights.
 
 Every token carries its sequence's slot in the cache and its position; it writes its key and value there and attends to
 that slot up to itself. So one function both reads a prompt and draws the next tokens of many sequences, nothing is
@@ -24,8 +23,8 @@ WEIGHTS = ("same", "int8")
 class Matrix(NamedTuple):
     """A linear layer's weight.
 
-    values: (out, in) in the model's data type; or int8 with columns of the first and second half alternating (0, in /
-    2, 1, in / 2 + 1, ...), so that two adjacent bytes hold what a kernel multiplies by two runs of its input
+    values: (out, in) in the model's data type; or int8 with columns of the first and second half alternating
+    (0, in / 2, 1, in / 2 + 1, ...), so that two adjacent bytes hold what a kernel multiplies by two runs of its input
     scale: None, or float32 (out,), which int8 rows are multiplied by
     """
 
