@@ -1,4 +1,4 @@
-"""Emotion tags: the known ones, and those in a text."""
+"""Emotion tags: the known ones, and finding them in a text."""
 
 import difflib
 import re
