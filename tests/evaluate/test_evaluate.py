@@ -339,7 +339,7 @@ def test_sentences_from_files(tmp_path):
 def test_a_limit_is_spread_over_the_list():
     assert spread(list(range(100)), 4) == [0, 25, 50, 75]
     assert spread([1, 2], 5) == spread([1, 2], None) == [1, 2]
-    with pytest.raises(InputError, match="limit 0 is below 1"):
+    with pytest.raises(InputError, match="limit must be a whole number of at least 1, not 0"):
         ListOptions(limit=0)
 
 
@@ -457,9 +457,9 @@ def test_what_cannot_be_done_is_said(fakes, in_empty_folder, capsys, arguments, 
 def test_options_out_of_range_are_refused():
     with pytest.raises(InputError, match="a metric is named twice in wer wer"):
         JudgeOptions(metrics=("wer", "wer"))
-    with pytest.raises(InputError, match="bootstrap 5 is not a whole number in 100..100000"):
+    with pytest.raises(InputError, match="bootstrap must be a whole number of at least 100, not 5"):
         JudgeOptions(bootstrap=5)
-    with pytest.raises(InputError, match="takes 0 is below 1"):
+    with pytest.raises(InputError, match="takes must be a whole number of at least 1, not 0"):
         ListOptions(takes=0)
 
 
