@@ -149,15 +149,17 @@ class Finetune:
     def check(self):
         from orpheus.common.hub import check_push
         from orpheus.speech.model import resolve
+        from orpheus.training.hardware import choose_backend
         from orpheus.training.log import check_reporter
         from orpheus.training.samples import check_evaluation
 
         check_reporter(self.options.report_to)
         if self.options.evaluate:
             check_evaluation(self.options)
-        if self.run.push_to_hub and self.first:
-            check_push(self.run.hub_repo)
         self.base = resolve(self.run.model, "none", self.run.device)
+        self.backend = choose_backend(self.run.backend, self.base.device, self.options.load_in_4bit)
+        if self.run.push_to_hub and self.first:
+            check_push(self.run.hub_repo)  # last: it makes the repository
 
     def read(self):
         from orpheus.data.recordings import read_recordings
@@ -191,10 +193,7 @@ class Finetune:
         from orpheus.training.lora import load_with_peft
 
         checkpoint, device = self.base.checkpoint, self.base.device
-        backend = self.run.backend
-        if backend == "auto":
-            backend = "unsloth" if device == "cuda" else "transformers"
-        if backend == "unsloth":
+        if self.backend == "unsloth":
             self.model = load_with_unsloth(checkpoint, self.options)
         else:
             self.model = load_with_peft(self.folder, device, self.options)
