@@ -279,7 +279,7 @@ class Finetune:
         for path in self.samples.speak(run.samples):
             print(f"{path}   (before: {run.samples / 'before' / Path(path).name})")
         if run.merge:
-            merge(run.merge, self.folder, run.out, voices)
+            merge(run.merge, self.folder, run.out)
             print(f"The merged model is in {run.merge}/")
         if run.push_to_hub:
             print(f"Uploaded: {push(run.hub_repo, run.out)}")

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from orpheus.common.command import write_config
 from orpheus.common.files import atomic_file, whole_folder
+from orpheus.export.generations import for_both_generations
 
 _CARD = """---
 base_model: {base}
@@ -107,6 +108,7 @@ def write_adapter(folder, peft_model, tokenizer, base, voices, settings, facts, 
         config.base_model_name_or_path, config.inference_mode = base, True
         config.save_pretrained(new)
         tokenizer.save_pretrained(new)
+        for_both_generations(new)
         if voices:
             (new / "voices.json").write_text(json.dumps(list(voices)), encoding="utf-8")
         write_config(new / "config.yaml", settings)
