@@ -6,6 +6,7 @@
 
 PYTHON ?= python3
 VENV ?= .venv
+VENV4 ?= .venv4
 ARGS ?=
 PROCESSES ?= logical
 
@@ -18,16 +19,18 @@ LINTED := orpheus tests benchmarks recipes docs inference.py orpheus_sft_unsloth
 RUNTIME := $(VENV)/.installed-$(REQUIREMENTS)
 DEV := $(VENV)/.installed-requirements-dev.txt
 EVAL := $(VENV)/.installed-requirements-eval.txt
+OLD := $(VENV4)/.installed-requirements-transformers4.txt
 
-.PHONY: help speak test evaluate bench lint format clean
+.PHONY: help speak test test-transformers4 evaluate bench lint format clean
 
 help:
 	@echo "make speak    speaks five examples into generated_audio/    make speak ARGS=\"'Good morning.' --voice theo\""
 	@echo 'make test     runs the tests                                make test ARGS="-k codec"'
+	@echo 'make test-transformers4    loads a merged model and an adapter with transformers 4 as well, in $(VENV4)'
 	@echo 'make bench    prints what is measured on this machine, peers beside us; JSON with everything last'
 	@echo 'make evaluate measures the voice                             make evaluate ARGS="--model demo --limit 20"'
 	@echo 'make lint     checks style                                  make format repairs it'
-	@echo 'make clean    removes $(VENV) and caches; keeps generated_audio/, lora_model/ and outputs/'
+	@echo 'make clean    removes $(VENV), $(VENV4) and caches; keeps generated_audio/, lora_model/ and outputs/'
 	@echo 'make speak PYTHON=python3.12 takes another Python than python3'
 
 speak: $(RUNTIME)
@@ -35,6 +38,9 @@ speak: $(RUNTIME)
 
 test: $(DEV)
 	@$(VENV)/bin/python -m pytest -n $(PROCESSES) --maxprocesses 8 --dist worksteal $(ARGS)
+
+test-transformers4: $(DEV) $(OLD)
+	@TRANSFORMERS4_PYTHON=$(VENV4)/bin/python $(VENV)/bin/python -m pytest -s -m transformers4 tests/export $(ARGS)
 
 evaluate: $(EVAL)
 	@$(VENV)/bin/python -m orpheus.evaluate $(ARGS)
@@ -55,15 +61,15 @@ format: $(DEV)
 	@$(VENV)/bin/ruff format $(LINTED)
 
 clean:
-	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(VENV4) .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-$(VENV)/bin/python:
+$(VENV)/bin/python $(VENV4)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
 	    { echo 'error: Python 3.10 or newer is needed; name one with PYTHON=python3.12' >&2; exit 2; }
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
 	    { echo 'error: $(PYTHON) cannot make virtual environments. On Debian and Ubuntu: sudo apt install python3-venv' >&2; exit 2; }
-	@$(PYTHON) -m venv $(VENV)
+	@$(PYTHON) -m venv $(@:/bin/python=)
 
 $(RUNTIME): $(VENV)/bin/python requirements.txt requirements-cpu.txt
 	@echo 'Installing $(REQUIREMENTS) into $(VENV) ($(NEEDS))'
@@ -73,6 +79,11 @@ $(RUNTIME): $(VENV)/bin/python requirements.txt requirements-cpu.txt
 $(DEV): $(RUNTIME) requirements-dev.txt
 	@echo 'Installing requirements-dev.txt into $(VENV) (about 0.2 GB)'
 	@$(VENV)/bin/python -m pip install -q -c requirements.txt -r requirements-dev.txt
+	@touch $@
+
+$(OLD): $(VENV4)/bin/python requirements-transformers4.txt
+	@echo 'Installing requirements-transformers4.txt into $(VENV4) (about 1.2 GB)'
+	@$(VENV4)/bin/python -m pip install -q -r requirements-transformers4.txt
 	@touch $@
 
 # Resemblyzer alone without what it asks for: requirements-eval.txt has webrtcvad compiled.

@@ -10,19 +10,17 @@ Then `python inference.py "Hello there."` speaks with the new voice.
 
 import os
 import sys
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal
 
 from orpheus.common import command
-from orpheus.common.command import read_config, settings_of, with_values
+from orpheus.common.command import options_from, read_config, settings_of
 from orpheus.common.errors import InputError
-from orpheus.common.options import LORA_DIR, ORPHEUS_3B, OUTPUT_DIR
-from orpheus.data.options import DataOptions
+from orpheus.common.options import LORA_DIR, ORPHEUS_3B, OUTPUT_DIR, check_given
+from orpheus.data.options import LONGEST_EXAMPLE, DataOptions
 from orpheus.speech.options import EXAMPLES
 from orpheus.training.options import DEMO, LORA_TARGETS, RUN_DIR, TrainingOptions
-
-MAX_POSITIONS = 8192  # what Unsloth prepares for; rows are at most --max-tokens long
 
 
 @dataclass(frozen=True)
@@ -52,6 +50,9 @@ class RunOptions:
     hub_repo: str | None = None
     """NAME/REPOSITORY on the hub, checked before training begins."""
 
+    def __post_init__(self):
+        check_given(self, "model", "codec", "license", "hub_repo")
+
 
 def parse(argv=None):
     """The options out of flags, over those of --config, over those of --demo, over the defaults."""
@@ -76,12 +77,7 @@ def parse(argv=None):
         Early, args=[a for a in argv if a not in ("-h", "--help")], return_unknown_args=True, add_help=False
     )
     values = (DEMO if first.demo else {}) | (read_config(first.config) if first.config else {})
-    groups = [with_values(group(), values) for group in (RunOptions, DataOptions, TrainingOptions)]
-    known = {f.name for group in groups for f in fields(group)}
-    if unknown := sorted(set(values) - known):
-        raise InputError(
-            f"--config {first.config}: unknown option {unknown[0]!r}; known are {', '.join(sorted(known))}"
-        )
+    groups = options_from((RunOptions, DataOptions, TrainingOptions), values, f"--config {first.config}")
     return tyro.cli(Arguments, description=__doc__, args=argv, default=Arguments(False, False, first.config, *groups))
 
 
@@ -112,7 +108,7 @@ def load_with_unsloth(source, options):
     from unsloth import FastLanguageModel
 
     model, _ = FastLanguageModel.from_pretrained(
-        model_name=source, max_seq_length=MAX_POSITIONS, dtype=None, load_in_4bit=options.load_in_4bit
+        model_name=source, max_seq_length=LONGEST_EXAMPLE, dtype=None, load_in_4bit=options.load_in_4bit
     )
     return FastLanguageModel.get_peft_model(
         model,
@@ -153,15 +149,17 @@ class Finetune:
     def check(self):
         from orpheus.common.hub import check_push
         from orpheus.speech.model import resolve
+        from orpheus.training.hardware import choose_backend
         from orpheus.training.log import check_reporter
         from orpheus.training.samples import check_evaluation
 
         check_reporter(self.options.report_to)
         if self.options.evaluate:
             check_evaluation(self.options)
-        if self.run.push_to_hub and self.first:
-            check_push(self.run.hub_repo)
         self.base = resolve(self.run.model, "none", self.run.device)
+        self.backend = choose_backend(self.run.backend, self.base.device, self.options.load_in_4bit)
+        if self.run.push_to_hub and self.first:
+            check_push(self.run.hub_repo)  # last: it makes the repository
 
     def read(self):
         from orpheus.data.recordings import read_recordings
@@ -195,10 +193,7 @@ class Finetune:
         from orpheus.training.lora import load_with_peft
 
         checkpoint, device = self.base.checkpoint, self.base.device
-        backend = self.run.backend
-        if backend == "auto":
-            backend = "unsloth" if device == "cuda" else "transformers"
-        if backend == "unsloth":
+        if self.backend == "unsloth":
             self.model = load_with_unsloth(checkpoint, self.options)
         else:
             self.model = load_with_peft(self.folder, device, self.options)
@@ -284,7 +279,7 @@ class Finetune:
         for path in self.samples.speak(run.samples):
             print(f"{path}   (before: {run.samples / 'before' / Path(path).name})")
         if run.merge:
-            merge(run.merge, self.folder, run.out, voices)
+            merge(run.merge, self.folder, run.out)
             print(f"The merged model is in {run.merge}/")
         if run.push_to_hub:
             print(f"Uploaded: {push(run.hub_repo, run.out)}")

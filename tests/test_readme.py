@@ -154,9 +154,19 @@ def test_there_are_commands():
 
 def test_no_command_stands_in_another_kind_of_block():
     for page, text in PAGES.items():
-        assert {name for name, _ in re.findall(FENCE, text, flags=re.M | re.S)} <= {"bash", "python", ""}, page
+        assert {name for name, _ in re.findall(FENCE, text, flags=re.M | re.S)} <= {"bash", "python", "yaml", ""}, page
         for code in blocks("", page):
             assert not re.search(r"^\s*(python|make|pip|pytest|torchrun)\b", code, flags=re.M), code
+
+
+def test_configurations_are_read(in_empty_folder):
+    import orpheus_sft_unsloth
+
+    found = [code for page in PAGES for code in blocks("yaml", page)]
+    for code in found:
+        Path("run.yaml").write_text(code)
+        orpheus_sft_unsloth.parse(["--config", "run.yaml"])
+    assert found
 
 
 # --- Python ---

@@ -1,4 +1,5 @@
-"""How a command line begins and ends: the same warnings, messages and exit statuses for every entry point.
+"""How a command line begins and ends: the same warnings, messages and exit statuses for every entry point. And options by
+name, from YAML or as keywords: held to the annotations of their class, which the flags are made from.
 
 Light on purpose: `--help` needs no more than this.
 """
@@ -6,10 +7,14 @@ Light on purpose: `--help` needs no more than this.
 import os
 import sys
 import warnings
-from dataclasses import asdict, fields, replace
+from dataclasses import asdict, fields
+from difflib import get_close_matches
 from pathlib import Path
+from types import UnionType
+from typing import Literal, Union, get_args, get_origin, get_type_hints
 
 from orpheus.common.errors import InputError, OrpheusError, OrpheusWarning, StoppedError
+from orpheus.common.options import is_number, is_whole, shown
 
 
 def say(message):
@@ -65,24 +70,115 @@ def read_config(path):
     """{option: value} of a YAML file. Raises InputError."""
     import yaml
 
+    from orpheus.common.yaml12 import Loader
+
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-    except (OSError, ValueError, yaml.YAMLError) as error:
-        raise InputError(f"--config {path} cannot be read as YAML: {error}") from error
+        values = yaml.load(path.read_text(encoding="utf-8"), Loader)
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
+        raise InputError(f"--config {path} cannot be read as YAML: {' '.join(str(error).split())}") from error
+    if values is None:  # an empty file
+        return {}
     if not isinstance(values, dict):
-        raise InputError(f"--config {path} is not a list of `option: value`")
+        raise InputError(f"--config {path} must hold lines of `option: value`, not {shown(values)}")
     return values
 
 
-def with_values(options, values):
-    """`options` with those of `values` that it has; paths come as strings out of YAML."""
-    types = {f.name: f.type for f in fields(options)}
-    chosen = {name: value for name, value in values.items() if name in types}
-    chosen = {n: Path(v) if isinstance(v, str) and "Path" in str(types[n]) else v for n, v in chosen.items()}
-    return replace(options, **chosen)
+def write_config(path, settings):
+    """Writes what `read_config` reads."""
+    import yaml
+
+    from orpheus.common.yaml12 import Dumper
+
+    path.write_text(yaml.dump(settings, Dumper=Dumper, sort_keys=False, allow_unicode=True), encoding="utf-8")
 
 
 def settings_of(*groups):
     """All options of several classes as one flat dictionary that YAML can write."""
     values = {name: value for group in groups for name, value in asdict(group).items()}
     return {name: str(value) if isinstance(value, Path) else value for name, value in values.items()}
+
+
+def options_from(classes, values, source=""):
+    """One object of each class of options, made of `values`, {option: value}, which are held to what a flag may be.
+
+    source: where the values are from, for the message
+    Raises InputError for an unknown option and for a value that its option does not take.
+    """
+    source = f"{source}: " if source else ""
+    kinds = {name: kind for options in classes for name, kind in get_type_hints(options).items()}
+    for name in values:
+        if name not in kinds:
+            near = get_close_matches(str(name), kinds, 1)
+            hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(kinds)}"
+            raise InputError(f"{source}unknown option {shown(name)}; {hint}")
+    try:
+        values = {name: checked(name, value, kinds[name]) for name, value in values.items()}
+        return [cls(**{f.name: values[f.name] for f in fields(cls) if f.name in values}) for cls in classes]
+    except InputError as error:
+        raise InputError(f"{source}{error}") from error
+
+
+def checked(name, value, kind):
+    """`value` as an option of the type `kind` keeps it: a path for its text, a float for a whole number. Raises InputError."""
+    kept = _keep(value, kind)
+    if kept is _REFUSED:
+        allowed = list(_allowed(kind))
+        hint = f'; put it in quotes: "{shown(value)}"' if _is_bare(value) and {"text", "a path"} & {*allowed} else ""
+        raise InputError(f"{name} must be {_listed(allowed)}, not {shown(value)}{hint}")
+    return kept
+
+
+_REFUSED = object()
+
+
+def _keep(value, kind):
+    """What an option of the type `kind` keeps of `value`, or _REFUSED."""
+    inner = get_args(kind)
+    if get_origin(kind) in (Union, UnionType):
+        return next((kept for one in inner if (kept := _keep(value, one)) is not _REFUSED), _REFUSED)
+    if get_origin(kind) is Literal:
+        fits = isinstance(value, str) and value in inner
+    elif get_origin(kind) is tuple:  # of any length
+        kept = tuple(_keep(one, inner[0]) for one in value) if isinstance(value, (list, tuple)) else (_REFUSED,)
+        return _REFUSED if _REFUSED in kept else kept
+    elif kind is float:
+        return float(value) if is_number(value) else _REFUSED
+    elif kind is int:
+        return int(value) if is_whole(value) else _REFUSED
+    elif kind is Path:
+        return Path(value) if isinstance(value, Path) or (_is_text(value) and value) else _REFUSED
+    elif kind is str:
+        fits = _is_text(value)
+    else:
+        fits = isinstance(value, {bool: bool, type(None): type(None)}[kind])
+    return value if fits else _REFUSED
+
+
+def _is_text(value):
+    return isinstance(value, str) and "\0" not in value  # which no path and no flag can hold
+
+
+def _is_bare(value):
+    """Whether it would be a text in quotes."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _allowed(kind):
+    """What an option of the type `kind` may be, in words. That it may be left out goes without saying."""
+    if get_origin(kind) in (Union, UnionType):
+        for one in get_args(kind):
+            yield from _allowed(one)
+    elif get_origin(kind) is Literal:
+        yield from get_args(kind)
+    elif get_origin(kind) is tuple:
+        yield f"a list of {_listed(_allowed(get_args(kind)[0]))}"
+    elif kind is bool:
+        yield from ("true", "false")
+    elif kind is not type(None):
+        yield {float: "a number", int: "a whole number", Path: "a path", str: "text"}[kind]
+
+
+def _listed(words):
+    """a, b or c"""
+    *most, last = words
+    return f"{', '.join(most)} or {last}" if most else last

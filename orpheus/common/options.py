@@ -2,6 +2,7 @@
 
 import math
 import numbers
+import reprlib
 from pathlib import Path
 
 from orpheus.common.errors import InputError
@@ -15,6 +16,9 @@ ORPHEUS_3B_VOICES = ("tara", "leah", "jess", "leo", "dan", "mia", "zac", "zoe")
 OUTPUT_DIR = "generated_audio"
 LORA_DIR = "lora_model"
 
+MANY_STEPS = 10_000_000  # more than anyone waits for
+LARGEST_SEED = 2**32 - 1  # the most that numpy.random.seed takes, which Unsloth calls
+
 
 def check(condition, message):
     if not condition:
@@ -22,7 +26,11 @@ def check(condition, message):
 
 
 def is_number(value):
-    return isinstance(value, numbers.Real) and not isinstance(value, bool) and math.isfinite(value)
+    """Whether it is a finite number."""
+    try:
+        return isinstance(value, numbers.Real) and not isinstance(value, bool) and math.isfinite(value)
+    except OverflowError:  # a whole number beyond all floats
+        return False
 
 
 def is_whole(value):
@@ -30,11 +38,38 @@ def is_whole(value):
 
 
 def check_range(options, name, low, high, hint=""):
-    """Refuses a number outside low..high."""
+    """Refuses what is no number between `low` and `high`. The hint says what is usual or what the figure means."""
     value = getattr(options, name)
-    check(is_number(value) and low <= value <= high, f"{name} {value} is not in {low}..{high}{hint}")
+    check(
+        is_number(value) and low <= value <= high,
+        f"{name} must be between {written(low)} and {written(high)}, not {shown(value)}{hint}",
+    )
 
 
-def check_whole(options, name, low, hint=""):
+def check_whole(options, name, low, high, hint=""):
+    """The same for whole numbers."""
     value = getattr(options, name)
-    check(is_whole(value) and value >= low, f"{name} {value} is not a whole number from {low} up{hint}")
+    kind = f"{name} must be a whole number of"
+    check(is_whole(value) and value >= low, f"{kind} at least {written(low)}, not {shown(value)}{hint}")
+    check(value <= high, f"{kind} at most {written(high)}, not {shown(value)}{hint}")
+
+
+def check_given(options, *names):
+    """Refuses empty texts."""
+    for name in names:
+        value = getattr(options, name)
+        check(value is None or str(value).strip(), f"{name} is empty; leave it out, or say what it is")
+
+
+def written(limit):
+    """A limit as one reads it: 12,288."""
+    return f"{limit:,}" if is_whole(limit) else f"{limit:g}"
+
+
+def shown(value):
+    """What a user gave, as code, on one short line."""
+    try:
+        text = reprlib.repr(value) if isinstance(value, (list, tuple, dict)) else repr(value)
+    except ValueError:  # Python writes whole numbers of up to 4,300 digits
+        return "a number of thousands of digits"
+    return text if len(text) <= 100 else f"{text[:80]} ..."

@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import Literal
 
 from orpheus.common.frame import TOKENS_PER_SECOND
-from orpheus.common.options import check, check_range, check_whole
+from orpheus.common.options import check, check_given, check_range, check_whole
 
 ELISE = "MrDragonFox/Elise"
-
+LONGEST_EXAMPLE = 8192  # tokens, 97 s of speech: the positions that Unsloth prepares the model for
 
 CODE_CACHE = "outputs/codes"
 
@@ -62,12 +62,13 @@ class DataOptions:
             isinstance(self.dataset, str) and self.dataset.strip(),
             "dataset is empty; give a folder, a file or a hub id",
         )
+        check_given(self, "split", "audio_column", "text_column", "source_column", "speaker", "transcribe_model")
         check_range(self, "min_seconds", 0.1, 60)
         check_range(self, "max_seconds", 1, 600)
         check(
             self.min_seconds < self.max_seconds,
-            f"min_seconds {self.min_seconds} is not below max_seconds {self.max_seconds}",
+            f"min_seconds must be below max_seconds, {self.max_seconds}, not {self.min_seconds}",
         )
-        check_whole(self, "max_tokens", 64, f"; {TOKENS_PER_SECOND:.0f} tokens are one second")
+        check_whole(self, "max_tokens", 64, LONGEST_EXAMPLE, f"; {TOKENS_PER_SECOND:.0f} tokens are one second")
         check_range(self, "max_rejected", 0, 1, ": a share of the recordings")
         check_range(self, "held_out", 0, 0.5, ": a share of the recordings")

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from orpheus.common.frame import CODES_PER_FRAME, TOKENS_PER_SECOND
-from orpheus.common.options import check, is_number, is_whole
+from orpheus.common.options import check, check_range, check_whole, is_number, shown
 
 ENGINES = ("auto", "fast", "fast-int8", "transformers")  # what turns prompt ids into token ids; see docs/speed.md
 
@@ -26,21 +26,14 @@ class SamplingOptions:
     def __post_init__(self):
         check(
             is_number(self.temperature) and (self.temperature == 0 or 0.01 <= self.temperature <= 5),
-            f"temperature {self.temperature} is neither 0 nor in 0.01..5; 0.6 is the usual value",
+            f"temperature must be 0 or between 0.01 and 5, not {shown(self.temperature)}; 0.6 is the usual value",
         )
         check(
             is_number(self.top_p) and 0 < self.top_p <= 1,
-            f"top_p {self.top_p} is not in 0 < top_p <= 1; 0.95 is the usual value",
+            f"top_p must be above 0 and at most 1, not {shown(self.top_p)}; 0.95 is the usual value",
         )
-        check(
-            is_number(self.repetition_penalty) and 0.5 <= self.repetition_penalty <= 5,
-            f"repetition_penalty {self.repetition_penalty} is not in 0.5..5; 1.1 is the usual value",
+        check_range(self, "repetition_penalty", 0.5, 5, "; 1.1 is the usual value")
+        check_whole(
+            self, "max_new_tokens", CODES_PER_FRAME, 100_000, f"; {TOKENS_PER_SECOND:.0f} tokens are one second"
         )
-        check(
-            is_whole(self.max_new_tokens) and CODES_PER_FRAME <= self.max_new_tokens <= 100_000,
-            f"max_new_tokens {self.max_new_tokens} is not a whole number in {CODES_PER_FRAME}..100000; {TOKENS_PER_SECOND:.0f} tokens are one second",
-        )
-        check(
-            is_whole(self.seed) and 0 <= self.seed < 2**63,
-            f"seed {self.seed} is not a whole number from 0 to 2^63 - 1",
-        )
+        check_whole(self, "seed", 0, 2**63 - 1)

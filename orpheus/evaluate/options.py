@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from orpheus.common.options import ROOT, check, is_whole
+from orpheus.common.options import LARGEST_SEED, ROOT, check, check_given, check_whole
 
 ASSETS = ROOT / "assets" / "evaluation"
 SENTENCES = ASSETS / "sentences.jsonl"
@@ -42,14 +42,9 @@ class JudgeOptions:
 
     def __post_init__(self):
         check(len(set(self.metrics)) == len(self.metrics), f"a metric is named twice in {' '.join(self.metrics)}")
-        check(
-            is_whole(self.bootstrap) and 100 <= self.bootstrap <= 100_000,
-            f"bootstrap {self.bootstrap} is not a whole number in 100..100000",
-        )
-        check(
-            is_whole(self.bootstrap_seed) and self.bootstrap_seed >= 0,
-            f"bootstrap_seed {self.bootstrap_seed} is not a whole number from 0 up",
-        )
+        check_given(self, "asr", "language")
+        check_whole(self, "bootstrap", 100, 100_000)
+        check_whole(self, "bootstrap_seed", 0, LARGEST_SEED)
 
 
 @dataclass(frozen=True)
@@ -65,5 +60,6 @@ class ListOptions:
     """Speaks every sentence this many times, with seed, seed + 1 ...: narrower intervals."""
 
     def __post_init__(self):
-        check(self.limit is None or (is_whole(self.limit) and self.limit >= 1), f"limit {self.limit} is below 1")
-        check(is_whole(self.takes) and self.takes >= 1, f"takes {self.takes} is below 1")
+        if self.limit is not None:
+            check_whole(self, "limit", 1, 1_000_000)
+        check_whole(self, "takes", 1, 1000)

@@ -3,7 +3,9 @@
 import json
 from pathlib import Path
 
+from orpheus.common.command import write_config
 from orpheus.common.files import atomic_file, whole_folder
+from orpheus.export.generations import for_both_generations
 
 _CARD = """---
 base_model: {base}
@@ -92,7 +94,6 @@ def write_adapter(folder, peft_model, tokenizer, base, voices, settings, facts, 
     base: what the adapter fits, a hub id or a folder; settings: all options as a flat dictionary; facts: of the run, for the
     card; report: DataReport; log: log.jsonl
     """
-    import yaml
     from peft import get_peft_model_state_dict
     from safetensors.torch import save_file
 
@@ -107,11 +108,10 @@ def write_adapter(folder, peft_model, tokenizer, base, voices, settings, facts, 
         config.base_model_name_or_path, config.inference_mode = base, True
         config.save_pretrained(new)
         tokenizer.save_pretrained(new)
+        for_both_generations(new)
         if voices:
             (new / "voices.json").write_text(json.dumps(list(voices)), encoding="utf-8")
-        (new / "config.yaml").write_text(
-            yaml.safe_dump(settings, sort_keys=False, allow_unicode=True), encoding="utf-8"
-        )
+        write_config(new / "config.yaml", settings)
         (new / "data_report.md").write_text(report.markdown(), encoding="utf-8")
         plot = write_plot(new / "loss.png", log)
         card = _card(folder, base, settings, facts, report.summary(), voices, plot)

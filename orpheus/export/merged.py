@@ -1,29 +1,36 @@
 """Base and adapter as one model."""
 
-import json
 import shutil
 from pathlib import Path
 
 from orpheus.common.errors import InputError
 from orpheus.common.files import whole_folder
+from orpheus.common.hub import read_json
 from orpheus.engines.loading import load_language_model, load_tokenizer, merge_adapter
+from orpheus.export.generations import for_both_generations
+from orpheus.speech.model import voices_of
 
 
-def merge(folder, base_folder, adapter, voices, device="cpu"):
-    """Writes base and adapter as one model in 16 bits, with tokenizer and, where the base brings one, its codec."""
+def merge(folder, base_folder, adapter, device="cpu"):
+    """Writes base and adapter as one model in 16 bits, with tokenizer and, where the base brings one, its codec.
+
+    It speaks as the two do: what the base's config.json says beyond the weights stays, and the voices and the default among
+    them are those of the adapter on its base.
+    """
     import torch
 
     folder, base_folder = Path(folder), Path(base_folder)
     if folder.exists() and any(folder.iterdir()) and not (folder / "config.json").exists():
         raise InputError(f"--merge {folder} is a folder with other things in it; name a new one")
     model = load_language_model(base_folder, device)
-    stored = json.loads((base_folder / "config.json").read_text()).get("dtype", "bfloat16")
+    config = read_json(base_folder / "config.json")
+    stored = config.get("dtype") or config.get("torch_dtype")  # the name before transformers 4.56
     model = merge_adapter(model, adapter).to(torch.float16 if stored == "float16" else torch.bfloat16)
-    if voices:
-        known = getattr(model.config, "voices", [])
-        model.config.voices = [*voices, *(voice for voice in known if voice not in voices)]
+    voices, default_voice, _ = voices_of(str(base_folder), Path(adapter))
+    model.config.voices, model.config.default_voice = list(voices), default_voice
     with whole_folder(folder) as new:
         model.save_pretrained(new)
         load_tokenizer(base_folder).save_pretrained(new)
+        for_both_generations(new)
         if (base_folder / "codec").is_dir():
             shutil.copytree(base_folder / "codec", new / "codec")

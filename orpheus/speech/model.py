@@ -164,15 +164,27 @@ def _names(value, path):
     return tuple(value)
 
 
-def _voices(checkpoint, adapter):
+def _voices_in(config_path):
+    """(known voices, default voice) of a model's config.json.
+
+    The default is the first of `voices`, unless `default_voice` says otherwise: null for a prompt without a speaker.
+    """
+    config = read_json(config_path)
+    voices = _names(config.get("voices") or [], config_path)
+    default = config.get("default_voice", voices[0] if voices else None)
+    if default is not None and default not in voices:
+        raise CheckpointError(f"default_voice in {config_path} is {default!r:.80}, which is not one of its voices")
+    return voices, default
+
+
+def voices_of(checkpoint, adapter):
     """(known voices, default voice, whether others are refused); of the model it needs only the config.json."""
     if _is_orpheus_3b(checkpoint):
-        base = ORPHEUS_3B_VOICES
+        base, default = ORPHEUS_3B_VOICES, ORPHEUS_3B_VOICES[0]
     else:
-        config = locate(checkpoint, ("config.json",)) / "config.json"
-        base = _names(read_json(config).get("voices", []), config)
+        base, default = _voices_in(locate(checkpoint, ("config.json",)) / "config.json")
     if adapter is None:
-        return base, base[0] if base else None, bool(base)
+        return base, default, bool(base)
     listed = adapter / "voices.json"
     voices = _names(read_json(listed, list), listed) if listed.exists() else ()
     return (*voices, *(voice for voice in base if voice not in voices)), voices[0] if voices else None, False
@@ -188,7 +200,7 @@ def find_codec(codec, model_folder):
 def known_voices(model="auto", lora="auto", device="auto"):
     """(known voices, default voice) of what `load_model` would load, without loading it."""
     resolved = resolve(model, lora, device)
-    return _voices(resolved.checkpoint, resolved.adapter)[:2]
+    return voices_of(resolved.checkpoint, resolved.adapter)[:2]
 
 
 def load_model(model="auto", lora="auto", codec=None, device="auto", engine="auto"):
@@ -213,7 +225,7 @@ def load_model(model="auto", lora="auto", codec=None, device="auto", engine="aut
     tokenizer = load_tokenizer(folder)
     layout = layout_of(tokenizer, codec.codebook_size)
     opened = open_engine(engine, folder, adapter, resolved.device, layout)
-    voices, default_voice, closed = _voices(checkpoint, adapter)
+    voices, default_voice, closed = voices_of(checkpoint, adapter)
     name = DEMO_VOICE.name if checkpoint == str(DEMO_VOICE) else checkpoint
     return LoadedModel(
         f"{name} + {adapter}" if adapter else name,

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from orpheus.common.frame import CONTEXT_FRAMES
-from orpheus.common.options import check, is_number, is_whole
+from orpheus.common.options import check, check_given, check_range, check_whole
 
 PIECE_SECONDS = 10.0  # if neither the user nor the model says otherwise
 
@@ -33,17 +33,11 @@ class LongTextOptions:
     """Pieces generated side by side. More is faster on a GPU but takes more memory."""
 
     def __post_init__(self):
-        check(
-            self.piece_seconds is None or (is_number(self.piece_seconds) and self.piece_seconds >= 1),
-            f"piece_seconds {self.piece_seconds} is not a number of seconds from 1 up",
-        )
-        for name in ("sentence_pause", "paragraph_pause"):
-            value = getattr(self, name)
-            check(is_number(value) and 0 <= value <= 10, f"{name} {value} is not in 0..10 seconds")
-        check(
-            is_whole(self.batch_size) and self.batch_size >= 1,
-            f"batch_size {self.batch_size} is not a whole number from 1 up",
-        )
+        if self.piece_seconds is not None:
+            check_range(self, "piece_seconds", 1, 600, "; 10 seconds are usual")
+        check_range(self, "sentence_pause", 0, 10, "; it is in seconds")
+        check_range(self, "paragraph_pause", 0, 10, "; it is in seconds")
+        check_whole(self, "batch_size", 1, 4096, "; 8 to 64 are usual")
 
 
 @dataclass(frozen=True)
@@ -53,9 +47,6 @@ class TextOptions:
     normalize: Literal["auto", "on", "off"] = "auto"
     """Writes numbers, dates, currency, times, units, abbreviations and addresses as words. auto is off unless the model's
     config.json asks for it, as the demo voice's does: it never learnt digits. Orpheus-3B reads them itself."""
-
-    def __post_init__(self):
-        check(self.normalize in ("auto", "on", "off"), f"normalize {self.normalize!r} is none of auto, on, off")
 
 
 @dataclass(frozen=True)
@@ -70,14 +61,8 @@ class RetryOptions:
     retried too, and the attempt with the lowest word error rate is kept."""
 
     def __post_init__(self):
-        check(
-            is_whole(self.retries) and 0 <= self.retries <= 100,
-            f"retries {self.retries} is not a whole number in 0..100; 2 or 3 are usual",
-        )
-        check(
-            self.choose_by_asr is None or (isinstance(self.choose_by_asr, str) and self.choose_by_asr),
-            f"choose_by_asr {self.choose_by_asr!r} names no model of faster-whisper; tiny.en is the smallest",
-        )
+        check_whole(self, "retries", 0, 100, "; 2 or 3 are usual")
+        check_given(self, "choose_by_asr")
         check(
             self.choose_by_asr is None or self.retries > 0,
             "choose_by_asr chooses among several attempts: give retries as well, 2 or 3 are usual",
@@ -96,11 +81,5 @@ class StreamOptions:
     something to play."""
 
     def __post_init__(self):
-        check(
-            is_whole(self.lookahead) and 0 <= self.lookahead <= CONTEXT_FRAMES,
-            f"lookahead {self.lookahead} is not in 0..{CONTEXT_FRAMES} frames; {CONTEXT_FRAMES} is exact",
-        )
-        check(
-            is_whole(self.max_chunk_frames) and self.max_chunk_frames >= 1,
-            f"max_chunk_frames {self.max_chunk_frames} is below 1",
-        )
+        check_whole(self, "lookahead", 0, CONTEXT_FRAMES, f"; {CONTEXT_FRAMES} is exact")
+        check_whole(self, "max_chunk_frames", 1, 1000, "; a frame is 85 ms")

@@ -6,10 +6,11 @@ OrpheusInference, its streams and the pool all plan with `plan_request`, and all
 
 import warnings
 from collections import Counter
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 
 import numpy as np
 
+from orpheus.common.command import options_from
 from orpheus.common.errors import InputError, OrpheusWarning
 from orpheus.common.frame import FRAMES_PER_SECOND, TOKENS_PER_SECOND
 from orpheus.engines.options import SamplingOptions
@@ -68,13 +69,8 @@ def first_trouble(reasons):
 
 
 def split_options(options):
-    """Keyword arguments as SamplingOptions, TextOptions, LongTextOptions, RetryOptions, StreamOptions; else InputError."""
-    groups = (SamplingOptions, TextOptions, LongTextOptions, RetryOptions, StreamOptions)
-    known = {f.name: group for group in groups for f in fields(group)}
-    for name in options:
-        if name not in known:
-            raise InputError(f"unknown option {name!r}; the options are {', '.join(known)}")
-    return tuple(group(**{name: value for name, value in options.items() if known[name] is group}) for group in groups)
+    """Keyword arguments to [SamplingOptions, TextOptions, LongTextOptions, RetryOptions, StreamOptions]. Raises InputError."""
+    return options_from((SamplingOptions, TextOptions, LongTextOptions, RetryOptions, StreamOptions), options)
 
 
 def warn(message):

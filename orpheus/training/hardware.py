@@ -6,18 +6,62 @@ import time
 import torch
 import torch.distributed as dist
 
+from orpheus.common.errors import InputError
+from orpheus.common.hub import brief
 from orpheus.training.llama import VARLEN_CAPABILITY
 
 
+def _count(name, default, low):
+    """A whole number out of the environment, of at least `low`."""
+    value = os.environ.get(name, default)
+    try:
+        number = int(value)
+    except ValueError:
+        number = low - 1
+    if number < low:
+        raise InputError(
+            f"{name} in the environment must be a whole number of at least {low}, not {value!r}: torchrun sets it; "
+            f"without torchrun, `unset {name}`"
+        )
+    return number
+
+
 def start_ranks():
-    """(rank, ranks) under torchrun or `accelerate launch`, the process group begun; (0, 1) otherwise."""
-    ranks = int(os.environ.get("WORLD_SIZE", "1"))
+    """(rank, ranks) under torchrun or `accelerate launch`, the process group begun; (0, 1) otherwise. Raises InputError."""
+    ranks, rank = _count("WORLD_SIZE", "1", 1), _count("RANK", "0", 0)
+    if rank >= ranks:
+        raise InputError(f"RANK in the environment must be below WORLD_SIZE, {ranks}, not {rank}: start with torchrun")
     if ranks > 1 and not dist.is_initialized():
+        if lacking := [name for name in ("RANK", "MASTER_ADDR", "MASTER_PORT") if not os.environ.get(name)]:
+            raise InputError(
+                f"WORLD_SIZE in the environment is {ranks}, but {', '.join(lacking)} not set: start with torchrun, or "
+                "`unset WORLD_SIZE`"
+            )
         cuda = torch.cuda.is_available()
         if cuda:
-            torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
-        dist.init_process_group("nccl" if cuda else "gloo")
-    return int(os.environ.get("RANK", "0")), ranks
+            local, there = _count("LOCAL_RANK", "0", 0), torch.cuda.device_count()
+            if local >= there:
+                raise InputError(f"LOCAL_RANK is {local}, but there are {there} GPUs: --nproc-per-node {there}")
+            torch.cuda.set_device(local)
+        try:
+            dist.init_process_group("nccl" if cuda else "gloo")
+        except (ValueError, RuntimeError) as error:  # a port that is none, a host that does not answer
+            raise InputError(f"the {ranks} processes do not find each other: {brief(error)}") from error
+    return rank, ranks
+
+
+def choose_backend(backend, device, load_in_4bit):
+    """ "unsloth" or "transformers", "auto" resolved for a device. Raises InputError for what the device cannot do."""
+    if backend == "auto":
+        backend = "unsloth" if device == "cuda" else "transformers"
+    if backend == "unsloth" and device != "cuda":
+        raise InputError(
+            f"--backend unsloth needs a GPU (CUDA), and this run is on {device}: use --backend transformers, or leave it out"
+        )
+    if load_in_4bit and backend != "unsloth":
+        cure = "leave --backend out" if device == "cuda" else "leave the flag out"
+        raise InputError(f"--load-in-4bit needs a GPU (CUDA) and --backend unsloth: {cure}")
+    return backend
 
 
 def barrier():

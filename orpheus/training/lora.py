@@ -7,7 +7,6 @@ The vector is kept in float32 whatever the model computes in, so that small upda
 import torch
 from torch import nn
 
-from orpheus.common.errors import InputError
 from orpheus.engines.loading import load_language_model
 from orpheus.training.options import LORA_TARGETS
 
@@ -198,8 +197,6 @@ def load_with_peft(folder, device, options):
     """The base model with a fresh adapter, by transformers and peft alone: on a CPU, or where Unsloth is not wanted."""
     from peft import LoraConfig, get_peft_model
 
-    if options.load_in_4bit:
-        raise InputError("--load-in-4bit needs a GPU and --backend unsloth")
     model = load_language_model(folder, device)
     torch.manual_seed(options.seed)
     config = LoraConfig(

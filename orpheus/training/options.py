@@ -3,9 +3,18 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from orpheus.common.options import ROOT, check, check_range, check_whole, is_whole
+from orpheus.common.options import (
+    LARGEST_SEED,
+    MANY_STEPS,
+    ROOT,
+    check,
+    check_given,
+    check_range,
+    check_whole,
+)
 
 LORA_TARGETS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
+MOST_TOKENS = 10_000_000  # of a step: 34 hours of speech
 RUN_DIR = "outputs"  # checkpoints, samples, logs of a training run
 
 DEMO_SPEAKER = ROOT / "assets" / "demo_speaker"
@@ -91,24 +100,24 @@ class TrainingOptions:
 
     def __post_init__(self):
         check_range(self, "epochs", 0.01, 10_000)
-        check(
-            self.max_steps is None or (is_whole(self.max_steps) and self.max_steps >= 1),
-            f"max_steps {self.max_steps} is below 1",
-        )
+        if self.max_steps is not None:
+            check_whole(self, "max_steps", 1, MANY_STEPS)
         check_range(self, "learning_rate", 1e-8, 1, "; 2e-4 is usual")
-        for name in ("warmup_steps", "eval_steps", "sample_steps", "save_steps", "seed"):
-            check_whole(self, name, 0)
-        check_whole(self, "evaluate_sentences", 1)
+        for name in ("warmup_steps", "eval_steps", "sample_steps", "save_steps"):
+            check_whole(self, name, 0, MANY_STEPS)
+        check_whole(self, "seed", 0, LARGEST_SEED)
+        check_whole(self, "evaluate_sentences", 1, 1000, "; 8 are one batch")
+        check_given(self, "evaluate_asr")
         check(
             self.keep_best_by == "loss" or (self.evaluate and self.eval_steps),
             f"keep_best_by {self.keep_best_by} needs --evaluate and eval_steps above 0",
         )
         check_range(self, "weight_decay", 0, 1)
         check_range(self, "max_grad_norm", 1e-3, 1e6)
-        check_whole(self, "tokens_per_step", 64)
+        check_whole(self, "tokens_per_step", 64, MOST_TOKENS)
         if self.micro_batch_tokens is not None:
-            check_whole(self, "micro_batch_tokens", 64)
-        check_whole(self, "lora_rank", 1)
-        check_whole(self, "lora_alpha", 1)
+            check_whole(self, "micro_batch_tokens", 64, MOST_TOKENS)
+        check_whole(self, "lora_rank", 1, 1024, "; 16 to 128 are usual")
+        check_whole(self, "lora_alpha", 1, 4096, "; as much as lora_rank is usual")
         check_range(self, "text_loss_weight", 0, 1)
         check_range(self, "adapter_strength", 0.05, 2, "; 1 is the adapter as it was trained")

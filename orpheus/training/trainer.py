@@ -15,7 +15,7 @@ from pathlib import Path
 import torch
 import torch.distributed as dist
 
-from orpheus.common.errors import CheckpointError, OrpheusError, StoppedError
+from orpheus.common.errors import CheckpointError, InputError, OrpheusError, StoppedError
 from orpheus.common.files import whole_folder
 from orpheus.training.hardware import matrix_rate
 from orpheus.training.packing import make_pack, plan_steps, split_step, targets_of
@@ -115,6 +115,11 @@ class Trainer:
         self.steps = plan_steps(self.lengths, options.tokens_per_step, options.epochs, options.seed)[
             : options.max_steps
         ]
+        if not self.steps:
+            raise InputError(
+                f"epochs {options.epochs:g} of {len(train)} recordings is less than one of them: raise --epochs to "
+                f"{1 / len(train):.2g} at least; 1 is one pass over all"
+            )
         self.fingerprint = fingerprint(train, options)
         self.optimizer, self.optimizer_name = make_optimizer(options.optimizer, llama.adapter.master, options)
         if self.world > 1:  # one beginning for all

@@ -223,7 +223,10 @@ def test_what_slots_refuse(model, sampling):
     slots.join(PROMPTS[0], replace(sampling, max_new_tokens=91), 0)
     with pytest.raises(OrpheusError, match="all 1 slots are taken"):
         slots.join(PROMPTS[0], replace(sampling, max_new_tokens=7), 0)
-    for arguments, match in (((0, 100), "slots 0"), ((1, 20_000), "length 20000 must be in 2..16384")):
+    for arguments, match in (
+        ((0, 100), "slots must be a whole number of at least 1, not 0"),
+        ((1, 20_000), "length must be between 2 and 16384, the model's positions, not 20000"),
+    ):
         with pytest.raises(InputError, match=match):
             engine.open(*arguments)
 

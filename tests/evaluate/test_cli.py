@@ -108,9 +108,9 @@ def test_what_cannot_be_done_is_said(fakes, in_empty_folder, capsys, arguments, 
 def test_options_out_of_range_are_refused():
     with pytest.raises(InputError, match="a metric is named twice in wer wer"):
         JudgeOptions(metrics=("wer", "wer"))
-    with pytest.raises(InputError, match="bootstrap 5 is not a whole number in 100..100000"):
+    with pytest.raises(InputError, match="bootstrap must be a whole number of at least 100, not 5"):
         JudgeOptions(bootstrap=5)
-    with pytest.raises(InputError, match="takes 0 is below 1"):
+    with pytest.raises(InputError, match="takes must be a whole number of at least 1, not 0"):
         ListOptions(takes=0)
 
 

@@ -62,7 +62,7 @@ def test_sentences_from_files(tmp_path):
 def test_a_limit_is_spread_over_the_list():
     assert spread(list(range(100)), 4) == [0, 25, 50, 75]
     assert spread([1, 2], 5) == spread([1, 2], None) == [1, 2]
-    with pytest.raises(InputError, match="limit 0 is below 1"):
+    with pytest.raises(InputError, match="limit must be a whole number of at least 1, not 0"):
         ListOptions(limit=0)
 
 

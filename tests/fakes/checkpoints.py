@@ -7,6 +7,7 @@ and generating code has something to do at any size, from a unit test to the ful
 
 import json
 import math
+import tempfile
 from pathlib import Path
 
 import torch
@@ -176,6 +177,29 @@ def save_adapter(folder, model_folder, base_name, rank=4, seed=1, size=0.005):
             torch.nn.init.normal_(parameter, std=size)
     tuned.peft_config["default"].base_model_name_or_path = base_name
     tuned.save_pretrained(folder, save_embedding_layers=False)
+    return Path(folder)
+
+
+def write_tuned(folder, model_folder, base_name, voices=()):
+    """The same in the files of a fine-tune: what `orpheus.export.adapter` writes at a run's end."""
+    from peft import PeftModel
+
+    from orpheus.engines.loading import load_tokenizer
+    from orpheus.export.adapter import write_adapter
+
+    class Report:
+        markdown = staticmethod(lambda: "# Data")
+        summary = staticmethod(lambda: {"dataset": "fake", "speakers": list(voices)})
+
+    with tempfile.TemporaryDirectory() as temporary:
+        plain, log = (
+            save_adapter(Path(temporary) / "plain", model_folder, base_name, size=0.02),
+            Path(temporary) / "log",
+        )
+        log.write_text('{"step": 1, "loss": 2.0}\n{"step": 1, "held_out_loss": 2.5}\n')
+        model = PeftModel.from_pretrained(LlamaForCausalLM.from_pretrained(model_folder, dtype=torch.float32), plain)
+        tokenizer, settings = load_tokenizer(model_folder), {"license": "other", "speaker": "1e5"}
+        write_adapter(folder, model, tokenizer, base_name, voices, settings, {}, Report, log)
     return Path(folder)
 
 

@@ -145,10 +145,10 @@ def test_a_folder_without_an_adapter_is_no_adapter(in_empty_folder):
 
 
 def test_a_local_copy_of_the_3b_knows_them_too(orpheus_folder, tmp_path):
-    voices, default, closed = loading._voices(str(orpheus_folder), None)
+    voices, default, closed = loading.voices_of(str(orpheus_folder), None)
     assert len(voices) == 8 and default == "tara" and closed
     cached = "/cache/models--unsloth--orpheus-3b-0.1-ft/snapshots/0123abc"
-    assert loading._voices(cached, None)[1] == "tara"
+    assert loading.voices_of(cached, None)[1] == "tara"
     with pytest.raises(InputError, match="unknown voice 'nobody'"):
         OrpheusInference(str(orpheus_folder)).synthesize("Hi.", "nobody")
 
@@ -178,7 +178,7 @@ def test_devices_that_are_not_here(device, monkeypatch):
 
 
 def test_the_3b_knows_its_eight_voices():
-    voices, default, closed = loading._voices(ORPHEUS_3B, None)
+    voices, default, closed = loading.voices_of(ORPHEUS_3B, None)
     assert voices == ("tara", "leah", "jess", "leo", "dan", "mia", "zac", "zoe")
     assert (default, closed) == ("tara", True)
 

@@ -152,10 +152,10 @@ def test_streams_refuse_it(small_voice):
 @pytest.mark.parametrize(
     "wrong, message",
     [
-        ({"retries": -1}, "retries -1 is not a whole number in 0..100"),
-        ({"retries": True}, "retries True"),
+        ({"retries": -1}, "retries must be a whole number of at least 0, not -1"),
+        ({"retries": True}, "retries must be a whole number of at least 0, not True"),
         ({"choose_by_asr": "tiny.en"}, "give retries as well"),
-        ({"choose_by_asr": "", "retries": 1}, "names no model"),
+        ({"choose_by_asr": "", "retries": 1}, "choose_by_asr is empty"),
     ],
 )
 def test_options_that_make_no_sense(wrong, message):

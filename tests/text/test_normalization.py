@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from orpheus.common.errors import InputError
 from orpheus.common.options import ROOT
-from orpheus.speech.options import EXAMPLES, TextOptions
+from orpheus.speech.options import EXAMPLES
+from orpheus.speech.request import plan_request, split_options
 from orpheus.text.cleaning import clean_text
 from orpheus.text.normalization import normalize
 from orpheus.text.pieces import split_sentences
@@ -139,8 +140,6 @@ def test_long_text_takes_no_time_with_the_square_of_its_length():
 
 def prompts_of(speaker, text, **options):
     """Texts of the pieces that `speaker` would speak."""
-    from orpheus.speech.request import plan_request, split_options
-
     sampling, writing, long_text, _, _ = split_options(options)
     return [u.text for u in plan_request(speaker.model, text, None, sampling, writing, long_text).utterances]
 
@@ -157,5 +156,5 @@ def test_a_speech_keeps_the_text_as_it_was_given(small_voice):
 
 
 def test_another_value_is_an_error():
-    with pytest.raises(InputError, match="normalize 'yes' is none of auto, on, off"):
-        TextOptions(normalize="yes")
+    with pytest.raises(InputError, match="normalize must be auto, on or off, not 'yes'"):
+        split_options({"normalize": "yes"})

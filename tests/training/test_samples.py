@@ -41,7 +41,7 @@ def test_without_evaluation_the_loss_decides():
 def test_words_need_to_be_listened_to():
     with pytest.raises(InputError, match="keep_best_by wer needs --evaluate"):
         TrainingOptions(keep_best_by="wer")
-    with pytest.raises(InputError, match="evaluate_sentences 0"):
+    with pytest.raises(InputError, match="evaluate_sentences must be a whole number of at least 1, not 0"):
         TrainingOptions(evaluate_sentences=0)
 
 

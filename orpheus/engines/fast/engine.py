@@ -34,7 +34,7 @@ class FastEngine:
 
     def __init__(self, model, layout, head="position", weights="same", kernels=None, tiles=None, overlap=None):
         if weights not in WEIGHTS:
-            raise ValueError(f"weights {weights!r} must be {' or '.join(WEIGHTS)}")
+            raise ValueError(f"weights must be {' or '.join(WEIGHTS)}, not {weights!r}")
         self.model, self.layout, self.head = model.eval(), layout, head
         self.captured = model.device.type == "cuda" and kernels is not False
         self.llama = Llama(model, weights)
@@ -81,9 +81,9 @@ class FastEngine:
         Raises InputError for a length beyond the model's positions, OrpheusError if it does not fit into memory.
         """
         if not slots >= 1:
-            raise InputError(f"slots {slots} must be a whole number of at least 1")
+            raise InputError(f"slots must be a whole number of at least 1, not {slots}")
         if not 2 <= length <= self.llama.limit:
-            raise InputError(f"length {length} must be in 2..{self.llama.limit}, the model's positions")
+            raise InputError(f"length must be between 2 and {self.llama.limit}, the model's positions, not {length}")
         try:
             opened = self._guarded(self._open, slots, length, True) if self.captured else None
             return opened or self._open(slots, length)

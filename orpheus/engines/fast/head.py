@@ -55,7 +55,7 @@ class Head:
 
     def __init__(self, llama, layout, kind="position"):
         if kind not in HEADS:
-            raise ValueError(f"head {kind!r} must be {' or '.join(HEADS)}")
+            raise ValueError(f"head must be {' or '.join(HEADS)}, not {kind!r}")
         self.kind, self.layout, self.norm, self.eps = kind, layout, llama.norm, llama.shape.eps
         self.weight = llama.head  # (vocabulary, hidden)
         self.codes = layout.codebook_size

@@ -1,0 +1,29 @@
+"""The adapter's folder: what other tools read of it."""
+
+import json
+
+import pytest
+
+from orpheus.common.command import read_config
+from orpheus.speech.synthesis import OrpheusInference
+from tests.fakes.checkpoints import write_tuned
+
+
+@pytest.fixture(scope="module")
+def adapter(small_voice_folder, tmp_path_factory):
+    return write_tuned(tmp_path_factory.mktemp("adapter") / "lora", small_voice_folder, str(small_voice_folder))
+
+
+def test_its_tokenizer_is_of_a_class_that_transformers_4_and_5_know(adapter):
+    config = json.loads((adapter / "tokenizer_config.json").read_text())
+    assert config["tokenizer_class"] == "PreTrainedTokenizerFast" and "backend" not in config
+
+
+def test_its_options_are_read_as_they_were_given(adapter):
+    assert read_config(adapter / "config.yaml") == {"license": "other", "speaker": "1e5"}
+
+
+def test_it_speaks_with_what_the_base_says_of_itself(adapter, small_voice_folder):
+    tts = OrpheusInference(str(small_voice_folder), lora=str(adapter))
+    assert tts.voices == ("ann", "bob") and tts.default_voice is None
+    assert tts.synthesize("Hi.", max_new_tokens=70).seconds > 0
