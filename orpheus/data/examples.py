@@ -12,11 +12,12 @@ import numpy as np
 
 from orpheus.common.errors import InputError
 from orpheus.common.files import Cache, key_of
-from orpheus.common.frame import CODES_PER_FRAME, FRAMES_PER_SECOND
+from orpheus.common.frame import CODES_PER_FRAME, FRAMES_PER_SECOND, TOKENS_PER_SECOND
 from orpheus.common.progress import progress_bar  # noqa: F401 (Recordings and read_recordings are part of this module's face)
 from orpheus.data.measure import content_hash, prepare
 from orpheus.data.recordings import no_place_to_split, parts_of, stop_if_unfit, threads, within_seconds
 from orpheus.data.report import DataReport, Training
+from orpheus.data.sources.entries import stamp
 from orpheus.text.prompt import IGNORE
 
 # Audio per step of encoding, in seconds: two steps are in memory at once, and a step is what a kill may cost.
@@ -70,11 +71,15 @@ def _plan(recordings, prompts, options):
         def fits(text, seconds, speaker=recording.speaker):
             return within_seconds(seconds, options) and tokens(text, seconds, speaker) <= options.max_tokens
 
-        parts = [recording] if fits(recording.text, recording.seconds) else parts_of(recording, fits)
+        if fits(recording.text, recording.seconds):
+            planned.append(recording)
+            continue
+        parts, lost = parts_of(recording, fits, min(options.max_seconds, options.max_tokens / TOKENS_PER_SECOND))
         planned += parts
+        limit = f"max_seconds {options.max_seconds:g} or max_tokens {options.max_tokens}"
         if not parts:
-            limit = f"max_seconds {options.max_seconds:g} or max_tokens {options.max_tokens}"
-            rejected.append((recording.where, no_place_to_split(recording, limit)))
+            lost = [(recording.where, recording.seconds)]
+        rejected += [(where, no_place_to_split(seconds, limit)) for where, seconds in lost]
     return planned, rejected
 
 
@@ -98,21 +103,31 @@ def _steps(planned, device):
 # --- encoding --------------------------------------------------------------------------------------------------------
 
 
-def _samples(recording, options):
-    """float32 (samples,) of a recording. Raises InputError where its file is no longer the one that was checked."""
-    data = recording.audio.load()
-    if content_hash(data) != recording.content:
-        raise InputError(f"{recording.where} changed while it was being read: start again")
-    return prepare(data, (recording.start, recording.end), recording.measure.level if options.level_loudness else None)
+def _samples(recording, options, known):
+    """float32 (samples,) of a recording. Raises InputError where its file is no longer the one that was checked.
+
+    known: {stamp: content} of files whose content was compared before: of a long one, every part asks
+    """
+    with recording.audio.open() as file:
+        found = stamp(file)
+        content = known.get(found) if found else None
+        if content is None:
+            content = content_hash(file)
+            if found:
+                known[found] = content
+        if content != recording.content:
+            raise InputError(f"{recording.where} changed while it was being read: start again")
+        level = recording.measure.level if options.level_loudness else None
+        return prepare(file, (recording.start, recording.end), level)
 
 
 def _encode(steps, codec, options, progress):
     """Encodes what the cache lacks, step by step; while one is encoded the next is decoded."""
-    cache = CodeCache(options.code_cache, codec)
+    cache, known = CodeCache(options.code_cache, codec), {}
 
     def load(step, pool):
         lacking = [recording for recording in step if cache.get(_content(recording, options)) is None]
-        return lacking, [pool.submit(_samples, recording, options) for recording in lacking]
+        return lacking, [pool.submit(_samples, recording, options, known) for recording in lacking]
 
     total = sum(map(len, steps))
     with ThreadPoolExecutor(threads()) as pool, progress_bar(progress, total, "encoding", "clip") as bar:

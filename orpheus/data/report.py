@@ -208,15 +208,16 @@ class DataReport:
 
     def complaint(self, max_rejected):
         """Why the data cannot be trained on, with the kinds of reasons and an example of each; None where it can."""
-        if self.kept and len(self.rejected) <= max_rejected * self.read:
+        judged = len(self.kept) + len(self.rejected)  # more than were read where some were split
+        if self.kept and len(self.rejected) <= max_rejected * judged:
             return None
         examples = {reason.split(":")[0]: f"{where}: {reason}" for where, reason in reversed(self.rejected)}
         kinds = [f"\n  {count:,} x {kind}, as in {examples[kind]}" for kind, count in self.reasons().most_common()]
         if not self.kept:
             return f"{self.dataset}: none of the {self.read:,} recordings can be used:{''.join(kinds)}"
-        share = len(self.rejected) / self.read
+        share = len(self.rejected) / judged
         return (
-            f"{self.dataset}: {len(self.rejected):,} of {self.read:,} recordings ({share:.0%}) cannot be used, more than max_rejected "
+            f"{self.dataset}: {len(self.rejected):,} of {judged:,} recordings ({share:.0%}) cannot be used, more than max_rejected "
             f"{max_rejected:.0%}:{''.join(kinds)}\nRepair them, or go on without them: --max-rejected {min(1, share + 0.01):.2f}"
         )
 
