@@ -43,8 +43,10 @@ def _table_row(line, columns, folder):
 
 def _from_table(path, options):
     folder = path.parent
-    names, lines = read_jsonl(path) if path.suffix.lower() == ".jsonl" else read_csv(path, known_names(options))
-    kind = "JSON lines" if path.suffix.lower() == ".jsonl" else "CSV file"
+    if path.suffix.lower() == ".jsonl":
+        kind, notes, (names, lines) = "JSON lines", (), read_jsonl(path)
+    else:
+        kind, (names, lines, notes) = "CSV file", read_csv(path, known_names(options), READABLE + UNREADABLE)
     if not lines:
         raise InputError(f"{path} holds no rows")
     if names == ["id", "text"] and kind == "CSV file":
@@ -54,7 +56,7 @@ def _from_table(path, options):
         columns = resolve_columns(names, options)
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
-    return Source([_table_row(line, columns, folder) for line in lines], kind, columns)
+    return Source([_table_row(line, columns, folder) for line in lines], kind, columns, notes)
 
 
 def _ljspeech_file(line, folder):
