@@ -2,7 +2,7 @@
 
 import math
 
-from orpheus.text.cleaning import clean_text, is_speakable
+from orpheus.text.cleaning import is_speakable
 from orpheus.text.pieces import estimate_seconds
 from orpheus.text.tags import find_tags
 
@@ -64,6 +64,5 @@ def text_problem(text, seconds, speech):
 
 
 def one_line(text):
-    """Cleaned text, line breaks as spaces, and the characters left out."""
-    cleaned, removed = clean_text(text)
-    return " ".join(cleaned.split()), removed
+    """Cleaned text with its paragraphs on one line."""
+    return " ".join(text.split())

@@ -56,7 +56,7 @@ def drop_repeated_frames(codes):
 # --- what is encoded -------------------------------------------------------------------------------------------------
 
 
-def _plan(recordings, prompts, options):
+def planned(recordings, prompts, options):
     """(recordings to encode, [(where, reason)]): long recordings split where that is asked for and needed."""
     if options.long_rows == "drop":
         return recordings.kept, []
@@ -65,22 +65,22 @@ def _plan(recordings, prompts, options):
         frames = int(seconds * FRAMES_PER_SECOND) + 2  # an upper bound: codes are not known yet, nor repeats among them
         return len(prompts.prompt(text, speaker)) + frames * CODES_PER_FRAME + 2
 
-    planned, rejected = [], []
+    fitting, rejected = [], []
     for recording in recordings.kept:
 
         def fits(text, seconds, speaker=recording.speaker):
             return within_seconds(seconds, options) and tokens(text, seconds, speaker) <= options.max_tokens
 
         if fits(recording.text, recording.seconds):
-            planned.append(recording)
+            fitting.append(recording)
             continue
         parts, lost = parts_of(recording, fits, min(options.max_seconds, options.max_tokens / TOKENS_PER_SECOND))
-        planned += parts
+        fitting += parts
         limit = f"max_seconds {options.max_seconds:g} or max_tokens {options.max_tokens}"
         if not parts:
             lost = [(recording.where, recording.seconds)]
         rejected += [(where, no_place_to_split(seconds, limit)) for where, seconds in lost]
-    return planned, rejected
+    return fitting, rejected
 
 
 def _content(recording, options):
@@ -88,10 +88,10 @@ def _content(recording, options):
     return recording.content, recording.start, recording.end, options.level_loudness
 
 
-def _steps(planned, device):
+def _steps(chosen, device):
     """The recordings in steps of encoding, recordings of equal frame count together: the same on every rank and in every run."""
     limit, steps, seconds = _STEP_SECONDS.get(device, 640), [], 0.0
-    for recording in sorted(planned, key=lambda recording: (recording.frames, recording.key)):
+    for recording in sorted(chosen, key=lambda recording: (recording.frames, recording.key)):
         if not steps or seconds + recording.seconds > limit:
             steps.append([])
             seconds = 0.0
@@ -143,8 +143,8 @@ def _encode(steps, codec, options, progress):
 
 def encode_missing(recordings, codec, prompts, options, rank=0, world=1, progress=True):
     """Writes the codes of this rank's share of the recordings to the cache, where it lacks them. Rank by rank, or side by side."""
-    planned, _ = _plan(recordings, prompts, options)
-    _encode(_steps(planned, codec.device.type)[rank::world], codec, options, progress and rank == 0)
+    chosen, _ = planned(recordings, prompts, options)
+    _encode(_steps(chosen, codec.device.type)[rank::world], codec, options, progress and rank == 0)
 
 
 # --- examples --------------------------------------------------------------------------------------------------------
@@ -185,14 +185,14 @@ def make_examples(recordings, codec, prompts, options, rank=0, world=1, progress
     recordings: from read_recordings; report_path: where data_report.md is written, also where the data is then refused
     returns: Prepared. Raises InputError where too many recordings do not fit max_tokens (`error.report` says more)
     """
-    planned, rejected = _plan(recordings, prompts, options)
-    steps = _steps(planned, codec.device.type)
+    chosen, rejected = planned(recordings, prompts, options)
+    steps = _steps(chosen, codec.device.type)
     mine = steps[rank::world]
     others = [step for number, step in enumerate(steps) if number % world != rank]
     _encode(mine + others, codec, options, progress and rank == 0)
     cache = CodeCache(options.code_cache, codec)
     examples, kept, frames, used = [], [], 0, 0
-    for recording in planned:
+    for recording in chosen:
         codes = cache.get(_content(recording, options))
         if codes is None:
             raise InputError(f"the codes of {recording.where} vanished from {options.code_cache}: start again")

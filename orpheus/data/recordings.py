@@ -16,6 +16,7 @@ from orpheus.data.sources.entries import stamp
 from orpheus.data.sources.folders import Source, open_source
 from orpheus.data.splitting import split_recording
 from orpheus.text.recognition import Transcriber
+from orpheus.text.spoken import as_spoken
 
 # Of a key: the parts of a split recording differ from it, and from each other, in these digits alone.
 _PART_DIGITS = 8
@@ -28,7 +29,7 @@ class Recording:
 
     where: str
     audio: object  # its `load()` gives the bytes
-    text: str  # cleaned, on one line
+    text: str  # as the model reads it, on one line
     speaker: str | None
     key: str  # hex hash of audio, text and speaker
     content: str  # hex hash of the audio's bytes
@@ -37,6 +38,7 @@ class Recording:
     end: int
     transcribed: bool = False
     part: bool = False
+    paragraphs: str | None = None  # the cleaned text, where it has several
 
     @property
     def samples(self):
@@ -61,6 +63,19 @@ class Recordings:
     source: Source
     dataset: str
     removed: Counter = field(default_factory=Counter)  # characters that are never spoken
+    rewritten: list = field(
+        default_factory=list
+    )  # (where, before, after) of texts whose numbers and the like became words
+
+    def normalized(self):
+        """The same with texts as a model reads them that needs its texts normalised; keys, and what is held out, stay."""
+        kept, rewritten = [], []
+        for recording in self.kept:
+            text = checks.one_line(as_spoken(recording.paragraphs or recording.text, normalize=True)[0])
+            if text != recording.text:
+                rewritten.append((recording.where, recording.text, text))
+            kept.append(replace(recording, text=text))
+        return replace(self, kept=kept, rewritten=rewritten)
 
     @property
     def voices(self):
@@ -74,7 +89,8 @@ class Recordings:
         if self.voices and nameless:
             notes.append(f"{nameless:,} recordings name no speaker and are trained without a name.")
         kind, columns = self.source.kind, self.source.columns
-        return DataReport(self.dataset, kind, columns, self.read, self.kept, self.rejected, self.removed, notes)
+        found = (self.read, self.kept, self.rejected, self.removed, notes)
+        return DataReport(self.dataset, kind, columns, *found, rewritten=self.rewritten)
 
 
 def threads():
@@ -167,15 +183,16 @@ class _Sieve:
             text, transcribed = self.transcriber.transcribe(entry.audio.load(), content), True
             if not text:
                 return "no transcript: faster-whisper hears no speech in it"
-        text, removed = checks.one_line(text)
+        paragraphs, removed = as_spoken(text, normalize=False)
+        text = checks.one_line(paragraphs)
         problem = checks.text_problem(text, seconds, measure.speech)
         if problem:
             return problem
-        speaker = checks.one_line(entry.speaker or "")[0] or options.speaker
+        speaker = checks.one_line(as_spoken(entry.speaker or "", normalize=False)[0]) or options.speaker
         key = key_of("row", content, text, speaker)
-        recording = Recording(
-            entry.where, entry.audio, text, speaker, key, content, measure, start, end, transcribed=transcribed
-        )
+        recording = Recording(entry.where, entry.audio, text, speaker, key, content, measure, start, end, transcribed)
+        if paragraphs != text:
+            recording = replace(recording, paragraphs=paragraphs)
         return self._last_checks(recording, removed)
 
     def _last_checks(self, recording, removed):

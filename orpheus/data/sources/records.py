@@ -69,11 +69,11 @@ class Records:
                 return Record(where, loose, mended=True), 1
         used = 1
         if not one_line and not (complete and self._has_file(plain)):  # up to the next line that is one
-            rest = self.lines[start + 1 :]
-            if self._has_file(plain):
-                used += next((n for n, line in enumerate(rest) if self._has_file(self._plain(line))), len(rest))
-            else:  # the recording is named after the text
-                used += next((n + 1 for n, line in enumerate(rest) if self._has_file(self._plain(line))), len(rest))
+            rest = range(start + 1, len(self.lines))
+            following = next((n for n in rest if self._has_file(self._plain(self.lines[n]))), len(self.lines))
+            used = following - start
+            if not self._has_file(plain) and following < len(self.lines):  # the recording is named after the text
+                used += 1
         lines = where if used == 1 else f"{where} to {start + used}"
         problem = (
             f"bad line: the quotation marks in line {lines} do not pair; close the one that opens, and write those inside a "
