@@ -2,6 +2,7 @@
 
     python orpheus_sft_unsloth.py                                    Orpheus-3B on Elise (GPU)
     python orpheus_sft_unsloth.py --dataset my_recordings            your own: a folder, a file or a hub id
+    python orpheus_sft_unsloth.py --dataset my_recordings --check-data   what is in it, what is wrong with it, what a run would do
     python orpheus_sft_unsloth.py --demo                             the demo voice learns a speaker, on a laptop in minutes
     torchrun --nproc-per-node 2 orpheus_sft_unsloth.py               several GPUs
 
@@ -71,6 +72,8 @@ def parse(argv=None):
         run: Annotated[RunOptions, tyro.conf.OmitArgPrefixes] = field(default_factory=RunOptions)
         data: Annotated[DataOptions, tyro.conf.OmitArgPrefixes] = field(default_factory=DataOptions)
         training: Annotated[TrainingOptions, tyro.conf.OmitArgPrefixes] = field(default_factory=TrainingOptions)
+        check_data: Annotated[bool, plain] = False
+        """Reads and checks the recordings, says what a run would do, and ends: no GPU, no model, nothing is written."""
 
     argv = sys.argv[1:] if argv is None else argv
     first, _ = tyro.cli(
@@ -169,14 +172,17 @@ class Finetune:
 
     def encode(self):
         from orpheus.codec.snac import Codec
-        from orpheus.common.hub import locate
+        from orpheus.common.hub import locate, read_json
         from orpheus.data.examples import encode_missing, make_examples
         from orpheus.engines.loading import load_tokenizer
         from orpheus.speech.model import MODEL_FILES, find_codec
         from orpheus.text.prompt import PromptBuilder, layout_of
+        from orpheus.text.spoken import wants_normalizing
         from orpheus.training.hardware import barrier
 
         self.folder = locate(self.base.checkpoint, MODEL_FILES)
+        if wants_normalizing(self.data.normalize, read_json(self.folder / "config.json")):
+            self.recordings = self.recordings.normalized()  # what is learnt reads as what is spoken
         self.codec = Codec.from_folder(find_codec(self.run.codec, self.folder), self.base.device)
         self.tokenizer = load_tokenizer(self.folder)
         self.prompts = PromptBuilder(self.tokenizer, layout_of(self.tokenizer, self.codec.codebook_size))
@@ -287,7 +293,16 @@ class Finetune:
 
 def main(argv=None):
     """Runs the recipe; returns the exit status."""
-    return command.run(lambda argv: train(parse(argv)), argv)
+
+    def work(argv):
+        arguments = parse(argv)
+        if not arguments.check_data:
+            return train(arguments)
+        from orpheus.training.check_data import check_data
+
+        return check_data(arguments.run, arguments.data, arguments.training)
+
+    return command.run(work, argv)
 
 
 if __name__ == "__main__":

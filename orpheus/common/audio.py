@@ -1,8 +1,9 @@
-"""Audio in and out: any file to float32 mono at 24 kHz, WAV files written atomically, WAV as a stream."""
+"""Audio in and out: any file to float32 mono at 24 kHz, whole or in blocks; WAV files written atomically, WAV as a stream."""
 
 import io
 import os
 import struct
+from contextlib import contextmanager
 
 import numpy as np
 
@@ -13,27 +14,96 @@ from orpheus.common.frame import SAMPLE_RATE
 _UNKNOWN_LENGTH = 0xFFFFFFFF  # players read this as "until the pipe ends"
 
 
+# What a recording's header may say, before anything is decoded: what is beyond is no recording, or takes all memory.
+RATES = 4_000, 384_000  # Hz
+MOST_CHANNELS = 32
+LONGEST_HOURS = 4
+BLOCK_SAMPLES = 1 << 19  # decoded at a time, over all channels: 2 MB
+_UNKNOWN_FRAMES = 1 << 62  # libsndfile's length of what does not say its own
+
+
 def read_audio(path):
     """Reads any audio file that libsndfile can (WAV, FLAC, Ogg, Opus, MP3 ...): float32 (samples,), mono, 24 kHz.
 
     Averages channels and resamples any rate (librosa, soxr). Raises InputError if the file cannot be read.
     """
-    return to_mono_24khz(*_read(path, path))
+    with open_sound(path, path) as sound:
+        return to_mono_24khz(_checked(sound, path), sound.samplerate)
 
 
 def decode_audio(data, name):
     """Decodes an audio file's bytes: float32 (samples, channels), rate in Hz. Raises InputError, which says `name`."""
-    return _read(io.BytesIO(data), name)
+    with open_sound(io.BytesIO(data), name) as sound:
+        return _checked(sound, name), sound.samplerate
 
 
-def _read(file, name):
+def _checked(sound, name):
+    """float32 (samples, channels) of a sound whose header is believable. Raises InputError."""
+    problem = header_problem(sound)
+    if problem:
+        raise InputError(f"{name} cannot be read as audio: {problem}")
+    parts = list(blocks(sound, name))
+    return np.concatenate(parts) if parts else np.zeros((0, sound.channels), np.float32)
+
+
+@contextmanager
+def open_sound(file, name):
+    """A soundfile.SoundFile of a path or a binary file, nothing decoded. Errors of libsndfile inside are InputErrors, too."""
     import soundfile
 
     try:
-        return soundfile.read(file, dtype="float32", always_2d=True)
+        with soundfile.SoundFile(_handle(file), closefd=False) as sound:
+            # soundfile seeks to where it is after every read. An MP3 decoder, after a seek, makes wrong samples; Opus takes long.
+            sound.seekable = lambda: False
+            yield sound
+    except InputError:  # a ValueError, too
+        raise
     except (soundfile.SoundFileError, OSError, ValueError, MemoryError) as error:  # a broken header asks for any size
         reason = getattr(error, "error_string", error)  # leaves out the memory address of the buffer
         raise InputError(f"{name} cannot be read as audio: {reason}") from error
+
+
+def _handle(file):
+    """What libsndfile reads from: the descriptor of an open file, so that no Python is called while it reads."""
+    try:
+        descriptor = file.fileno()
+    except (AttributeError, OSError):  # a path; bytes in memory
+        return file
+    if os.name == "nt":
+        return file  # libsndfile has descriptors of its own there
+    os.lseek(descriptor, 0, os.SEEK_SET)
+    return descriptor
+
+
+def header_problem(sound):
+    """Why what the header says is not believed, or None."""
+    low, high = RATES
+    if not low <= sound.samplerate <= high:
+        return f"the header says {sound.samplerate:,} Hz; {low:,} to {high:,} Hz are read"
+    if sound.channels > MOST_CHANNELS:
+        return f"the header says {sound.channels} channels; up to {MOST_CHANNELS} are read"
+    hours = sound.frames / sound.samplerate / 3600
+    if hours > LONGEST_HOURS and sound.frames < _UNKNOWN_FRAMES:
+        return f"the header says {hours:,.1f} hours; up to {LONGEST_HOURS} hours are read: cut it into chapters"
+    return None
+
+
+def blocks(sound, name, frames=None, unit=1):
+    """float32 (samples, channels) from where `sound` stands, as blocks of at most BLOCK_SAMPLES, together at most `frames`.
+
+    unit: every block but the last has a multiple of so many frames. Raises InputError for more than LONGEST_HOURS
+    """
+    limit = LONGEST_HOURS * 3600 * sound.samplerate
+    size = max(BLOCK_SAMPLES // sound.channels // unit, 1) * unit
+    done = 0
+    while frames is None or done < frames:
+        block = sound.read(size if frames is None else min(size, frames - done), dtype="float32", always_2d=True)
+        if not len(block):
+            return
+        done += len(block)
+        if done > limit:
+            raise InputError(f"{name} cannot be read as audio: it does not end after {LONGEST_HOURS} hours")
+        yield block
 
 
 def to_mono_24khz(audio, rate):

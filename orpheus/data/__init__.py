@@ -3,5 +3,6 @@
 sources/      entries of a folder, a table, a hub data set        measure     what can be measured of a recording
 recordings    entries that passed the checks                      checks      what makes a recording unfit
 splitting     long recordings cut at pauses                       examples    recordings encoded, as token ids
-report        what was found and what was left out, and why       options     every setting
+alignment     which pause ends which sentence, and how sure       options     every setting
+report        what was found and what was left out, and why       overview    the same before a model is there
 """

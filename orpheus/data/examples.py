@@ -12,11 +12,12 @@ import numpy as np
 
 from orpheus.common.errors import InputError
 from orpheus.common.files import Cache, key_of
-from orpheus.common.frame import CODES_PER_FRAME, FRAMES_PER_SECOND
+from orpheus.common.frame import CODES_PER_FRAME, FRAMES_PER_SECOND, TOKENS_PER_SECOND
 from orpheus.common.progress import progress_bar  # noqa: F401 (Recordings and read_recordings are part of this module's face)
 from orpheus.data.measure import content_hash, prepare
 from orpheus.data.recordings import no_place_to_split, parts_of, stop_if_unfit, threads, within_seconds
 from orpheus.data.report import DataReport, Training
+from orpheus.data.sources.entries import stamp
 from orpheus.text.prompt import IGNORE
 
 # Audio per step of encoding, in seconds: two steps are in memory at once, and a step is what a kill may cost.
@@ -55,7 +56,7 @@ def drop_repeated_frames(codes):
 # --- what is encoded -------------------------------------------------------------------------------------------------
 
 
-def _plan(recordings, prompts, options):
+def planned(recordings, prompts, options):
     """(recordings to encode, [(where, reason)]): long recordings split where that is asked for and needed."""
     if options.long_rows == "drop":
         return recordings.kept, []
@@ -64,18 +65,22 @@ def _plan(recordings, prompts, options):
         frames = int(seconds * FRAMES_PER_SECOND) + 2  # an upper bound: codes are not known yet, nor repeats among them
         return len(prompts.prompt(text, speaker)) + frames * CODES_PER_FRAME + 2
 
-    planned, rejected = [], []
+    fitting, rejected = [], []
     for recording in recordings.kept:
 
         def fits(text, seconds, speaker=recording.speaker):
             return within_seconds(seconds, options) and tokens(text, seconds, speaker) <= options.max_tokens
 
-        parts = [recording] if fits(recording.text, recording.seconds) else parts_of(recording, fits)
-        planned += parts
+        if fits(recording.text, recording.seconds):
+            fitting.append(recording)
+            continue
+        parts, lost = parts_of(recording, fits, min(options.max_seconds, options.max_tokens / TOKENS_PER_SECOND))
+        fitting += parts
+        limit = f"max_seconds {options.max_seconds:g} or max_tokens {options.max_tokens}"
         if not parts:
-            limit = f"max_seconds {options.max_seconds:g} or max_tokens {options.max_tokens}"
-            rejected.append((recording.where, no_place_to_split(recording, limit)))
-    return planned, rejected
+            lost = [(recording.where, recording.seconds)]
+        rejected += [(where, no_place_to_split(seconds, limit)) for where, seconds in lost]
+    return fitting, rejected
 
 
 def _content(recording, options):
@@ -83,10 +88,10 @@ def _content(recording, options):
     return recording.content, recording.start, recording.end, options.level_loudness
 
 
-def _steps(planned, device):
+def _steps(chosen, device):
     """The recordings in steps of encoding, recordings of equal frame count together: the same on every rank and in every run."""
     limit, steps, seconds = _STEP_SECONDS.get(device, 640), [], 0.0
-    for recording in sorted(planned, key=lambda recording: (recording.frames, recording.key)):
+    for recording in sorted(chosen, key=lambda recording: (recording.frames, recording.key)):
         if not steps or seconds + recording.seconds > limit:
             steps.append([])
             seconds = 0.0
@@ -98,21 +103,31 @@ def _steps(planned, device):
 # --- encoding --------------------------------------------------------------------------------------------------------
 
 
-def _samples(recording, options):
-    """float32 (samples,) of a recording. Raises InputError where its file is no longer the one that was checked."""
-    data = recording.audio.load()
-    if content_hash(data) != recording.content:
-        raise InputError(f"{recording.where} changed while it was being read: start again")
-    return prepare(data, (recording.start, recording.end), recording.measure.level if options.level_loudness else None)
+def _samples(recording, options, known):
+    """float32 (samples,) of a recording. Raises InputError where its file is no longer the one that was checked.
+
+    known: {stamp: content} of files whose content was compared before: of a long one, every part asks
+    """
+    with recording.audio.open() as file:
+        found = stamp(file)
+        content = known.get(found) if found else None
+        if content is None:
+            content = content_hash(file)
+            if found:
+                known[found] = content
+        if content != recording.content:
+            raise InputError(f"{recording.where} changed while it was being read: start again")
+        level = recording.measure.level if options.level_loudness else None
+        return prepare(file, (recording.start, recording.end), level)
 
 
 def _encode(steps, codec, options, progress):
     """Encodes what the cache lacks, step by step; while one is encoded the next is decoded."""
-    cache = CodeCache(options.code_cache, codec)
+    cache, known = CodeCache(options.code_cache, codec), {}
 
     def load(step, pool):
         lacking = [recording for recording in step if cache.get(_content(recording, options)) is None]
-        return lacking, [pool.submit(_samples, recording, options) for recording in lacking]
+        return lacking, [pool.submit(_samples, recording, options, known) for recording in lacking]
 
     total = sum(map(len, steps))
     with ThreadPoolExecutor(threads()) as pool, progress_bar(progress, total, "encoding", "clip") as bar:
@@ -128,8 +143,8 @@ def _encode(steps, codec, options, progress):
 
 def encode_missing(recordings, codec, prompts, options, rank=0, world=1, progress=True):
     """Writes the codes of this rank's share of the recordings to the cache, where it lacks them. Rank by rank, or side by side."""
-    planned, _ = _plan(recordings, prompts, options)
-    _encode(_steps(planned, codec.device.type)[rank::world], codec, options, progress and rank == 0)
+    chosen, _ = planned(recordings, prompts, options)
+    _encode(_steps(chosen, codec.device.type)[rank::world], codec, options, progress and rank == 0)
 
 
 # --- examples --------------------------------------------------------------------------------------------------------
@@ -170,14 +185,14 @@ def make_examples(recordings, codec, prompts, options, rank=0, world=1, progress
     recordings: from read_recordings; report_path: where data_report.md is written, also where the data is then refused
     returns: Prepared. Raises InputError where too many recordings do not fit max_tokens (`error.report` says more)
     """
-    planned, rejected = _plan(recordings, prompts, options)
-    steps = _steps(planned, codec.device.type)
+    chosen, rejected = planned(recordings, prompts, options)
+    steps = _steps(chosen, codec.device.type)
     mine = steps[rank::world]
     others = [step for number, step in enumerate(steps) if number % world != rank]
     _encode(mine + others, codec, options, progress and rank == 0)
     cache = CodeCache(options.code_cache, codec)
     examples, kept, frames, used = [], [], 0, 0
-    for recording in planned:
+    for recording in chosen:
         codes = cache.get(_content(recording, options))
         if codes is None:
             raise InputError(f"the codes of {recording.where} vanished from {options.code_cache}: start again")

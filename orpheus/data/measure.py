@@ -1,15 +1,17 @@
 """One recording: what can be measured of it, and its samples as the codec takes them."""
 
 import hashlib
+import io
+import math
 from dataclasses import asdict, dataclass
 
 import numpy as np
 
-from orpheus.common.audio import decode_audio, to_mono_24khz
+from orpheus.common.audio import BLOCK_SAMPLES, blocks, header_problem, open_sound, to_mono_24khz
 from orpheus.common.errors import InputError
 from orpheus.common.frame import SAMPLE_RATE
 
-MEASURE_VERSION = 1  # to be raised with every change of what is measured: cached measurements are then made again
+MEASURE_VERSION = 2  # to be raised with every change of what is measured: cached measurements are then made again
 
 _WINDOW = 0.01  # seconds: the level is measured in windows this long
 _HEARD = 1e-3  # -60 dBFS RMS: a window below is silence in any recording
@@ -18,6 +20,12 @@ _PAUSE = 0.15  # seconds; shorter gaps are closed consonants
 _MARGIN = 0.1  # seconds kept around speech when silence is trimmed: soft consonants begin below the threshold
 _LOUDNESS = 10 ** (-23 / 20)  # RMS of the active part after levelling
 _PEAK = 0.95  # limit of levelling
+_CEILING = 0.9  # a peak below stands at no ceiling
+_STEP = 1.5 / 32768  # one step of 16 bit aside still counts as standing at the peak
+_WHOLE = 60  # seconds: longer recordings are not decoded whole where a part is wanted
+_PREROLL = (
+    0.5  # seconds decoded before and after a part: decoders and the resampler have forgotten by then where they began
+)
 
 
 @dataclass(frozen=True)
@@ -28,12 +36,16 @@ class Measure:
     samples: int = 0  # per channel, at its own rate
     rate: int = 0  # Hz
     peak: float = 0.0  # of any channel; 1.0 is full scale
-    clipped: float = 0.0  # share of samples that stand at the peak in runs of 3 or more
+    clipped: float = 0.0  # share of samples that stand at the peak in runs of 3 or more; 0 where the peak is below 0.9
     heard: int = 0  # windows above -60 dBFS
     level: float = 0.0  # RMS of the active windows
     start: float = 0.0  # seconds: where the first active window begins
     end: float = 0.0  # seconds: where the last one ends
     pauses: tuple = ()  # (start, end) in seconds, between start and end
+    agreement: float = (
+        1.0  # power of the channels' mean, in that of unrelated channels: N where N are equal, 0 where they cancel
+    )
+    channels: int = 1
     digest: str = ""  # of the samples: the same for a WAV file and its FLAC copy
 
     @property
@@ -43,6 +55,11 @@ class Measure:
     @property
     def samples_24khz(self):
         return -(-self.samples * SAMPLE_RATE // self.rate)
+
+    @property
+    def speech(self):
+        """Seconds of sound, pauses not counted."""
+        return self.end - self.start - sum(end - start for start, end in self.pauses)
 
     @property
     def silent(self):
@@ -56,53 +73,103 @@ class Measure:
         return cls(**values | {"pauses": tuple(map(tuple, values["pauses"]))})
 
 
-def content_hash(data):
-    return hashlib.sha256(data).hexdigest()
+def content_hash(file):
+    """Of the bytes of a binary file, or of bytes."""
+    if isinstance(file, bytes):
+        return hashlib.sha256(file).hexdigest()
+    file.seek(0)
+    return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def measure_bytes(data):
-    """Decodes and measures the bytes of an audio file. What is wrong with them is in `problem`, not raised."""
-    if not data:
+def measure_file(file):
+    """Decodes and measures a binary file, in blocks: its length has no part in the memory taken. What is wrong with it is in
+    `problem`, not raised."""
+    if not file.seek(0, io.SEEK_END):
         return Measure(problem="empty: the file has no bytes")
+    file.seek(0)
     try:
-        audio, rate = decode_audio(data, "the file")
+        with open_sound(file, "the file") as sound:
+            problem = header_problem(sound)
+            if problem:
+                return Measure(problem=f"unreadable: {problem}")
+            unit = _window_samples(sound.samplerate)
+            return _measure(blocks(sound, "the file", unit=unit), sound.samplerate, sound.channels)
     except InputError as error:
-        return Measure(problem=f"unreadable: {str(error).rstrip('.')}; convert it (ffmpeg -i FILE FILE.wav)")
-    return measure(audio, rate)
+        return Measure(problem=_unreadable(error))
+
+
+def header_trouble(file):
+    """Why a binary file cannot be used, from its header alone; None where that is good."""
+    file.seek(0)
+    try:
+        with open_sound(file, "the file") as sound:
+            problem = header_problem(sound)
+            return f"unreadable: {problem}" if problem else None
+    except InputError as error:
+        return _unreadable(error)
+
+
+def _unreadable(error):
+    return f"unreadable: {str(error).rstrip('.')}; convert it (ffmpeg -i FILE FILE.wav)"
 
 
 def measure(audio, rate):
     """float32 (samples, channels) to its Measure."""
-    if not len(audio):
+    unit = _window_samples(rate)
+    size = max(BLOCK_SAMPLES // audio.shape[1] // unit, 1) * unit
+    return _measure((audio[n : n + size] for n in range(0, len(audio), size)), rate, audio.shape[1])
+
+
+def _measure(parts, rate, channels):
+    """Blocks of float32 (samples, channels), all but the last of whole windows, to their Measure."""
+    samples, peak, power, power_of_mean = 0, 0.0, 0.0, 0.0
+    levels, ceiling, digest = [], _Ceiling(channels), hashlib.sha256()
+    for block in parts:
+        samples += len(block)
+        loudest = float(max(block.max(), -block.min()))
+        if not np.isfinite(loudest):  # NaN and infinity both reach it
+            return Measure(problem="unreadable: samples that are not finite (NaN or infinity)")
+        peak = max(peak, loudest)
+        mono = block.mean(axis=1)
+        levels.append(_window_levels(mono, rate))
+        ceiling.add(block, peak)
+        digest.update(np.ascontiguousarray(block))
+        power += float(np.vdot(block, block)) / channels**2
+        power_of_mean += float(np.vdot(mono, mono))
+    if not samples:
         return Measure(problem="empty: no samples")
-    peak = float(max(audio.max(), -audio.min()))
-    if not np.isfinite(peak):  # NaN and infinity both reach the peak
-        return Measure(problem="unreadable: samples that are not finite (NaN or infinity)")
-    levels = _window_levels(audio.mean(axis=1), rate)  # (windows,)
+    levels = np.concatenate(levels)  # (windows,)
     active = levels >= _threshold(levels)
     where = np.flatnonzero(active)
     first, last = (int(where[0]), int(where[-1]) + 1) if len(where) else (0, 0)
+    digest.update(f"{rate} {samples} {channels}".encode())
     return Measure(
-        samples=len(audio),
+        samples=samples,
         rate=int(rate),
         peak=round(peak, 5),
-        clipped=round(_clipped_share(audio, peak), 6),
+        clipped=round(ceiling.count(peak) / (samples * channels), 6),
         heard=int((levels >= _HEARD).sum()),
         level=float(np.sqrt(np.mean(levels[active] ** 2))) if len(where) else 0.0,
         start=round(first * _WINDOW, 2),
-        end=round(min(last * _WINDOW, len(audio) / rate), 2),
+        end=round(min(last * _WINDOW, samples / rate), 2),
         pauses=_pauses(active, first, last),
-        digest=hashlib.sha256(f"{rate} {audio.shape}".encode() + np.ascontiguousarray(audio).tobytes()).hexdigest(),
+        agreement=round(power_of_mean / power, 4) if power else 1.0,
+        channels=channels,
+        digest=digest.hexdigest(),
     )
+
+
+def _window_samples(rate):
+    return max(1, round(rate * _WINDOW))
 
 
 def _window_levels(mono, rate):
     """RMS of every window; the last one may be shorter."""
-    size = max(1, round(rate * _WINDOW))
+    size = _window_samples(rate)
     whole = len(mono) // size * size
     squares = np.einsum("ws,ws->w", *[mono[:whole].reshape(-1, size)] * 2) / size
     rest = [np.mean(mono[whole:] ** 2)] if whole < len(mono) else []
-    return np.sqrt(np.append(squares, rest))
+    return np.sqrt(np.append(squares.astype(np.float64), rest))
 
 
 def _threshold(levels):
@@ -112,14 +179,30 @@ def _threshold(levels):
     return max(_HEARD, min(max(2 * background, 0.01 * loudest), 0.04 * loudest))
 
 
-def _clipped_share(audio, peak):
-    """Share of samples that stand at the peak, one step of 16 bit aside, with both neighbours or as one of them."""
-    at_peak = np.abs(audio) >= peak - 1.5 / 32768
-    runs = at_peak[2:] & at_peak[1:-1] & at_peak[:-2]
-    covered = np.zeros_like(at_peak)
-    for shift in range(3):
-        covered[shift : len(runs) + shift] |= runs
-    return float(covered.mean())
+class _Ceiling:
+    """Counts the samples that stand at the peak, in runs of 3 or more, while blocks come and the peak still grows."""
+
+    def __init__(self, channels):
+        self.counts = {}  # how high a sample's run of three stands -> samples: a handful of values within one step
+        self.last = np.zeros((2, channels), np.float32)  # of what came before: runs cross the blocks
+
+    def add(self, block, peak):
+        heights = np.abs(np.concatenate([self.last, block]))
+        self.last = heights[-4:]  # the last two of them are counted when their run is known
+        if peak < _CEILING:
+            return
+        high = heights >= np.float32(peak - _STEP)
+        if not (high[2:] & high[1:-1] & high[:-2]).any():
+            return
+        runs = np.minimum(np.minimum(heights[2:], heights[1:-1]), heights[:-2])  # (samples - 2, channels)
+        highest = np.maximum(np.maximum(runs[2:], runs[1:-1]), runs[:-2])  # of the three runs that a sample is in
+        values, counts = np.unique(highest[highest >= np.float32(peak - _STEP)], return_counts=True)
+        for value, count in zip(values.tolist(), counts.tolist(), strict=True):
+            self.counts[value] = self.counts.get(value, 0) + count
+
+    def count(self, peak):
+        self.add(np.zeros((2, self.last.shape[1]), np.float32), peak)
+        return sum(count for value, count in self.counts.items() if value >= np.float32(peak - _STEP))
 
 
 def _pauses(active, first, last):
@@ -142,12 +225,44 @@ def span_of(measure, trim):
     return max(0, round(start * SAMPLE_RATE)), min(total, round(end * SAMPLE_RATE))
 
 
-def prepare(data, span, level=None):
+def prepare(file, span, level=None):
     """The samples that are encoded: float32 (samples,), mono, 24 kHz.
 
-    data: bytes of an audio file; span: from span_of; level: its Measure.level, to bring it to the common loudness
+    file: binary file, or the bytes of one; span: from span_of; level: its Measure.level, to bring it to the common loudness
     """
-    audio = to_mono_24khz(*decode_audio(data, "the recording"))[span[0] : span[1]]
+    if isinstance(file, bytes):
+        file = io.BytesIO(file)
+    file.seek(0)
+    with open_sound(file, "the recording") as sound:
+        audio = _span(sound, *span)
     if level:
         audio = audio * min(_LOUDNESS / level, _PEAK / max(np.abs(audio).max(initial=0), 1e-9))
     return audio.astype(np.float32, copy=False)
+
+
+def _span(sound, start, end):
+    """Samples `start` to `end`, at 24 kHz, of a sound that nothing was read of.
+
+    Of a long one no more is decoded than that, from a place where both rates have a sample: at 24 kHz the samples are those of
+    the whole, at the usual other rates within 1e-7, at odd ones (44,056 Hz), whose filter soxr interpolates, within 2e-5.
+    """
+    rate, skipped, frames = sound.samplerate, 0, None
+    if sound.frames > _WHOLE * rate:
+        common = math.gcd(rate, SAMPLE_RATE)
+        step, step_24khz = rate // common, SAMPLE_RATE // common
+        margin = _PREROLL * SAMPLE_RATE
+        skipped = max(0, int((start - margin) // step_24khz))  # steps
+        frames = (math.ceil((end + margin) / step_24khz) - skipped) * step
+        _skip(sound, skipped * step)
+        start, end = start - skipped * step_24khz, end - skipped * step_24khz
+    # Averaged block by block: a whole block of many channels is never there twice.
+    mono = [block.mean(axis=1) for block in blocks(sound, "the recording", frames)]
+    return to_mono_24khz(np.concatenate(mono), rate)[start:end] if mono else np.zeros(0, np.float32)
+
+
+def _skip(sound, frames):
+    if sound.format != "MP3":
+        sound.seek(frames)
+        return
+    for _ in blocks(sound, "the recording", frames):  # after a seek in an MP3 mpg123 complains on the screen
+        pass

@@ -48,6 +48,9 @@ class DataOptions:
     keep_repeated_frames: bool = False
     """By default a frame whose coarse code equals the one before is dropped, as the base model was trained; every such
     frame is 85 ms."""
+    normalize: Literal["auto", "on", "off"] = "auto"
+    """Writes numbers, dates and the like in transcripts as words. auto does so where the base model's config.json asks for it: the
+    same is done with every text that it speaks later."""
     transcribe: bool = False
     """Writes missing transcripts with faster-whisper (`pip install faster-whisper`), marked in the report."""
     transcribe_model: str = "base.en"

@@ -10,14 +10,17 @@ from orpheus.common.files import Cache, key_of
 from orpheus.common.frame import FRAME_SAMPLES, SAMPLE_RATE
 from orpheus.common.progress import progress_bar
 from orpheus.data import checks
-from orpheus.data.measure import MEASURE_VERSION, Measure, content_hash, measure_bytes, span_of
+from orpheus.data.measure import MEASURE_VERSION, Measure, content_hash, header_trouble, measure_file, span_of
 from orpheus.data.report import DataReport
+from orpheus.data.sources.entries import stamp
 from orpheus.data.sources.folders import Source, open_source
 from orpheus.data.splitting import split_recording
 from orpheus.text.recognition import Transcriber
+from orpheus.text.spoken import as_spoken
 
 # Of a key: the parts of a split recording differ from it, and from each other, in these digits alone.
 _PART_DIGITS = 8
+_LARGE = 64 << 20  # bytes: of such a file the header is looked at before all of it is read
 
 
 @dataclass(frozen=True)
@@ -26,7 +29,7 @@ class Recording:
 
     where: str
     audio: object  # its `load()` gives the bytes
-    text: str  # cleaned, on one line
+    text: str  # as the model reads it, on one line
     speaker: str | None
     key: str  # hex hash of audio, text and speaker
     content: str  # hex hash of the audio's bytes
@@ -35,6 +38,7 @@ class Recording:
     end: int
     transcribed: bool = False
     part: bool = False
+    paragraphs: str | None = None  # the cleaned text, where it has several
 
     @property
     def samples(self):
@@ -59,6 +63,19 @@ class Recordings:
     source: Source
     dataset: str
     removed: Counter = field(default_factory=Counter)  # characters that are never spoken
+    rewritten: list = field(
+        default_factory=list
+    )  # (where, before, after) of texts whose numbers and the like became words
+
+    def normalized(self):
+        """The same with texts as a model reads them that needs its texts normalised; keys, and what is held out, stay."""
+        kept, rewritten = [], []
+        for recording in self.kept:
+            text = checks.one_line(as_spoken(recording.paragraphs or recording.text, normalize=True)[0])
+            if text != recording.text:
+                rewritten.append((recording.where, recording.text, text))
+            kept.append(replace(recording, text=text))
+        return replace(self, kept=kept, rewritten=rewritten)
 
     @property
     def voices(self):
@@ -72,7 +89,8 @@ class Recordings:
         if self.voices and nameless:
             notes.append(f"{nameless:,} recordings name no speaker and are trained without a name.")
         kind, columns = self.source.kind, self.source.columns
-        return DataReport(self.dataset, kind, columns, self.read, self.kept, self.rejected, self.removed, notes)
+        found = (self.read, self.kept, self.rejected, self.removed, notes)
+        return DataReport(self.dataset, kind, columns, *found, rewritten=self.rewritten)
 
 
 def threads():
@@ -93,25 +111,36 @@ def stop_if_unfit(report, options, report_path=None):
 # --- measuring -------------------------------------------------------------------------------------------------------
 
 
-def _measured(entry, cache, decoder):
+def _measured(entry, cache, decoder, keep):
     """(content hash, Measure) of an entry; only what is not in the cache is decoded."""
     if entry.problem:
         return "", Measure(problem=entry.problem)
     try:
-        data = entry.audio.load()
+        with entry.audio.open() as file:
+            return _measured_file(file, cache, decoder, keep)
     except InputError as error:
         return "", Measure(problem=str(error))
-    content = content_hash(data)
+    except OSError as error:  # a disk or a network that fails while it is read
+        return "", Measure(problem=f"unreadable: {error.strerror or error}")
+
+
+def _measured_file(file, cache, decoder, keep):
+    found = stamp(file)
+    problem = header_trouble(file) if file.seek(0, os.SEEK_END) > _LARGE else None
+    if problem:
+        return "", Measure(problem=problem)
+    content = content_hash(file)
     key = key_of("measure", MEASURE_VERSION, decoder, content)
-    measure = cache.get_json(key)
-    if measure is not None:
-        return content, Measure.from_dict(measure)
-    measure = measure_bytes(data)
-    cache.put_json(key, measure.as_dict())
+    kept = cache.get_json(key)
+    measure = Measure.from_dict(kept) if kept is not None else measure_file(file)
+    if stamp(file) != found:
+        return "", Measure(problem="unreadable: it changed while it was being read; start again when it is complete")
+    if kept is None and keep:
+        cache.put_json(key, measure.as_dict())
     return content, measure
 
 
-def _measure_all(entries, options, progress):
+def _measure_all(entries, options, progress, keep):
     import soundfile
 
     cache, decoder = Cache(options.code_cache, "measures"), soundfile.__libsndfile_version__
@@ -120,7 +149,7 @@ def _measure_all(entries, options, progress):
         progress_bar(progress, len(entries), "checking recordings", "clip") as bar,
     ):
         found = []
-        for result in pool.map(lambda entry: _measured(entry, cache, decoder), entries):
+        for result in pool.map(lambda entry: _measured(entry, cache, decoder, keep), entries):
             found.append(result)
             bar.update()
     return found
@@ -154,15 +183,16 @@ class _Sieve:
             text, transcribed = self.transcriber.transcribe(entry.audio.load(), content), True
             if not text:
                 return "no transcript: faster-whisper hears no speech in it"
-        text, removed = checks.one_line(text)
-        problem = checks.text_problem(text, seconds)
+        paragraphs, removed = as_spoken(text, normalize=False)
+        text = checks.one_line(paragraphs)
+        problem = checks.text_problem(text, seconds, measure.speech)
         if problem:
             return problem
-        speaker = checks.one_line(entry.speaker or "")[0] or options.speaker
+        speaker = checks.one_line(as_spoken(entry.speaker or "", normalize=False)[0]) or options.speaker
         key = key_of("row", content, text, speaker)
-        recording = Recording(
-            entry.where, entry.audio, text, speaker, key, content, measure, start, end, transcribed=transcribed
-        )
+        recording = Recording(entry.where, entry.audio, text, speaker, key, content, measure, start, end, transcribed)
+        if paragraphs != text:
+            recording = replace(recording, paragraphs=paragraphs)
         return self._last_checks(recording, removed)
 
     def _last_checks(self, recording, removed):
@@ -170,8 +200,10 @@ class _Sieve:
         if first:
             return f"duplicate: the same recording as {first}"
         options = self.options
-        if recording.seconds > options.max_seconds and not parts_of(recording, lambda _, s: within_seconds(s, options)):
-            return no_place_to_split(recording, f"max_seconds {options.max_seconds:g}")
+        if recording.seconds > options.max_seconds:
+            parts, _ = parts_of(recording, lambda _, s: within_seconds(s, options), options.max_seconds)
+            if not parts:
+                return no_place_to_split(recording.seconds, f"max_seconds {options.max_seconds:g}")
         self.seen[recording.measure.digest] = recording.where
         self.removed.update(removed)
         return recording
@@ -181,18 +213,17 @@ def within_seconds(seconds, options):
     return options.min_seconds <= seconds <= options.max_seconds
 
 
-def no_place_to_split(recording, limit):
-    return f"too long: {recording.seconds:.1f} s, over {limit}, and no pauses agree with sentence ends so that the parts would fit"
+def no_place_to_split(seconds, limit):
+    return f"too long: {seconds:.1f} s, over {limit}, and no pauses in it are surely ends of sentences so that the parts would fit"
 
 
-def parts_of(recording, fits):
-    """The recording in parts that fit, or [] where that cannot be. fits: (text, seconds) -> bool"""
-    parts = (
-        split_recording(
-            recording.text, recording.measure, recording.start / SAMPLE_RATE, recording.end / SAMPLE_RATE, fits
-        )
-        or []
-    )
+def parts_of(recording, fits, longest):
+    """(the recording in parts that fit, [(where, seconds) of the stretches between that do not]); no part fits where it is [].
+
+    fits: (text, seconds) -> bool; longest: seconds beyond which nothing fits
+    """
+    start, end = recording.start / SAMPLE_RATE, recording.end / SAMPLE_RATE
+    parts, lost = split_recording(recording.text, recording.measure, start, end, fits, longest)
     return [
         replace(
             recording,
@@ -204,13 +235,18 @@ def parts_of(recording, fits):
             part=True,
         )
         for number, (text, start, end) in enumerate(parts, 1)
-    ]
+    ], [(f"{recording.where}, {_clock(start)} to {_clock(end)}", end - start) for _, start, end in lost]
 
 
-def read_recordings(options, progress=True, report_path=None):
+def _clock(seconds):
+    return f"{int(seconds) // 60}:{seconds % 60:04.1f}"
+
+
+def read_recordings(options, progress=True, report_path=None, keep=True):
     """Opens the source, measures every recording and applies all checks that need neither codec nor tokenizer.
 
-    options: DataOptions; report_path: where data_report.md is written, also where the data is then refused
+    options: DataOptions; report_path: where data_report.md is written, also where the data is then refused; keep: whether what was
+    measured goes into the cache: without it nothing is written at all
     returns: Recordings. Raises InputError: a source that cannot be read, too many recordings left out (`error.report` says more)
     """
     source = open_source(options)
@@ -220,7 +256,7 @@ def read_recordings(options, progress=True, report_path=None):
             f"the data names its speakers in the column {source.columns.get('source')!r}: leave --speaker out, or add "
             "--source-column none"
         )
-    measured = _measure_all(source.entries, options, progress)
+    measured = _measure_all(source.entries, options, progress, keep)
     kept, rejected = [], []
     with progress_bar(progress and options.transcribe, len(measured), "transcribing", "clip") as bar:
         for entry, (content, measure) in zip(source.entries, measured, strict=True):

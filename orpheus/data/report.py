@@ -11,6 +11,8 @@ _BIN_SECONDS = (0.5, 1, 2, 5, 10, 20, 60)  # of the histogram: the finest that n
 _MOST_BINS = 12
 _BAR = 40  # characters of the longest bar
 _FEW = 6  # speakers or tags in the table on screen
+_EXAMPLES = 3  # of texts
+_LONGEST = 200  # characters of an example on screen
 
 
 @dataclass
@@ -36,6 +38,9 @@ class DataReport:
     rejected: list  # (where, reason)
     removed: Counter = field(default_factory=Counter)  # characters that are never spoken, such as emoji
     notes: list = field(default_factory=list)
+    rewritten: list = field(
+        default_factory=list
+    )  # (where, before, after) of texts whose numbers and the like became words
     training: Training | None = None
 
     # --- figures ---
@@ -97,6 +102,7 @@ class DataReport:
             "tags": dict(known.most_common()),
             "unknown_tags": dict(unknown.most_common()),
             "transcribed": len(self.transcribed()),
+            "rewritten": len(self.rewritten),
         }
         if self.training:
             made = self.training
@@ -130,6 +136,11 @@ class DataReport:
             )
         if self.transcribed():
             yield "transcribed", f"{len(self.transcribed()):,} recordings by faster-whisper"
+        if self.rewritten:
+            yield (
+                "as spoken",
+                f"{len(self.rewritten):,} transcripts have numbers and the like written as words, as the model reads them",
+            )
         if self.training:
             yield from self._training_facts(self.training)
 
@@ -152,6 +163,9 @@ class DataReport:
         return [f"{tag} {count:,}" for tag, count in known.most_common()], [
             f"{tag} {count:,}" + (f" ({nearest[tag]}?)" if nearest[tag] else "") for tag, count in unknown.most_common()
         ]
+
+    def _rewritten_lines(self):
+        return [f"{before} -> {after}" for _, before, after in self.rewritten[:_EXAMPLES]]
 
     def _bars(self):
         most = max((count for *_, count in self.histogram()), default=1)
@@ -183,6 +197,7 @@ class DataReport:
         if unknown:
             facts.append(("unknown tags", few(unknown)))
         lines = [f"{name:13}{value}" for name, value in facts]
+        lines += [f"{'such as' * (not n):13}{_short(example)}" for n, example in enumerate(self._rewritten_lines())]
         lines += [f"{'lengths' * (not n):13}{bar}" for n, bar in enumerate(self._bars())]
         return "\n".join(lines + [f"{'note':13}{note}" for note in self._all_notes()])
 
@@ -194,6 +209,7 @@ class DataReport:
         lines += _section("Speakers", self._speaker_lines())
         lines += ["", "## Lengths", "", "```", *self._bars(), "```"] if self.kept else []
         lines += _section("Tags", known) + _section("Unknown tags, with the nearest known one", unknown)
+        lines += _section("Written as spoken, for example", self._rewritten_lines())
         lines += _section("Notes", self._all_notes())
         lines += _section("Left out", [f"`{where}`: {reason}" for where, reason in self.rejected])
         lines += _section("Written by faster-whisper: worth a look", [f"`{where}`" for where in self.transcribed()])
@@ -208,21 +224,26 @@ class DataReport:
 
     def complaint(self, max_rejected):
         """Why the data cannot be trained on, with the kinds of reasons and an example of each; None where it can."""
-        if self.kept and len(self.rejected) <= max_rejected * self.read:
+        judged = len(self.kept) + len(self.rejected)  # more than were read where some were split
+        if self.kept and len(self.rejected) <= max_rejected * judged:
             return None
         examples = {reason.split(":")[0]: f"{where}: {reason}" for where, reason in reversed(self.rejected)}
         kinds = [f"\n  {count:,} x {kind}, as in {examples[kind]}" for kind, count in self.reasons().most_common()]
         if not self.kept:
             return f"{self.dataset}: none of the {self.read:,} recordings can be used:{''.join(kinds)}"
-        share = len(self.rejected) / self.read
+        share = len(self.rejected) / judged
         return (
-            f"{self.dataset}: {len(self.rejected):,} of {self.read:,} recordings ({share:.0%}) cannot be used, more than max_rejected "
+            f"{self.dataset}: {len(self.rejected):,} of {judged:,} recordings ({share:.0%}) cannot be used, more than max_rejected "
             f"{max_rejected:.0%}:{''.join(kinds)}\nRepair them, or go on without them: --max-rejected {min(1, share + 0.01):.2f}"
         )
 
 
 def _duration(hours):
     return f"{hours:.2f} h" if hours >= 0.1 else f"{hours * 60:.1f} min"
+
+
+def _short(text):
+    return text if len(text) <= _LONGEST else text[: _LONGEST - 4] + " ..."
 
 
 def _cell(value):

@@ -1,72 +1,55 @@
-"""Long recordings in parts: cut in pauses that agree with ends of sentences, so that every part has its own text."""
+"""Long recordings in parts: cut in pauses that surely are ends of sentences, so that every part has its own text."""
 
 import functools
+import math
 
-from orpheus.text.pieces import estimate_seconds, split_sentences
+from orpheus.data.alignment import Alignment, units_of
 
-_CUT_PAUSE = 0.25  # seconds; a shorter pause may be one inside a sentence
-# How far a pause may be from where the text lets one expect the sentence's end: a share of the speech since the last
-# cut, for people do not read evenly, within these bounds in seconds.
-_TOLERANCE, _LEAST_TOLERANCE, _MOST_TOLERANCE = 0.12, 0.4, 1.5
-_SECOND_LONGEST = 0.8  # of the longest pause in reach: with a second one above it, which is meant is anybody's guess
-
-
-class _Timeline:
-    """Pauses by the seconds of speech before them: what silence there is has no part in how far the text has come."""
-
-    def __init__(self, measure):
-        self.pauses, self.spoken, silence = measure.pauses, [], 0.0
-        for start, end in measure.pauses:
-            self.spoken.append(start - measure.start - silence)
-            silence += end - start
-        self.total = measure.end - measure.start - silence
-
-    def pause_near(self, expected, since):
-        """Index of the pause where a sentence's end is expected, both in seconds of speech; None where it is not clear."""
-        reach = min(max(_TOLERANCE * (expected - since), _LEAST_TOLERANCE), _MOST_TOLERANCE)
-        near = [index for index, spoken in enumerate(self.spoken) if abs(spoken - expected) <= reach and spoken > since]
-        near.sort(key=self._length, reverse=True)
-        if not near or self._length(near[0]) < _CUT_PAUSE:
-            return None
-        clear = len(near) == 1 or self._length(near[1]) < _SECOND_LONGEST * self._length(near[0])
-        return near[0] if clear else None
-
-    def _length(self, index):
-        start, end = self.pauses[index]
-        return end - start
-
-    def middle(self, index):
-        return sum(self.pauses[index]) / 2
+_CUT_PAUSE = 0.25  # seconds; a cut needs a breath on either side of it
+# Chance that a pause is this sentence's end, below which nobody cuts there. It has to be higher where fewer than _CLEAR of all
+# ends are clear: the text may not quite be the recording's, or its pauses say little.
+_SURE, _VERY_SURE, _CLEAR = 0.99, 0.998, 0.9
 
 
-def split_recording(text, measure, start, end, fits):
-    """Cuts a recording and its text into as few parts as fit, the earlier ones as long as they may be.
+@functools.lru_cache(1024)  # planned more than once: when the recording is judged, encoded, made an example
+def _cuts(text, measure):
+    """(units, sure cuts): texts of what cannot be divided; (units before the cut, seconds) between them."""
+    units = units_of(text)
+    chances = Alignment(units, measure).chances()
+    clear = sum(chance for _, chance in chances.values()) >= _CLEAR * (len(units) - 1)
+    sure = {b: pause for b, (pause, chance) in chances.items() if chance >= (_SURE if clear else _VERY_SURE)}
+    pauses = [(boundary, *measure.pauses[pause]) for boundary, pause in sorted(sure.items())]
+    cuts = tuple((boundary, (start + end) / 2) for boundary, start, end in pauses if end - start >= _CUT_PAUSE)
+    return tuple(unit.text for unit in units), cuts
 
-    text: cleaned, on one line; start, end: what is used of the recording, in seconds; fits: (text, seconds) -> bool
-    returns: list of (text, start, end), or None where pauses and sentences leave no way
+
+def split_recording(text, measure, start, end, fits, longest=math.inf):
+    """Cuts a recording and its text into parts that fit, the earlier ones as long as they may be.
+
+    text: cleaned, on one line; start, end: what is used of the recording, in seconds; fits: (text, seconds) -> bool;
+    longest: seconds beyond which nothing fits, so that no more is tried
+    returns: (parts that fit, stretches that do not and have no sure cut), each a list of (text, start, end)
     """
-    sentences = split_sentences(text)
-    weights = [estimate_seconds(sentence + " ") for sentence in sentences]
-    line = _Timeline(measure)
+    units, sure = _cuts(text, measure)
+    cuts = [(0, start), *(cut for cut in sure if start < cut[1] < end), (len(units), end)]
 
-    @functools.cache
-    def parts(first, cut):
-        """The parts from sentence `first` on, which begins after the pause `cut` (None: at the very start)."""
-        began = start if cut is None else line.middle(cut)
-        rest = " ".join(sentences[first:])
-        if fits(rest, end - began):
-            return ((rest, began, end),)
-        since = 0.0 if cut is None else line.spoken[cut]
-        pace = (line.total - since) / sum(weights[first:])  # seconds of speech for each second estimated
-        for last in range(len(sentences) - 1, first, -1):
-            pause = line.pause_near(since + pace * sum(weights[first:last]), since)
-            if pause is None:
-                continue
-            part = " ".join(sentences[first:last]), began, line.middle(pause)
-            following = fits(part[0], part[2] - began) and parts(last, pause)
-            if following:
-                return (part, *following)
-        return None
+    def piece(first, last):
+        return " ".join(units[cuts[first][0] : cuts[last][0]]), cuts[first][1], cuts[last][1]
 
-    found = parts(0, None)
-    return None if found is None else list(found)
+    # From the end: (seconds lost from this cut on, the cut where its part ends, whether that part fits).
+    best = {len(cuts) - 1: (0.0, None, True)}
+    for first in range(len(cuts) - 2, -1, -1):
+        choices = [(cuts[first + 1][1] - cuts[first][1] + best[first + 1][0], first + 1, False)]
+        for last in range(first + 1, len(cuts)):
+            found, began, ended = piece(first, last)
+            if ended - began > longest:
+                break
+            if fits(found, ended - began):
+                choices.append((best[last][0], last, True))
+        best[first] = min(choices, key=lambda choice: (choice[0], -choice[1]))
+    parts, lost, first = [], [], 0
+    while best[first][1] is not None:
+        _, last, fitting = best[first]
+        (parts if fitting else lost).append(piece(first, last))
+        first = last
+    return parts, lost

@@ -16,8 +16,9 @@ from orpheus.common.frame import FRAMES_PER_SECOND, TOKENS_PER_SECOND
 from orpheus.engines.options import SamplingOptions
 from orpheus.speech.options import LongTextOptions, RetryOptions, StreamOptions, TextOptions
 from orpheus.speech.streaming import FrameAssembler
-from orpheus.text.cleaning import clean_text, is_speakable
+from orpheus.text.cleaning import is_speakable
 from orpheus.text.pieces import split_text
+from orpheus.text.spoken import as_spoken
 from orpheus.text.tags import KNOWN_TAGS, unknown_tags
 
 NOTHING_SAMPLES = 1_000  # silence, in place of speech without a single valid frame
@@ -86,11 +87,7 @@ def plan_request(model, text, voice, sampling, writing, long_text):
     model: LoadedModel; voice: a speaker's name, None for the model's default; sampling, writing, long_text: SamplingOptions,
     TextOptions, LongTextOptions. Raises InputError if the text cannot be spoken; an OrpheusWarning says what is odd.
     """
-    clean = _checked(text)
-    if writing.normalize == "on" or (writing.normalize == "auto" and model.normalize_text):
-        from orpheus.text.normalization import normalize
-
-        clean = normalize(clean)
+    clean = _checked(text, writing.normalize == "on" or (writing.normalize == "auto" and model.normalize_text))
     voice = _check_voice(model, voice)
     seconds = model.piece_seconds if long_text.piece_seconds is None else long_text.piece_seconds
     pieces = [piece for piece in split_text(clean, seconds) if is_speakable(piece.text)]
@@ -117,11 +114,11 @@ def plan_stream(model, text, voice, options):
     return plan_request(model, text, voice, sampling, writing, long_text), sampling, stream_options
 
 
-def _checked(text):
+def _checked(text, normalize):
     """The text as a model reads it."""
     if not isinstance(text, str):
         raise InputError(f"the text must be a string, not {type(text).__name__}: {text!r:.80}")
-    clean, removed = clean_text(text)
+    clean, removed = as_spoken(text, normalize)
     if not is_speakable(clean):
         raise InputError(f"nothing to speak in {text!r:.80}: a text needs a letter, a digit or a tag")
     if removed:

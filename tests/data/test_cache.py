@@ -29,7 +29,7 @@ def count_calls(monkeypatch, owner, name):
 
 def test_a_second_run_neither_decodes_nor_encodes(make, small_voice, monkeypatch):
     first = everything(make())
-    decoded = count_calls(monkeypatch, clips, "decode_audio")
+    decoded = count_calls(monkeypatch, clips, "open_sound")
     encodings = count_calls(monkeypatch, Codec, "encode")
     assert everything(make()) == first
     assert (decoded, encodings) == ([], [])

@@ -47,6 +47,7 @@ def test_the_summary_is_json(report):
         "tags": {"laugh": 3, "sigh": 1},
         "unknown_tags": {"laughs": 2, "Xyzzy": 1},
         "transcribed": 1,
+        "rewritten": 0,
         "train_rows": 3,
         "held_out_rows": 1,
         "tokens": 900,

@@ -18,11 +18,17 @@ def sentence(seconds, word="word"):
     return words.capitalize().ljust(length, "h") + "."
 
 
-def split(seconds, parts, text, limit=6.0, least=0.5):
+def split_and_lost(seconds, parts, text, limit=6.0, least=0.5):
     """Splits a recording of `parts` (speech and pauses in turn, in seconds)."""
     found = measure(talk(*parts), 24_000)
     assert found.seconds == pytest.approx(seconds)
-    return split_recording(text, found, 0.0, found.seconds, lambda _, length: least <= length <= limit)
+    return split_recording(text, found, 0.0, found.seconds, lambda _, length: least <= length <= limit, limit)
+
+
+def split(*arguments, **limits):
+    parts, lost = split_and_lost(*arguments, **limits)
+    assert not lost
+    return parts
 
 
 THREE = [sentence(3, "alpha"), sentence(4, "beta"), sentence(3, "gamma")]
@@ -43,9 +49,14 @@ def test_parts_hold_as_many_sentences_as_fit_and_what_fits_stays_whole():
 
 
 def test_pauses_inside_sentences_are_not_mistaken_for_their_ends():
-    """A short pause close to the end is passed over for the longer one; one in the middle of a sentence is too far."""
-    found = split(11.5, (2.6, 0.2, 0.4, 0.5, 2, 0.5, 2, 0.3, 3), " ".join(THREE))
-    assert [(text, round(start, 2)) for text, start, _ in found] == [(THREE[0], 0), (THREE[1], 3.45), (THREE[2], 8.35)]
+    """Every sentence has a pause inside, as long as the one at its end here and there."""
+    inside = [(1.2, 0.2, 1.8), (1.5, 0.5, 2.5), (2, 0.3, 1), (1, 0.25, 3), (2, 0.5, 1.5), (1.1, 0.3, 2.9)]
+    texts = [sentence(first + second, word) for (first, _, second), word in zip(inside, "abcdef", strict=True)]
+    parts = [value for clip in inside for value in (*clip, 0.6)][:-1]
+    found = split(sum(parts), parts, " ".join(texts))
+    ends = np.cumsum([sum(clip) + 0.6 for clip in inside]) - 0.3
+    assert [text for text, *_ in found] == texts
+    assert [end for *_, end in found[:-1]] == pytest.approx(ends[:-1], abs=0.02)
 
 
 def test_long_silences_do_not_shift_what_is_expected():
@@ -61,11 +72,16 @@ def test_long_silences_do_not_shift_what_is_expected():
         ((5, 0.5, 5), sentence(10)),  # one sentence
         ((2.9, 0.5, 0.3, 0.5, 6.8), " ".join([sentence(3), sentence(7)])),  # two pauses alike: either may be it
         ((3, 0.2, 7), " ".join([sentence(3), sentence(7)])),  # too short a pause
-        ((3, 0.5, 7), " ".join([sentence(3), sentence(7)])),  # a sentence that is too long itself
     ],
 )
 def test_where_pauses_and_sentences_do_not_agree_there_is_no_split(parts, text):
-    assert split(sum(parts), parts, text) is None
+    assert split_and_lost(sum(parts), parts, text) == ([], [(text, 0.0, pytest.approx(sum(parts)))])
+
+
+def test_a_sentence_that_is_too_long_itself_is_lost_alone():
+    texts = [sentence(3), sentence(7), sentence(4)]
+    found, lost = split_and_lost(15, (3, 0.5, 7, 0.5, 4), " ".join(texts))
+    assert found == [(texts[0], 0.0, 3.25), (texts[2], 10.75, 15.0)] and lost == [(texts[1], 3.25, 10.75)]
 
 
 def test_a_chapter_does_not_drift(random):
@@ -138,8 +154,18 @@ def test_by_default_long_rows_are_left_out_whole(tmp_path, small_voice):
     )
 
 
+def test_of_a_recording_only_the_stretch_that_cannot_be_split_is_left_out(tmp_path, small_voice):
+    _, prepared = prepare(tmp_path, small_voice, long_folder(tmp_path), long_rows="split", max_seconds=3.4)
+    assert [part.text for part in of_long(prepared)] == [THREE[0], THREE[2]]
+    ((where, reason),) = prepared.report.rejected
+    assert where == "metadata.csv:11 (long.wav), 0:03.2 to 0:07.8"
+    assert reason.startswith(
+        "too long: 4.5 s, over max_seconds 3.4 or max_tokens 2048, and no pauses in it are surely ends"
+    )
+
+
 @pytest.mark.parametrize(
-    "limit, name", [({"max_seconds": 3.4}, "max_seconds 3.4"), ({"max_tokens": 400}, "max_tokens 400")]
+    "limit, name", [({"max_seconds": 3.1}, "max_seconds 3.1"), ({"max_tokens": 300}, "max_tokens 300")]
 )
 def test_rows_that_cannot_be_split_are_left_out_whole(tmp_path, small_voice, limit, name):
     _, prepared = prepare(tmp_path, small_voice, long_folder(tmp_path), long_rows="split", **limit)

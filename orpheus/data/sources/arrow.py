@@ -1,5 +1,6 @@
 """Entries of data sets in Arrow's format: from the Hugging Face hub, saved by `datasets`, or parquet files."""
 
+import io
 import struct
 import threading
 from dataclasses import dataclass
@@ -27,8 +28,18 @@ class ArrowAudio:
     index: int
     folder: Path  # paths are relative to it
 
+    def open(self):
+        """A binary file. Raises InputError."""
+        value = self._value()
+        return io.BytesIO(value) if isinstance(value, bytes) else value.open()
+
     def load(self):
-        """The bytes of an audio file; an array becomes the bytes of an AU file. Raises InputError."""
+        """The bytes of an audio file. Raises InputError."""
+        value = self._value()
+        return value if isinstance(value, bytes) else value.load()
+
+    def _value(self):
+        """Bytes of an audio file, or a FileAudio; an array becomes the bytes of an AU file. Raises InputError."""
         with _arrow:
             cell = self.table[self.index].column(0)[0]
         if cell.is_valid and _has_array(cell.type):
@@ -37,7 +48,7 @@ class ArrowAudio:
         if isinstance(value, dict):
             value = value.get("bytes") or value.get("path")
         if isinstance(value, str) and value:
-            return FileAudio(self.folder / value).load()
+            return FileAudio(self.folder / value)
         if not isinstance(value, bytes):
             raise InputError("missing file: the entry has no audio")
         return value

@@ -1,5 +1,7 @@
 """What every source of recordings gives: entries with the audio as it was found, its text, its speaker; and how columns are found."""
 
+import os
+import stat
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -39,18 +41,73 @@ class Source:
     notes: tuple = ()
 
 
+# --- files -----------------------------------------------------------------------------------------------------------
+
+_MOST_BYTES = 8 << 30  # of a recording: four hours of 48 kHz stereo in 32 bits are 5.5 GB
+_MOST_AT_ONCE = 1 << 30  # of what is taken into memory whole
+_KINDS = (
+    (stat.S_ISDIR, "a folder"),
+    (stat.S_ISFIFO, "a pipe"),
+    (stat.S_ISSOCK, "a socket"),
+    (lambda mode: stat.S_ISCHR(mode) or stat.S_ISBLK(mode), "a device"),
+)
+
+
 @dataclass(frozen=True)
 class FileAudio:
     path: Path
 
-    def load(self):
-        """The file's bytes. Raises InputError."""
+    def open(self):
+        """The file, opened to read bytes. Raises InputError for what is not there and for what is no ordinary file: a pipe waits
+        for ever, a device has no end."""
         try:
-            return self.path.read_bytes()
+            self._check(os.stat(self.path))  # before it is opened: that alone moves some devices
+            flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+            file = os.fdopen(os.open(self.path, flags), "rb")
+        except InputError:  # a ValueError, too
+            raise
         except FileNotFoundError as error:
             raise InputError(f"missing file: {self.path}") from error
         except OSError as error:
             raise InputError(f"unreadable: {self.path}: {error.strerror or error}") from error
+        except ValueError as error:  # a name with a null character
+            raise InputError(f"unreadable: {str(self.path)!r} is no file's name") from error
+        try:
+            self._check(os.fstat(file.fileno()))  # whatever took its name meanwhile
+        except InputError:
+            file.close()
+            raise
+        return file
+
+    def load(self):
+        """The file's bytes. Raises InputError."""
+        with self.open() as file:
+            data = file.read(_MOST_AT_ONCE + 1)
+        if len(data) > _MOST_AT_ONCE:
+            raise InputError(f"unreadable: {self.path} has more than {_gigabytes(_MOST_AT_ONCE)}: cut it into chapters")
+        return data
+
+    def _check(self, status):
+        for is_kind, name in _KINDS:
+            if is_kind(status.st_mode):
+                raise InputError(f"unreadable: {self.path} is {name}, not a file")
+        if status.st_size > _MOST_BYTES:
+            raise InputError(
+                f"unreadable: {self.path} has {_gigabytes(status.st_size)}; up to {_gigabytes(_MOST_BYTES)} are read: cut it into chapters"
+            )
+
+
+def stamp(file):
+    """What changes when an open file is written to; None of bytes in memory, which do not change."""
+    try:
+        status = os.fstat(file.fileno())
+    except (AttributeError, OSError):
+        return None
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
+
+
+def _gigabytes(size):
+    return f"{size / (1 << 30):.1f} GiB"
 
 
 # --- columns -----------------------------------------------------------------------------------------------------------

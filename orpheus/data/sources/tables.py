@@ -3,13 +3,14 @@
 import csv
 import io
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from orpheus.common.errors import InputError
+from orpheus.data.sources.records import Records
 
 _DELIMITERS = ",;\t|"
-_LONGEST_FIELD = 1 << 24  # characters; Python's own limit of 131,072 refuses long chapters
+_SHOWN = 8  # lines in a note
 
 
 @dataclass(frozen=True)
@@ -38,51 +39,43 @@ def _lowered(cells):
     return {cell.strip().lower() for cell in cells}
 
 
-def read_csv(path, known):
+def read_csv(path, known, suffixes):
     """A CSV file with a header, separated by , ; tabs or |, or LJSpeech's: id|transcript|normalized transcript, no header.
 
-    known: lower-case column names by which a header is recognised
-    returns: (columns, list of Line); LJSpeech's columns are "id" and "text", the normalized transcript where there is one
+    known: lower-case column names by which a header is recognised; suffixes: of recordings, by which a line is recognised
+    returns: (columns, list of Line, notes); LJSpeech's columns are "id" and "text", the normalized transcript where there is one
     """
     text, name = read_text(path), Path(path).name
     header = next((line for line in io.StringIO(text) if line.strip()), "")
     splits = {delimiter: next(csv.reader([header], delimiter=delimiter), []) for delimiter in _DELIMITERS}
     delimiter = next((d for d, cells in splits.items() if _lowered(cells) & known), None)
+    records = Records(text, delimiter or ("|" if "|" in header else ","), suffixes, Path(path).parent)
+    found = [replace(record, where=f"{name}:{record.where}") for record in records]
     if delimiter is None and "|" in header:
-        return ["id", "text"], [_ljspeech_line(where, cells) for where, cells in _cells(text, name, "|")]
-    entries = _cells(text, name, delimiter or ",")
-    columns = [cell.strip() for cell in next(entries, ("", []))[1]]
-    return columns, [_csv_line(where, cells, columns) for where, cells in entries]
+        return ["id", "text"], [_ljspeech_line(record) for record in found], ()
+    columns = [cell.strip() for cell in found[0].cells] if found else []
+    mended = [record.where.rpartition(":")[2] for record in found if record.mended]
+    shown = ", ".join(mended[:_SHOWN]) + (" ..." if len(mended) > _SHOWN else "")
+    note = f"{name}: quotation marks that do not pair were read as part of the text, in {len(mended):,} lines: {shown}"
+    return columns, [_csv_line(record, columns) for record in found[1:]], (note,) if mended else ()
 
 
-def _cells(text, name, delimiter):
-    """(where, cells) of every line that is not empty. With | quotes are ordinary characters, as LJSpeech uses them."""
-    csv.field_size_limit(_LONGEST_FIELD)
-    quoting = csv.QUOTE_NONE if delimiter == "|" else csv.QUOTE_MINIMAL
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, quoting=quoting)
-    first_line = 1
-    try:
-        for cells in reader:
-            if any(cell.strip() for cell in cells):
-                yield f"{name}:{first_line}", cells
-            first_line = reader.line_num + 1
-    except csv.Error as error:
-        raise InputError(f"{name}:{first_line} is not CSV: {error}") from error
-
-
-def _csv_line(where, cells, columns):
-    if len(cells) != len(columns):
+def _csv_line(record, columns):
+    problem, cells = record.problem, record.cells
+    if not problem and len(cells) != len(columns):
         problem = (
             f"bad line: {len(cells)} fields, the header names {len(columns)}; put a text with separators in quotes"
         )
-        return Line(where, {}, problem)
-    return Line(where, dict(zip(columns, cells, strict=True)))
+    return Line(record.where, {} if problem else dict(zip(columns, cells, strict=True)), problem)
 
 
-def _ljspeech_line(where, cells):
+def _ljspeech_line(record):
+    cells = record.cells
     if len(cells) not in (2, 3):
-        return Line(where, {}, f"bad line: {len(cells)} fields; LJSpeech has id|transcript|normalized transcript")
-    return Line(where, {"id": cells[0].strip(), "text": cells[-1] if cells[-1].strip() else cells[1]})
+        return Line(
+            record.where, {}, f"bad line: {len(cells)} fields; LJSpeech has id|transcript|normalized transcript"
+        )
+    return Line(record.where, {"id": cells[0].strip(), "text": cells[-1] if cells[-1].strip() else cells[1]})
 
 
 def read_jsonl(path):

@@ -1,0 +1,94 @@
+"""What a run would do, before anything is loaded: steps, minutes, memory. Everything that was measured is in docs/training.md."""
+
+from dataclasses import dataclass
+
+from orpheus.common.frame import TOKENS_PER_SECOND
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A setting whose speed and memory were measured."""
+
+    what: str
+    tokens_per_second: float
+    gigabytes: float | None  # GPU memory at peak
+    tokens_at_once: int
+
+
+_H100 = Measured("one H100", 36_144, None, 12_288)
+_H200 = Measured("one H200", 34_000, 49.0, 12_288)
+_FOUR_BIT = Measured("one H200, 4-bit base, checkpointing", 11_000, 9.1, 4_096)
+_DEMO_CPU = Measured(
+    "2 CPU cores, the demo voice", 1_280, None, 2_048
+)  # --demo: 168,000 tokens in 2.2 minutes, all included
+
+
+def plan_of(lengths, options):
+    """(steps, tokens learnt from in all, in words) of a run over examples of `lengths` tokens. The one place that asks the planner."""
+    from orpheus.training.packing import plan_steps
+
+    steps = plan_steps(lengths, options.tokens_per_step, options.epochs, options.seed)[: options.max_steps]
+    tokens = sum(lengths[example] for step in steps for example in step)
+    return (
+        len(steps),
+        tokens,
+        f"{len(steps):,} steps of up to {options.tokens_per_step:,} tokens, {options.epochs:g} passes",
+    )
+
+
+def forecast(lengths, held_out, options, demo, device):
+    """[(name, sentence)] of what a run would do.
+
+    lengths: estimated tokens of the examples to train on; held_out: how many are not; options: TrainingOptions;
+    demo: whether the base is the demo voice; device: name of the GPU and its memory in GB, None without one
+    """
+    _, tokens, words = plan_of(lengths, options)
+    yield (
+        "would train",
+        (
+            f"on {len(lengths):,} examples, {held_out:,} held out: {words}, {tokens:,} tokens in all (estimated from the seconds, "
+            f"{TOKENS_PER_SECOND:.0f} a second, and the text)"
+        ),
+    )
+    like = _like(options, demo, device)
+    if like is None:
+        yield "time", "not measured for this model on a CPU, and not sensible: take a GPU, or --model demo"
+        return
+    measured = device is None or any(card in device[0] for card in ("H100", "H200"))
+    aside = "" if measured else f"; {device[0]} was not measured, expect longer"
+    yield (
+        "time",
+        (
+            f"about {_duration(tokens / like.tokens_per_second)} of training, as measured on {like.what} "
+            f"({like.tokens_per_second:,.0f} tokens/s){aside}; loading, held-out loss and samples come on top"
+        ),
+    )
+    if device is not None:
+        yield "memory", _memory(options, device)
+
+
+def _like(options, demo, device):
+    """The measured setting that comes closest; None where none does."""
+    if device is None:
+        return _DEMO_CPU if demo else None
+    if options.load_in_4bit:
+        return _FOUR_BIT
+    return _H100 if "H100" in device[0] else _H200
+
+
+def _memory(options, device):
+    name, there = device
+    like = _FOUR_BIT if options.load_in_4bit else _H200
+    words = f"{like.gigabytes:g} GB at peak, as measured with {like.tokens_at_once:,} tokens at once ({like.what}); {name} has {there:.0f} GB"
+    if there < like.gigabytes:
+        cure = (
+            ""
+            if options.load_in_4bit
+            else ", or --load-in-4bit --gradient-checkpointing --tokens-per-step 4096 (9.1 GB)"
+        )
+        words += f": the micro-batch halves itself until it fits{cure}"
+    return words
+
+
+def _duration(seconds):
+    return f"{seconds / 3600:.1f} hours" if seconds >= 5400 else f"{max(seconds / 60, 0.1):.1f} minutes"

@@ -1,0 +1,121 @@
+"""--check-data: what is in the data and what a run would do, on the screen alone."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+import orpheus_sft_unsloth as recipe
+from orpheus.common.options import ROOT
+from orpheus.training.forecast import forecast, plan_of
+from orpheus.training.options import TrainingOptions
+from tests.fakes.recordings import folder_of, talk, write
+
+TEXTS = [f"<laugh> This is sentence number {n}." for n in range(9)] + ["..."]
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    return folder_of(tmp_path / "data", TEXTS, seconds=2, source=["ann"] * 6 + ["bob"] * 4)
+
+
+def check(folder, *flags):
+    return recipe.main(["--dataset", str(folder), "--model", "demo", "--device", "cpu", "--check-data", *flags])
+
+
+def test_what_is_shown(folder, capsys):
+    assert check(folder) == 0
+    shown = capsys.readouterr().out
+    for line in (
+        "rows         10 read, 9 used, 1 left out (1 nothing to speak)",
+        "speakers     ann 6 (0.2 min), bob 3 (0.1 min)",
+        "tags         laugh 9",
+        "ann:",
+        "  metadata.csv:2 (0.wav): <laugh> This is sentence number zero.",
+        "  metadata.csv:5 (3.wav): <laugh> This is sentence number three.",
+        "  metadata.csv:7 (5.wav): <laugh> This is sentence number five.",
+        "left out, nothing to speak: 1",
+        "  metadata.csv:11 (9.wav): nothing to speak: '...' has no letter, digit or tag",
+    ):
+        assert line in shown.splitlines(), line
+    assert "would train  on 9 examples, 0 held out: 1 steps of up to 12,288 tokens, 1 passes, 1," in shown
+    assert "time         about 0.1 minutes of training, as measured on 2 CPU cores, the demo voice" in shown
+
+
+def test_nothing_is_written(folder, capsys):
+    before = sorted(folder.rglob("*"))
+    assert check(folder) == 0
+    assert os.listdir() == [] and sorted(folder.rglob("*")) == before
+
+
+def test_data_that_would_be_refused_is_shown_and_refused(folder, capsys):
+    assert check(folder, "--max-rejected", "0.05") == 2
+    shown = capsys.readouterr()
+    assert "left out, nothing to speak: 1" in shown.out and "would train" not in shown.out
+    assert "error: " in shown.err and "1 of 10 recordings (10%) cannot be used" in shown.err
+    assert check(folder, "--max-tokens", "100") == 2
+    shown = capsys.readouterr()
+    assert "too many tokens: about 18" in shown.out and "none of the 10 recordings can be used" in shown.err
+    assert check(folder.parent / "missing") == 2
+
+
+def test_long_recordings_are_split_as_they_would_be(folder, capsys):
+    write(folder / "9.wav", talk(3, 0.5, 4, 0.5, 3))
+    table = folder / "metadata.csv"
+    text = "Alpha beta gamma delta, and so on and so forth. Then another sentence that is longer, word by word by word. The end is near now, quite near to us."
+    table.write_text(table.read_text().replace("9.wav,...", f'9.wav,"{text}"'))
+    assert check(folder, "--max-seconds", "6", "--long-rows", "split") == 0
+    assert "part 1 of 3" in capsys.readouterr().out
+
+
+def test_it_needs_neither_the_model_nor_the_network(folder, capsys, monkeypatch):
+    monkeypatch.setattr("socket.socket.connect", None)
+    assert recipe.main(["--dataset", str(folder), "--device", "cpu", "--check-data"]) == 0  # Orpheus-3B
+    shown = capsys.readouterr().out
+    assert "time         not measured for this model on a CPU" in shown
+    assert "not known    whether unsloth/orpheus-3b-0.1-ft wants numbers written as words" in shown
+
+
+def test_no_transcripts_are_written(folder, capsys):
+    assert check(folder, "--transcribe") == 2
+    assert "cannot --transcribe: leave one of them out" in capsys.readouterr().err
+
+
+def test_the_demo(tmp_path):
+    command = [sys.executable, ROOT / "orpheus_sft_unsloth.py", "--demo", "--check-data"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=200)
+    assert done.returncode == 0, done.stderr
+    assert "60 read, 60 used" in done.stdout and "\nwould train  on 59 examples, 1 held out" in done.stdout
+    assert os.listdir(tmp_path) == []
+
+
+# --- the forecast -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("changes", [{}, {"epochs": 2.5}, {"epochs": 3.0, "max_steps": 4}, {"tokens_per_step": 2048}])
+def test_steps_are_those_of_the_planner(changes):
+    from orpheus.training.packing import plan_steps
+
+    lengths, options = [300 + 10 * n for n in range(40)], TrainingOptions(**changes)
+    steps, tokens, _ = plan_of(lengths, options)
+    planned = plan_steps(lengths, options.tokens_per_step, options.epochs, options.seed)
+    assert steps == min(len(planned), options.max_steps or len(planned))
+    assert tokens <= sum(lengths) * options.epochs + max(lengths)
+
+
+@pytest.mark.parametrize(
+    "device, changes, time, memory",
+    [
+        (("NVIDIA H100 80GB HBM3", 79.0), {}, "on one H100 (36,144 tokens/s);", "has 79 GB"),
+        (("NVIDIA H200", 139.0), {}, "on one H200 (34,000 tokens/s);", "49 GB at peak"),
+        (("Tesla T4", 15.0), {}, "Tesla T4 was not measured, expect longer", "the micro-batch halves itself until it fits, or --load"),
+        (("Tesla T4", 15.0), {"load_in_4bit": True}, "11,000 tokens/s", "9.1 GB at peak"),
+    ],
+)  # fmt: skip
+def test_devices(device, changes, time, memory):
+    said = dict(forecast([500] * 100, 2, TrainingOptions(**changes), demo=False, device=device))
+    assert time in said["time"] and memory in said["memory"]
+    assert ("halves itself" in said["memory"]) == (device[1] < 20 and not changes)

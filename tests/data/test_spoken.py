@@ -1,0 +1,106 @@
+"""What is learnt reads as what is spoken: one way in for both."""
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from orpheus.data.examples import make_examples
+from orpheus.data.options import DataOptions
+from orpheus.data.recordings import read_recordings
+from orpheus.engines.options import SamplingOptions
+from orpheus.speech.options import LongTextOptions, TextOptions
+from orpheus.speech.request import plan_request
+from orpheus.text.spoken import as_spoken, wants_normalizing
+from tests.fakes.recordings import folder_of
+
+WRITTEN = [
+    "It was 1987, and it cost $5.20.",
+    "Dr. Smith <LAUGH> lives at No. 5.",
+    "Chapter 3\n\nIt’s 10:30 \U0001f600 now.",
+    "Nothing to do here.",
+]
+
+
+def recordings(tmp_path, texts=WRITTEN, **changes):
+    folder = folder_of(tmp_path / "data", texts, seconds=3)
+    return read_recordings(DataOptions(dataset=str(folder), code_cache=tmp_path / "cache", **changes), progress=False)
+
+
+@pytest.mark.filterwarnings("ignore::orpheus.common.errors.OrpheusWarning")  # of the emoji
+@pytest.mark.parametrize("normalize", [True, False])
+def test_texts_are_learnt_as_they_are_spoken(tmp_path, small_voice, normalize):
+    """The prompt of every example is the one that the model is spoken to with, tags and paragraphs included."""
+    found = recordings(tmp_path)
+    if normalize:
+        found = found.normalized()
+    model = replace(small_voice.model, normalize_text=normalize)
+    for recording, written in zip(found.kept, WRITTEN, strict=True):
+        request = plan_request(
+            model, written, None, SamplingOptions(), TextOptions(), LongTextOptions(piece_seconds=60)
+        )
+        assert recording.text == " ".join(utterance.text for utterance in request.utterances)
+        assert recording.text == " ".join(as_spoken(written, normalize)[0].split())
+
+
+def test_the_report_says_how_many_and_shows_three(tmp_path, small_voice):
+    found = recordings(tmp_path, WRITTEN + ["He is 40.", "She is 41."]).normalized()
+    options = DataOptions(dataset=found.dataset, code_cache=tmp_path / "cache")
+    report = make_examples(found, small_voice.codec, small_voice.prompts, options, progress=False).report
+    assert report.summary()["rewritten"] == 5
+    assert "| as spoken | 5 transcripts have numbers and the like written as words" in report.markdown()
+    example = (
+        "It was 1987, and it cost $5.20. -> It was nineteen eighty-seven, and it cost five dollars and twenty cents."
+    )
+    assert f"- {example}\n" in report.markdown() and f"such as      {example}\n" in report.table()
+    assert report.table().count(" -> ") == 3
+
+
+def test_keys_and_what_is_held_out_stay(tmp_path):
+    found = recordings(tmp_path)
+    assert [r.key for r in found.kept] == [r.key for r in found.normalized().kept]
+    assert found.normalized().normalized().kept == found.normalized().kept
+
+
+def test_the_model_decides_unless_it_is_said():
+    assert [wants_normalizing(asked, {"normalize_text": True}) for asked in ("auto", "on", "off")] == [
+        True,
+        True,
+        False,
+    ]
+    assert [wants_normalizing(asked, {}) for asked in ("auto", "on", "off")] == [False, True, False]
+
+
+@pytest.mark.parametrize("asked, expected", [("auto", True), ("off", False)])
+def test_the_recipe_asks_the_base_model(tmp_path, small_voice_folder, monkeypatch, asked, expected):
+    import orpheus_sft_unsloth as recipe
+
+    folder = folder_of(tmp_path / "data", ["It was 1987."] * 1 + ["Fine."], seconds=2)
+    base = tmp_path / "base"
+    base.mkdir()
+    for path in small_voice_folder.iterdir():
+        (base / path.name).symlink_to(path)
+    config = json.loads((base / "config.json").read_text())
+    (base / "config.json").unlink()
+    (base / "config.json").write_text(json.dumps(config | {"normalize_text": True}))
+    monkeypatch.chdir(tmp_path)
+    arguments = recipe.parse(
+        [
+            "--dataset",
+            str(folder),
+            "--model",
+            str(base),
+            "--device",
+            "cpu",
+            "--normalize",
+            asked,
+            "--code-cache",
+            "codes",
+        ]
+    )
+    finetune = recipe.Finetune(arguments)
+    finetune.check()
+    finetune.read()
+    finetune.encode()
+    texts = {example.text for example in finetune.prepared.train + finetune.prepared.held_out}
+    assert ("It was nineteen eighty-seven." in texts) == expected
