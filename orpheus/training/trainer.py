@@ -142,9 +142,8 @@ class Trainer:
         scale = _HALF_SCALE if self.llama.dtype == torch.float16 else 1.0
         loss = torch.zeros((), device=self.llama.device)
         for micro_batch in share:
-            part = self.llama.loss(self._pack([self.train[example] for example in micro_batch]), self.first_row) * (
-                scale / total
-            )
+            pack = self._pack([self.train[example] for example in micro_batch], self.options.text_loss_weight)
+            part = self.llama.loss(pack, self.first_row) * (scale / total)
             part.backward()
             self.llama.adapter.collect()
             loss += part.detach()
