@@ -28,7 +28,11 @@ class Recorder(TransformersTrainer):
 def with_transformers(model, rows, folder, text):
     """(loss, {name: adapter weight}) of one step over all rows, `text`: on all tokens, else on the audio alone."""
     rows = [
-        {"input_ids": row.input_ids.tolist(), "labels": row.input_ids.astype(np.int64).tolist(), "start": row.prompt_tokens}
+        {
+            "input_ids": row.input_ids.tolist(),
+            "labels": row.input_ids.astype(np.int64).tolist(),
+            "start": row.prompt_tokens,
+        }
         for row in rows
     ]
     for row in rows:
