@@ -40,11 +40,11 @@ evaluate: $(EVAL)
 	@$(VENV)/bin/python -m orpheus.evaluate $(ARGS)
 
 bench: $(DEV)
-	@$(VENV)/bin/python benchmarks/decode.py
-	@$(VENV)/bin/python benchmarks/encode.py
-	@$(VENV)/bin/python benchmarks/streams.py
-	@$(VENV)/bin/python benchmarks/generate.py
-	@$(VENV)/bin/python benchmarks/train.py
+	@$(VENV)/bin/python -m benchmarks.decode
+	@$(VENV)/bin/python -m benchmarks.encode
+	@$(VENV)/bin/python -m benchmarks.streams
+	@$(VENV)/bin/python -m benchmarks.generate
+	@$(VENV)/bin/python -m benchmarks.train
 
 lint: $(DEV)
 	@$(VENV)/bin/ruff check $(LINTED)

@@ -1,7 +1,7 @@
 """SNAC codes to audio for many streams: a frame of each per tick, in every way there is, in one run.
 
-    python benchmarks/decode.py                          demo codec, few streams (CPU); the 24 kHz SNAC's shape (CUDA)
-    python benchmarks/decode.py --streams 1 8 32 --out benchmarks/results/decode.json
+    python -m benchmarks.decode                          demo codec, few streams (CPU); the 24 kHz SNAC's shape (CUDA)
+    python -m benchmarks.decode --streams 1 8 32 --out benchmarks/results/decode.json
 
 A stream at real time brings 11.72 frames a second. "Window" decodes 7 frames for a new one (3 of context on each side);
 "window of 14" 8 new frames at once, which makes a listener wait for 8. "Share" is the part of real time that decoding takes
@@ -9,24 +9,18 @@ for all streams; above 100 % speech stalls. The last line of standard output is 
 """
 
 import statistics
-import sys
 import time
 from dataclasses import dataclass
-from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-
-import orpheus  # noqa: F401, I001  before torch: it says how threads wait
 
 import numpy as np
 import torch
 
-from benchmarks import common
+from benchmarks.common.models import random_codec
+from benchmarks.common.report import finish_report, start_report
 from orpheus.codec.snac import Codec
-from orpheus.codec.precision import full_precision
-from orpheus.common.frame import CONTEXT_FRAMES, FRAMES_PER_SECOND
-from orpheus.speech.model import DEMO_VOICE
 from orpheus.codec.stream_decoder import StreamDecoder
+from orpheus.common.frame import CONTEXT_FRAMES, FRAMES_PER_SECOND, LEVEL_CODES
+from orpheus.speech.model import DEMO_VOICE
 
 SLOW = 2.0  # seconds for one row
 BUDGET_MARGIN = 0.8  # of the budget: a row begun late still ends
@@ -64,23 +58,23 @@ def timed(work, ticks, cuda):
 
 
 class WindowGraph:
-    """Codec._decode_window as a CUDA graph: the peer that a window can be at best."""
+    """Codec.decode_levels as a CUDA graph: the peer that a window can be at best."""
 
-    def __init__(self, codec, rows, frames):
-        self.codec, device = codec, codec.device
-        self.codes = [torch.zeros(rows, frames * count, dtype=torch.int64, device=device) for count in (1, 2, 4)]
-        context = dict(frames=frames, seeds=torch.zeros(rows, dtype=torch.int64, device=device))
-        codec._noise_context.update(context, first_frame=torch.zeros(rows, dtype=torch.int64, device=device))
+    def __init__(self, codec, streams, frames):
+        def zeros(*shape):
+            return torch.zeros(*shape, dtype=torch.int64, device=codec.device)
+
+        levels = [zeros(streams, frames * count) for count in LEVEL_CODES]
+        self.inputs = levels, zeros(streams), zeros(streams)  # kept: the graph reads them
         side = torch.cuda.Stream()
         side.wait_stream(torch.cuda.current_stream())
-        with torch.inference_mode(), full_precision():
-            with torch.cuda.stream(side):
-                for _ in range(2):
-                    codec.model.decode(self.codes)
-            torch.cuda.current_stream().wait_stream(side)
-            self.graph = torch.cuda.CUDAGraph()
-            with torch.cuda.graph(self.graph):
-                self.audio = codec.model.decode(self.codes)
+        with torch.cuda.stream(side):
+            for _ in range(2):
+                codec.decode_levels(*self.inputs)
+        torch.cuda.current_stream().wait_stream(side)
+        self.graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(self.graph):
+            self.audio = codec.decode_levels(*self.inputs)
 
     def __call__(self):
         self.graph.replay()
@@ -95,22 +89,22 @@ def ways(codec, streams, cuda):
     seeds = first = np.zeros(streams, dtype=np.int64)
 
     def one_by_one():
-        for row in codes:
-            codec.decode_window(row[:narrow], 0, 0)
+        for window in codes:
+            codec.decode_window(window[:narrow], 0, 0)
 
     yield "window, one by one, eager", one_by_one, 1
-    yield "window, one batch, eager", lambda: codec._decode_window(codes[:, :narrow], seeds, first).cpu(), 1
+    yield "window, one batch, eager", lambda: codec.decode_windows(codes[:, :narrow], seeds, first).cpu(), 1
     if cuda:
         yield "window, one batch, CUDA graph", WindowGraph(codec, streams, narrow), 1
         yield "window of 14, one batch, CUDA graph", WindowGraph(codec, streams, wide), 8
     else:
-        yield "window of 14, one batch, eager", lambda: codec._decode_window(codes, seeds, first).cpu(), 8
+        yield "window of 14, one batch, eager", lambda: codec.decode_windows(codes, seeds, first).cpu(), 8
     decoder = StreamDecoder(codec, streams)
-    slots = [decoder.join(seed) for seed in range(streams)]
+    joined = [decoder.join(seed) for seed in range(streams)]
 
     def tick():
-        for slot, row in zip(slots, codes):
-            decoder.push(slot, row[0])
+        for stream, frames in zip(joined, codes):
+            decoder.push(stream, frames[0])
         decoder.step().chunks()
 
     yield "this project: no frame twice", tick, 1
@@ -120,16 +114,16 @@ def largest_error(codec):
     """Of a stream against the whole: samples in -1..1."""
     codes = np.random.default_rng(1).integers(0, codec.codebook_size, (12, 7))
     decoder = StreamDecoder(codec, 2)
-    slot, parts = decoder.join(5), []
-    decoder.push(slot, codes)
-    decoder.finish(slot)
+    stream, parts = decoder.join(5), []
+    decoder.push(stream, codes)
+    decoder.finish(stream)
     while decoder.waiting():
         parts.extend(decoder.step().chunks().values())
     return float(np.abs(np.concatenate(parts) - codec.decode(codes, 5)).max())
 
 
 def table_rows(report):
-    """For README: the best peer that is not behind by more than a frame, and this project."""
+    """For docs/speed.md: the best peer that is not behind by more than a frame, and this project."""
     rows = []
     for streams in dict.fromkeys(row["streams"] for row in report["rows"]):
         single = [row for row in report["rows"] if row["streams"] == streams and "of 14" not in row["way"]]
@@ -155,10 +149,10 @@ def main(arguments):
     device = torch.device("cuda" if cuda else "cpu")
     kind = {"auto": "full" if cuda else "demo"}.get(arguments.codec, arguments.codec)
     if kind == "full":
-        codec = common.random_codec(device)
+        codec = random_codec(device)
     else:
         codec = Codec.from_folder(DEMO_VOICE / "codec" if kind == "demo" else kind, device)
-    report = common.start_report("decode")
+    report = start_report("decode")
     report |= {"codec": kind if kind in ("full", "demo") else "folder", "rows": []}
     report["largest_error"] = largest_error(codec)
     print(
@@ -186,7 +180,7 @@ def main(arguments):
     report["table"] = table_rows(report)
     if cuda:
         report["peak_gib"] = round(torch.cuda.max_memory_allocated() / 2**30, 2)
-    common.finish_report(report, arguments.out)
+    finish_report(report, arguments.out)
 
 
 if __name__ == "__main__":

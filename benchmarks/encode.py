@@ -1,8 +1,8 @@
 """Audio to SNAC codes: the notebook's loop and this project, seconds of audio per second and share of equal codes, in one run.
 
-    python benchmarks/encode.py                      demo codec, a few clips (CPU); the 24 kHz SNAC's shape (CUDA)
-    python benchmarks/encode.py --codec FOLDER       other weights, such as hubertsiuzdak/snac_24khz downloaded
-    python benchmarks/encode.py --codec demo --clips 128 --mixed 400
+    python -m benchmarks.encode                      demo codec, a few clips (CPU); the 24 kHz SNAC's shape (CUDA)
+    python -m benchmarks.encode --codec FOLDER       other weights, such as hubertsiuzdak/snac_24khz downloaded
+    python -m benchmarks.encode --codec demo --clips 128 --mixed 400
 
 "Equal codes" is against the plain `snac` package, one clip at a time, in float32 without TF32. With the fused kernels a
 clip has the same codes alone and in any batch (checked here), and against the package those may differ where rounding
@@ -13,46 +13,27 @@ JSON with everything.
 
 import platform
 import statistics
-import sys
 import time
-from collections import defaultdict
-from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import date
 from functools import partial
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-
 import numpy as np
 import torch
 
-from benchmarks import common
-from orpheus.codec import encoder as encoder_module
+from benchmarks.common.models import full_shape_codec
+from benchmarks.common.report import finish_report, write_report
+from benchmarks.peers.snac_package import in_precision, notebook_loop, plain_encode
 from orpheus.codec.encoder import BatchEncoder, quantize
 from orpheus.codec.precision import full_precision
 from orpheus.codec.snac import Codec
 from orpheus.common.audio import read_audio
-from orpheus.common.frame import CODES_PER_FRAME, FRAME_SAMPLES, SAMPLE_RATE
-from orpheus.common.tokens import interleave
+from orpheus.common.frame import FRAME_SAMPLES, SAMPLE_RATE
+from orpheus.common.options import ROOT
 from orpheus.speech.model import DEMO_VOICE
 
-ROOT = Path(__file__).resolve().parent.parent
-FULL_SHAPE = {  # hubertsiuzdak/snac_24khz
-    "sampling_rate": SAMPLE_RATE,
-    "encoder_dim": 48,
-    "encoder_rates": [2, 4, 8, 8],
-    "decoder_dim": 1024,
-    "decoder_rates": [8, 8, 4, 2],
-    "attn_window_size": None,
-    "codebook_size": 4096,
-    "codebook_dim": 8,
-    "vq_strides": [4, 2, 1],
-    "noise": True,
-    "depthwise": True,
-}
 PEAK_FLOPS = {"H100": 67e12, "H200": 67e12}  # float32 without tensor cores, by the data sheets of the SXM cards
-AUDIO_TOKENS_START, CODEBOOK = 128_266, 4096
 
 
 @dataclass(frozen=True)
@@ -71,32 +52,6 @@ class Arguments:
     """Where the JSON goes as well, anew after each set of clips."""
 
 
-@torch.no_grad()
-def full_shape_codec(device, speech, config=FULL_SHAPE):
-    """A SNAC with random weights whose codes vary as those of trained ones do.
-
-    As initialised, the package's model gives three codes for any speech: its biases drown the audio. So every channel is
-    scaled and shifted to mean 0 and deviation 1 on `speech`, weight norm's own initialisation (Salimans & Kingma 2016).
-    """
-    from snac import SNAC
-
-    def normalise(convolution, _, output):
-        values = output.transpose(0, 1).flatten(1)
-        mean, deviation = values.mean(1), values.std(1).clamp_min(1e-6)
-        convolution.parametrizations.weight.original0.data /= deviation[:, None, None]
-        convolution.bias.data = (convolution.bias.data - mean) / deviation
-        return (output - mean[:, None]) / deviation[:, None]
-
-    torch.manual_seed(0)
-    model = SNAC(**config).to(device).eval()
-    parts = [*model.encoder.modules(), *model.quantizer.modules()]
-    hooks = [part.register_forward_hook(normalise) for part in parts if isinstance(part, torch.nn.Conv1d)]
-    model.encode(torch.from_numpy(speech).to(device)[None, None])
-    for hook in hooks:
-        hook.remove()
-    return Codec(model)
-
-
 def read_speech():
     """float32 (samples,): the demo speaker's recordings where they are, and the repository's example."""
     recordings = sorted((ROOT / "assets" / "demo_speaker").glob("**/*"))
@@ -111,48 +66,6 @@ def cut_clips(speech, seconds, random):
         clip = np.resize(np.roll(speech, -random.integers(len(speech))), length)
         clips.append((clip * np.exp(random.uniform(np.log(0.2), 0))).astype(np.float32))
     return clips
-
-
-def notebook_loop(model, clips, device):
-    """Tokens of each clip as Orpheus' training notebook makes them."""
-    rows = []
-    for clip in clips:
-        waveform = torch.from_numpy(clip).unsqueeze(0).to(dtype=torch.float32).unsqueeze(0).to(device)
-        with torch.inference_mode():
-            codes = model.encode(waveform)
-        tokens = []
-        for i in range(codes[0].shape[1]):
-            tokens.append(codes[0][0][i].item() + AUDIO_TOKENS_START)
-            tokens.append(codes[1][0][2 * i].item() + AUDIO_TOKENS_START + CODEBOOK)
-            tokens.append(codes[2][0][4 * i].item() + AUDIO_TOKENS_START + 2 * CODEBOOK)
-            tokens.append(codes[2][0][4 * i + 1].item() + AUDIO_TOKENS_START + 3 * CODEBOOK)
-            tokens.append(codes[1][0][2 * i + 1].item() + AUDIO_TOKENS_START + 4 * CODEBOOK)
-            tokens.append(codes[2][0][4 * i + 2].item() + AUDIO_TOKENS_START + 5 * CODEBOOK)
-            tokens.append(codes[2][0][4 * i + 3].item() + AUDIO_TOKENS_START + 6 * CODEBOOK)
-        rows.append(tokens)
-    return [
-        np.array(row).reshape(-1, CODES_PER_FRAME) - AUDIO_TOKENS_START - CODEBOOK * np.arange(CODES_PER_FRAME)
-        for row in rows
-    ]
-
-
-def plain_encode(model, clips, device, batch=1):
-    """Codes of each clip by the package's own `encode`, clips of equal frame count in batches; precision is the caller's."""
-    groups, made = defaultdict(list), [None] * len(clips)
-    for index, clip in enumerate(clips):
-        groups[-(-len(clip) // FRAME_SAMPLES)].append(index)
-    with torch.inference_mode():
-        for frames, group in groups.items():
-            for start in range(0, len(group), batch):
-                chosen = group[start : start + batch]
-                audio = np.zeros((len(chosen), 1, frames * FRAME_SAMPLES), np.float32)
-                for row, index in enumerate(chosen):
-                    audio[row, 0, : len(clips[index])] = clips[index]
-                levels = model.encode(torch.from_numpy(audio).to(device))
-                levels = [level.cpu().numpy() for level in levels]
-                for row, index in enumerate(chosen):
-                    made[index] = interleave([level[row] for level in levels])
-    return made
 
 
 def equal_share(made, expected):
@@ -272,27 +185,12 @@ class Bench:
         return title, first, statistics.median(seconds for seconds, _ in runs), runs[-1][1]
 
 
-def in_precision(model, clips, device, tf32=False, bf16=False):
-    """The package's layers in batches of 64 without a check."""
-    autocast = torch.autocast(device.type, torch.bfloat16) if bf16 else nullcontext()
-    with torch.backends.cudnn.flags(enabled=True, allow_tf32=tf32), autocast:
-        return plain_encode(model, clips, device, 64)
-
-
-def in_batches_of(seconds, encode, clips):
-    before, encoder_module.ENCODE_SECONDS = encoder_module.ENCODE_SECONDS, seconds
-    try:
-        return encode(clips)
-    finally:
-        encoder_module.ENCODE_SECONDS = before
-
-
 def one_at_a_time(encoder, clips):
     return [encoder.encode([clip]).codes[0] for clip in clips]
 
 
 def table_rows(report):
-    """For README."""
+    """For docs/speed.md."""
     made = []
     for clips in report["sets"]:
         rates = {row["way"]: row["audio_seconds_per_second"] for row in clips["rows"]}
@@ -328,7 +226,7 @@ def main(arguments):
     mixed = cut_clips(speech, lengths if cuda else lengths.clip(2, 8) / 2, random)
 
     codec.encode(equal[:2])  # builds the kernels
-    fused = codec.encoder._fused is not None
+    fused = codec.encoder.fused
     plain, strict = BatchEncoder(model, fused=False), BatchEncoder(model, fused=fused, strict=True)
     report = {
         "benchmark": "encode",
@@ -350,8 +248,8 @@ def main(arguments):
         ours.append(("this project, the package's layers", plain.encode, 9))
         extra.append(("fused kernels, one by one", partial(one_at_a_time, codec.encoder), 9))
         for seconds in (20, 80, 320):
-            title = f"fused kernels, {seconds} s per batch"
-            extra.append((title, partial(in_batches_of, seconds, codec.encoder.encode), 9))
+            sized = BatchEncoder(model, fused=True, seconds_per_batch=seconds)
+            extra.append((f"fused kernels, {seconds} s per batch", sized.encode, 9))
     for title, options in (("float32", {}), ("TF32", {"tf32": True}), ("bfloat16", {"bf16": True})):
         if cuda or title != "TF32":
             work = partial(in_precision, model, device=device, **options)
@@ -363,15 +261,15 @@ def main(arguments):
         found = bench.rows(name, clips, ours, notebook, more)
         report.setdefault("sets" if found else "left_out", []).append(found or name)
         report["table"] = table_rows(report)
-        common.write_report(report, arguments.out)
+        write_report(report, arguments.out)
     chosen = [*equal[:16], *mixed[:16]]
     alone, together = one_at_a_time(codec.encoder, chosen), codec.encode(chosen)
     report["batch_equals_one_by_one"] = all(map(np.array_equal, alone, together))
     print(f"a batch of {len(chosen)} clips has the codes of one by one: {report['batch_equals_one_by_one']}")
     report["largest_shift"] = largest_shift(codec.encoder, equal[:64])
     report["distinct_codes"] = [
-        len(np.unique(np.concatenate([codes[:, slots] for codes in codec.encode(equal)])))
-        for slots in ([0], [1, 4], [2, 3, 5, 6])
+        len(np.unique(np.concatenate([codes[:, positions] for codes in codec.encode(equal)])))
+        for positions in ([0], [1, 4], [2, 3, 5, 6])
     ]
     print(
         f"largest shift of a latent's distance to a border: {report['largest_shift']:.1e} (tolerance {codec.encoder.tolerance:.0e})"
@@ -386,7 +284,7 @@ def main(arguments):
                 row["audio_seconds_per_second"] * report["encoder_gflop_per_audio_second"] * 1e9 / peak, 3
             )
             print(f"{row['share_of_fp32_peak']:7.1%} of {peak / 1e12:.0f} TFLOP/s in float32: {row['way']}")
-    common.finish_report(report, arguments.out)
+    finish_report(report, arguments.out)
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
-"""Tokens per second and time to first audio: the fast engine and its peers (generate_peers.py) in one run.
+"""Tokens per second and time to first audio: the fast engine and its peers (peers/generate.py) in one run.
 
-    python benchmarks/generate.py                                   the demo voice (CPU), or a random 3B in the GPU's memory
-    python benchmarks/generate.py --model FOLDER --batches 1 8 32   a checkpoint
-    python benchmarks/generate.py --tune --seconds-budget 120       tries tiles of the kernels first and takes the fastest
-    python benchmarks/generate.py --check 200                       greedy ids against transformers' own generate
+    python -m benchmarks.generate                                   the demo voice (CPU), or a random 3B in the GPU's memory
+    python -m benchmarks.generate --model FOLDER --batches 1 8 32   a checkpoint
+    python -m benchmarks.generate --tune --seconds-budget 120       tries tiles of the kernels first and takes the fastest
+    python -m benchmarks.generate --check 200                       greedy ids against transformers' own generate
 
 The last line of standard output is JSON with everything. With --seconds-budget nothing new is begun once time is over;
 what was measured until then stands in --out even where the run is ended from outside.
@@ -12,16 +12,13 @@ what was measured until then stands in --out even where the run is ended from ou
 import gc
 import json
 import statistics
-import sys
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-
-from benchmarks import common
-from benchmarks.card import ceilings, tune
-from benchmarks.generate_peers import PEERS, measure_peer, measure_processes, plain_generate
+from benchmarks.common.card import ceilings, tune
+from benchmarks.common.report import finish_report, start_report, write_report
+from benchmarks.peers.generate import PEERS, check_greedy, measure_peer, measure_processes
 from orpheus.common.frame import CONTEXT_FRAMES, TOKENS_PER_SECOND
 
 TEXT = "It takes five minutes to walk from the swimming pool to the museum."
@@ -35,15 +32,15 @@ class Arguments:
     lora: str = "none"
     """Adapter to merge in."""
     tokens: int | None = None
-    """Tokens per row at most; by default 400 on CUDA and 84 on a CPU."""
+    """Tokens per sequence at most; by default 400 on CUDA and 84 on a CPU."""
     batches: tuple[int, ...] = ()
     """Batch sizes; by default 1, 128, 32, 8 on CUDA and 1, 4 on a CPU, in this order."""
     repeats: int = 2
     """Timed runs after one that warms up; the median is shown."""
     peers: tuple[str, ...] = ()
-    """Of those in generate_peers.py, or none; by default all on CUDA, transformers and continuous on a CPU."""
+    """Of those in peers/generate.py, or none; by default all on CUDA, transformers and continuous on a CPU."""
     peer_tokens: int = 48
-    """Tokens per row for peers that take a quarter of a minute for 400."""
+    """Tokens per sequence for peers that take a quarter of a minute for 400."""
     files: str = ""
     """Folder for the random 3B's files, which some peers load: kept, and used again. By default a temporary one."""
     tune: bool = False
@@ -65,8 +62,8 @@ class Run:
     layout: object
     prompt: list
     report: dict
-    checkpoint: str | None = None
-    """Where the model was loaded from; None for the random one."""
+    checkpoint: Path | str | None = None
+    """Folder or hub id that the model was loaded from; None for the random one."""
     began: float = field(default_factory=time.perf_counter)
 
     @property
@@ -117,14 +114,14 @@ class Run:
         row |= more
         self.report["rows"].append(row)
         print(f"{name:36} {batch:6} {rate:12.1f} {real_time:8.2f}  {json.dumps(more) if more else ''}", flush=True)
-        common.write_report(self.report, self.arguments.out)
+        write_report(self.report, self.arguments.out)
 
     def add_failure(self, name, batch, error):
         """Prints and notes what could not be measured."""
         reason = error if isinstance(error, str) else f"{type(error).__name__}: {error}"
         self.report["failed"][f"{name} at batch {batch}"] = reason[-1500:]
         print(f"{name:36} {batch:>6} failed: {reason[-1500:]}", flush=True)
-        common.write_report(self.report, self.arguments.out)
+        write_report(self.report, self.arguments.out)
 
 
 def median_time(work, repeats, synchronize):
@@ -149,7 +146,7 @@ def engine_generate(engine, prompts, options):
 
 
 def bytes_per_step(engine):
-    """Weights that a step of the fast engine reads for one row."""
+    """Weights that a step of the fast engine reads for one sequence."""
     llama = engine.llama
     matrices = [matrix for layer in llama.layers for matrix in (layer.qkv, layer.o, layer.gate_up, layer.down)]
     rows = len(llama.head) if engine.head == "full" else 10 + engine.layout.codebook_size
@@ -209,7 +206,7 @@ def measure_first_audio(run, engine):
     try:
         import numpy as np
 
-        from benchmarks.encode import full_shape_codec
+        from benchmarks.common.models import full_shape_codec
         from tests.fakes.checkpoints import snac_config
 
         speech = np.random.default_rng(0).standard_normal(24_000).astype(np.float32) * 0.1
@@ -235,43 +232,16 @@ def measure_first_audio(run, engine):
     print("milliseconds after a warm start:", found, flush=True)
 
 
-# --- greedy ids -------------------------------------------------------------------------------------------------------
+# --- what is spoken ---------------------------------------------------------------------------------------------------
 
 
 def sentences(count):
     """Different short sentences."""
-    who = (
-        "The old man",
-        "My sister",
-        "Nobody",
-        "The teacher",
-        "A small dog",
-        "Everyone",
-        "The driver",
-        "She",
-        "He",
-        "I",
-    )
-    does = ("walks to", "looks at", "thinks of", "forgets", "paints")
-    what = ("the river.", "the station.", "a red house.", "the museum.")
+    who = "The old man|My sister|Nobody|The teacher|A small dog|Everyone|The driver|She|He|I".split("|")
+    does = "walks to|looks at|thinks of|forgets|paints".split("|")
+    what = "the river.|the station.|a red house.|the museum.".split("|")
     every = [f"{a} {b} {c}" for a in who for b in does for c in what]
     return [every[index % len(every)] for index in range(count)]
-
-
-def check(run, prompts):
-    """How many prompts get the greedy ids of transformers' generate; the number of tokens compared."""
-    from orpheus.engines.fast.engine import FastEngine
-    from orpheus.engines.options import SamplingOptions
-
-    engine, options = FastEngine(run.model, run.layout), SamplingOptions(temperature=0, max_new_tokens=28)
-    same = compared = 0
-    for prompt in prompts:
-        ours = [int(step[0]) for step in engine.generate([prompt], options, [0])]
-        theirs = plain_generate(run.model, [prompt], options, run.layout)[0].tolist()
-        same += ours == theirs[: len(ours)] and (len(ours) == len(theirs) or ours[-1] == theirs[len(ours) - 1])
-        compared += len(ours)
-    run.report["check"] = {"prompts": len(prompts), "same": same, "tokens": compared}
-    print(f"greedy ids of transformers' generate: {same} of {len(prompts)} prompts, {compared} tokens")
 
 
 # --- all of it --------------------------------------------------------------------------------------------------------
@@ -283,16 +253,15 @@ def load(arguments):
 
     cuda = torch.cuda.is_available()
     if arguments.model == RANDOM_3B or (arguments.model == "auto" and cuda):
-        model, layout = common.random_orpheus("cuda")
-        text = [1000 + 37 * index for index in range(33)]
-        begin = [layout.start_of_human, layout.begin_of_text]
-        end = [layout.end_of_turn, layout.end_of_human, layout.start_of_ai, layout.start_of_speech]
-        return RANDOM_3B, model, layout, [*begin, *text, *end], []
+        from benchmarks.common.models import random_orpheus, random_prompt
+
+        model, layout = random_orpheus("cuda")
+        return RANDOM_3B, model, layout, random_prompt(layout), []
     from orpheus.speech.synthesis import OrpheusInference
 
-    speaker = OrpheusInference(arguments.model, arguments.lora, engine="transformers")
-    prompts = [speaker.prompts.prompt(text, speaker.default_voice) for text in [TEXT, *sentences(arguments.check)]]
-    return Path(speaker.name).name, speaker.engine.model, speaker.engine.layout, prompts[0], prompts[1:]
+    tts = OrpheusInference(arguments.model, arguments.lora, engine="transformers")
+    prompts = [tts.prompts.prompt(text, tts.default_voice) for text in [TEXT, *sentences(arguments.check)]]
+    return Path(tts.name).name, tts.engine.model, tts.engine.layout, prompts[0], prompts[1:]
 
 
 def measure_ours(run, tiles):
@@ -306,7 +275,7 @@ def measure_ours(run, tiles):
     measure_first_audio(run, fast)
     for batch in many:
         measure_engine(run, "fast", lambda: fast, batch, tokens)
-    fast._idle = None
+    fast.release()
     kinds = {"full head": {"head": "full"}}
     if run.cuda:
         kinds |= {"int8 weights": {"weights": "int8"}, "kernels not overlapped": {"overlap": False}}
@@ -344,7 +313,7 @@ def main(arguments):
 
     began = time.perf_counter()
     name, model, layout, prompt, prompts = load(arguments)
-    report = common.start_report("generate") | {
+    report = start_report("generate") | {
         "model": name,
         "load_seconds": round(time.perf_counter() - began, 1),
         "prompt_tokens": len(prompt),
@@ -353,12 +322,13 @@ def main(arguments):
         "failed": {},
     }
     print(f"{name} on {report['hardware']}, loaded in {report['load_seconds']} s", flush=True)
-    checkpoint = None if name == RANDOM_3B else arguments.model
+    loaded = Path(arguments.model) if Path(arguments.model).is_dir() else arguments.model
+    checkpoint = None if name == RANDOM_3B else loaded
     run = Run(arguments, model, layout, prompt, report, checkpoint, began)
     if unknown := set(run.peers) - {*PEERS, "none"}:
         raise SystemExit(f"no such peers: {', '.join(sorted(unknown))}; there are {', '.join(PEERS)} and none")
     with torch.no_grad():
-        check(run, prompts) if arguments.check else measure(run)
+        check_greedy(run, prompts) if arguments.check else measure(run)
     rows = {(row["name"], row["batch"]): row["tokens_per_second"] for row in report["rows"]}
     report["ratios"] = {
         f"fast / {name} at batch {batch}": round(rows["fast", batch] / rate, 2)
@@ -368,7 +338,7 @@ def main(arguments):
     report["seconds"] = round(time.perf_counter() - began, 1)
     if run.cuda:
         report["peak_gib"] = round(torch.cuda.max_memory_allocated() / 2**30, 2)
-    common.finish_report(report, arguments.out)
+    finish_report(report, arguments.out)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """Many listeners at once: how many streams are served in real time, and what each costs, peers in the same run.
 
-    python benchmarks/streams.py                         the demo voice (CPU); Orpheus-3B's shape, random weights (CUDA)
-    python benchmarks/streams.py --streams 1 8 32 128 220 --seconds 6 --hold 60 --out benchmarks/results/streams.json
+    python -m benchmarks.streams                         the demo voice (CPU); Orpheus-3B's shape, random weights (CUDA)
+    python -m benchmarks.streams --streams 1 8 32 128 220 --seconds 6 --hold 60 --out benchmarks/results/streams.json
 
 For each number of streams, listeners arrive one after the other, ask for long texts and for the next one when a text ends;
 measured is what happens once all have arrived, for --seconds (the last number for --hold). "Real-time streams" are seconds
@@ -11,33 +11,31 @@ that it never runs dry. Probes are short texts sent while all the others speak: 
 the time that decoding alone takes, per second. The last line of standard output is JSON with everything.
 """
 
-import gc
 import statistics
-import sys
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-
-import orpheus  # noqa: F401, I001  before torch: it says how threads wait
-
 import numpy as np
 import torch
 
-from benchmarks import common
-from benchmarks.generate_peers import continuous_generate, plain_generate
+from benchmarks.common.models import our_engine, random_model
+from benchmarks.common.report import finish_report, start_report, write_report
+from benchmarks.peers.streams import PEERS, SENTENCE, run_peers
+from orpheus.codec.stream_decoder import StreamDecoder
 from orpheus.common.errors import OrpheusError
 from orpheus.common.frame import FRAMES_PER_SECOND, SAMPLE_RATE, TOKENS_PER_SECOND
 from orpheus.engines.options import SamplingOptions
 from orpheus.server.pool import StreamPool
 from orpheus.speech.synthesis import OrpheusInference
 
-SENTENCE = "It takes five minutes to walk from the swimming pool to the museum, and ten more to the old bridge. "
 TEXT = SENTENCE * 40
-POLL, TO_BEGIN = 0.01, 60  # seconds between two looks at the listeners; seconds for all to have a first chunk
+POLL, TO_BEGIN = (
+    0.01,
+    60,
+)  # seconds between two looks at the listeners; seconds for all to have a first chunk, and for probes to end
 SPARE = 2  # slots beyond the streams: one for the probe, one for what ends
-PIECE_TOKENS = 1200
+PIECE_TOKENS, PROBE_TOKENS = 1200, 56
 PEER_SHARE = 0.4  # of the budget: after this no peer begins
 TOGETHER = 0.005  # seconds: chunks closer than that came together, such as the end of a piece and the pause after it
 
@@ -75,9 +73,11 @@ class Listeners:
 
     def ask(self, text=TEXT, **options):
         self.seed += 1
-        voice = self.pool._speaker.default_voice
         options = {"seed": 10**6 * self.seed, "max_new_tokens": self.tokens, "temperature": 0.6} | options
-        return self.pool.submit(text, voice, **options)
+        return self.pool.submit(text, self.pool.tts.default_voice, **options)
+
+    def probe(self):
+        return self.ask("Good morning.", max_new_tokens=PROBE_TOKENS)
 
     def arrive(self, count, rate):
         for _ in range(count):
@@ -87,7 +87,8 @@ class Listeners:
         while not all(speech.arrivals for speech in self.speeches):
             self.look_after()
             if time.perf_counter() > limit:
-                raise OrpheusError(f"not all of {count} streams began within {TO_BEGIN} s")
+                waiting = self.pool.backlog()
+                raise OrpheusError(f"not all of {count} streams began within {TO_BEGIN} s, {waiting} wait for a slot")
 
     def look_after(self):
         """Asks again for those whose text is over; raises what broke one."""
@@ -96,15 +97,20 @@ class Listeners:
             if speech.finish_reason:
                 self.over.append(speech)
                 self.speeches[index] = self.ask()
-        if self.pool._error or not self.pool._thread.is_alive():
-            raise OrpheusError("the pool has stopped") from self.pool._error
+        if not self.pool.alive:
+            self.ask()  # raises what stopped it
+            raise OrpheusError("the pool has stopped")
 
-    def leave(self):
+    def leave(self, probes):
+        """Closes all but the probes, and waits for these and for one more: what was begun before it has left by then."""
         for speech in self.speeches:
             speech.close()
         self.speeches, self.over = [], []
-        while self.pool._pieces or self.pool._waiting or self.pool._fresh or self.pool._in_flight:
-            time.sleep(POLL)
+        rest, limit = [*probes, self.probe()], time.perf_counter() + TO_BEGIN
+        while not all(probe.finish_reason for probe in rest):
+            self.look_after()
+            if time.perf_counter() > limit:
+                raise OrpheusError(f"the probes did not end within {TO_BEGIN} s")
 
 
 def percentile(values, share):
@@ -115,7 +121,7 @@ def chunk_figures(speeches, began, ended):
     """Gaps between chunks and the start buffer, of chunks that came in began..ended (seconds of perf_counter)."""
     ratios, gaps, buffers = [], [], []
     for speech in speeches:
-        times = np.array([speech._submitted + seconds for seconds, _ in speech.arrivals])
+        times = np.array([speech.submitted + seconds for seconds, _ in speech.arrivals])
         audio = np.array([samples for _, samples in speech.arrivals]) / SAMPLE_RATE
         seen = np.flatnonzero((times >= began) & (times <= ended))
         if len(seen) < 3:
@@ -136,20 +142,21 @@ def chunk_figures(speeches, began, ended):
 
 
 def decoder_seconds(decoder, streams):
-    """Seconds that one step of a pool's idle decoder takes for so many streams, with nothing beside it."""
-    slots, times = [decoder.join(0) for _ in range(streams)], []
+    """Seconds that one step of an idle decoder takes for so many streams, with nothing beside it."""
+    joined, times = [decoder.join(0) for _ in range(streams)], []
     for _ in range(8):
-        for slot in slots:
-            decoder.push(slot, np.zeros(7))
+        for stream in joined:
+            decoder.push(stream, np.zeros(7))
         began = time.perf_counter()
-        decoder.step(slots).chunks()
+        decoder.step(joined).chunks()
         times.append(time.perf_counter() - began)
-    for slot in slots:
-        decoder.leave(slot)
+    for stream in joined:
+        decoder.leave(stream)
     return statistics.median(times[2:])
 
 
-def measure(pool, listeners, count, seconds, arguments, cuda):
+def measure(pool, listeners, count, seconds, arguments, decoder):
+    """A row of the report. decoder: to be timed with nothing beside it, or None."""
     listeners.arrive(count, arguments.arrivals)
     first = [speech.arrivals[0][0] * 1e3 for speech in listeners.speeches]
     before, spent = dict(pool.counts), dict(pool.seconds)
@@ -157,16 +164,16 @@ def measure(pool, listeners, count, seconds, arguments, cuda):
     while time.perf_counter() - began < seconds:
         listeners.look_after()
         if time.perf_counter() - began > next_probe and (not probes or probes[-1].finish_reason):
-            probes.append(listeners.ask("Good morning.", max_new_tokens=56))
+            probes.append(listeners.probe())
             next_probe += 1
     ended = time.perf_counter()
     made = {name: pool.counts[name] - before[name] for name in before}
     spent = {name: pool.seconds[name] - spent[name] for name in spent}
     figures = chunk_figures([*listeners.speeches, *listeners.over], began, ended)
-    listeners.leave()
+    listeners.leave(probes)
     wall = ended - began
-    if cuda:
-        figures["decoder_ms_per_step_alone"] = round(decoder_seconds(pool._decoder, count) * 1e3, 3)
+    if decoder:
+        figures["decoder_ms_per_step_alone"] = round(decoder_seconds(decoder, count) * 1e3, 3)
         share = figures["decoder_ms_per_step_alone"] / 1e3 * made["frames"] / count / wall
     else:
         share = spent["decoder"] / wall
@@ -185,61 +192,6 @@ def measure(pool, listeners, count, seconds, arguments, cuda):
         "first_chunk_ms_under_load_p50_p99": [percentile(heard, share) for share in (50, 99)],
         "probes_heard": len(heard),
     } | figures
-
-
-# --- peers ---
-
-
-def peer_prompts(speaker, count):
-    prompt = speaker.prompts.prompt(SENTENCE, speaker.default_voice)
-    return [list(prompt) for _ in range(count)]
-
-
-def one_by_one(speaker, tokens, count, seconds):
-    """transformers' generate, then the codec: a text after the other, as simple servers do. Tokens per second."""
-    model, layout, made = speaker.engine.model, speaker.engine.layout, 0
-    options, prompts = SamplingOptions(max_new_tokens=tokens), peer_prompts(speaker, count)
-    with common.time_limit(seconds):
-        plain_generate(model, prompts[:1], SamplingOptions(max_new_tokens=8), layout)  # warms up
-        began = time.perf_counter()
-        for prompt in prompts:
-            row = plain_generate(model, [prompt], options, layout)[0].tolist()
-            speaker.codec.decode(layout.to_codes(row))
-            made += len(row)
-    return made / (time.perf_counter() - began)
-
-
-def generate_batch(speaker, tokens, count, seconds):
-    """transformers' continuous batching, tokens alone (no audio). Tokens per second of the second, warm wave."""
-    engine = speaker.engine
-    _, warm, made = continuous_generate(engine.model, engine.layout, peer_prompts(speaker, count), tokens, seconds)
-    return made / warm
-
-
-PEERS = {"one_by_one": one_by_one, "generate_batch": generate_batch}
-
-
-def run_peers(speaker, arguments, largest, left):
-    rows = []
-    for name in arguments.peers or PEERS:
-        if name == "none":
-            continue
-        count = largest if name == "generate_batch" else 2
-        row = {"peer": name, "streams": count}
-        if left() <= 0:
-            row["skipped"] = "no time left"
-        else:
-            try:
-                rate = PEERS[name](speaker, arguments.peer_tokens, count, left())
-                row |= {"tokens_per_second": round(rate, 1), "real_time_streams": round(rate / TOKENS_PER_SECOND, 2)}
-            except Exception as error:  # a peer's own faults are a result as well
-                row["failed"] = f"{type(error).__name__}: {error}"[:800]
-            gc.collect()
-            if torch.cuda.is_available():
-                torch.cuda.empty_cache()
-        rows.append(row)
-        print(f"peer {row}", flush=True)
-    return rows
 
 
 # --- what is shown ---
@@ -282,7 +234,7 @@ def plot(report, path):
 
 
 def table_rows(report):
-    """For README."""
+    """For docs/speed.md."""
     rate = max((peer.get("real_time_streams", 0) for peer in report["peers"]), default=0)
     name = next((peer["peer"] for peer in report["peers"] if peer.get("real_time_streams", 0) == rate), None)
     rows = []
@@ -301,40 +253,40 @@ def table_rows(report):
 def load(model, cuda):
     """An OrpheusInference with transformers' engine: the peers' model is as it was loaded."""
     if model == "full" or (model == "auto" and cuda):
-        return OrpheusInference(common.random_voice("cuda" if cuda else "cpu"))
+        return OrpheusInference(random_model("cuda" if cuda else "cpu"))
     return OrpheusInference(model, lora="none", engine="transformers")
 
 
 def main(arguments):
     began = time.perf_counter()
     cuda = torch.cuda.is_available()
-    report = common.start_report("streams")
-    speaker = load(arguments.model, cuda)
+    report = start_report("streams")
+    tts = load(arguments.model, cuda)
     counts = sorted(arguments.streams or ((1, 8, 32, 64, 128, 220) if cuda else (1, 2)))
     seconds = arguments.seconds or (3.0 if cuda else 4.0)
     if unknown := set(arguments.peers) - {*PEERS, "none"}:
         raise SystemExit(f"no such peers: {', '.join(sorted(unknown))}; there are {', '.join(PEERS)} and none")
     tokens = PIECE_TOKENS if cuda else 140
     report |= {
-        "model": Path(speaker.name).name,
+        "model": Path(tts.name).name,
         "codec_frames_per_second": round(FRAMES_PER_SECOND, 2),
         "sampling": {k: v for k, v in vars(replace(SamplingOptions(), max_new_tokens=tokens)).items() if k != "seed"},
         "load_seconds": round(time.perf_counter() - began, 1),
         "rows": [],
     }
     report["peers"] = run_peers(
-        speaker,
+        tts,
         arguments,
         counts[-1],
         lambda: PEER_SHARE * arguments.seconds_budget - (time.perf_counter() - began),
     )
-    common.write_report(report, arguments.out)
+    write_report(report, arguments.out)
+    slots = counts[-1] + SPARE
+    decoder = StreamDecoder(tts.codec, slots) if cuda else None  # with batches of the pool's sizes
     opening = time.perf_counter()
-    speaker.engine = common.our_engine(speaker.engine.model, speaker.engine.layout)
-    report["engine"] = type(speaker.engine).__name__
-    with StreamPool(
-        speaker, counts[-1] + SPARE, length=tokens + 336, waiting=512, tick_steps=arguments.tick_steps
-    ) as pool:
+    tts.engine = our_engine(tts.engine.model, tts.engine.layout)
+    report["engine"] = type(tts.engine).__name__
+    with StreamPool(tts, slots, length=tokens + 336, waiting=512, tick_steps=arguments.tick_steps) as pool:
         report["open_seconds"] = round(time.perf_counter() - opening, 1)
         print(
             f"{report['model']} on {report['hardware']}, {report['engine']}; {pool.slots} slots opened in {report['open_seconds']} s"
@@ -349,20 +301,20 @@ def main(arguments):
                 break
             hold = (arguments.hold or (60.0 if cuda else seconds)) if count == counts[-1] else seconds
             try:
-                row = measure(pool, Listeners(pool, tokens), count, min(hold, max(left - 3, 2)), arguments, cuda)
+                row = measure(pool, Listeners(pool, tokens), count, min(hold, max(left - 3, 2)), arguments, decoder)
             except OrpheusError as error:
                 report["failed"] = {count: f"{error}: {error.__cause__!r}"[:1500]}
                 print(f"{count:7} failed: {report['failed'][count]}", flush=True)
                 break
             report["rows"].append(row)
             report["table"] = table_rows(report)
-            common.write_report(report, arguments.out)
+            write_report(report, arguments.out)
             show(row)
         if cuda:
             report["peak_gib"] = round(torch.cuda.max_memory_allocated() / 2**30, 2)
     if arguments.out:
         plot(report, Path(arguments.out).with_suffix(".png"))
-    common.finish_report(report, arguments.out)
+    finish_report(report, arguments.out)
 
 
 if __name__ == "__main__":

@@ -13,7 +13,8 @@ import sys
 from itertools import groupby
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
+from orpheus.common.options import ROOT
+
 PAGE = ROOT / "docs" / "speed.md"
 BEGIN, END = "<!-- results -->", "<!-- /results -->"
 NONE = "No results are recorded yet; `make bench` prints those of your machine."

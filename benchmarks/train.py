@@ -1,21 +1,21 @@
-"""Training tokens per second, memory and loss: plain transformers, Unsloth and this project on the same rows, in one run.
+"""Training tokens per second, memory and loss: plain transformers, Unsloth and this project on the same examples, in one run.
 
-    python benchmarks/train.py                       Orpheus-3B's shape, random weights (CUDA); a tiny model (CPU)
-    python benchmarks/train.py --model FOLDER        a checkpoint with its tokenizer
-    python benchmarks/train.py --seconds-budget 150 --out benchmarks/results/train.json
-    python benchmarks/train.py --peers none --curve-steps 0
+    python -m benchmarks.train                       Orpheus-3B's shape, random weights (CUDA); a tiny model (CPU)
+    python -m benchmarks.train --model FOLDER        a checkpoint with its tokenizer
+    python -m benchmarks.train --seconds-budget 150 --out benchmarks/results/train.json
+    python -m benchmarks.train --peers none --curve-steps 0
 
-Rows are about 508 tokens long (log-normal, 120 to 850): text, then codes that walk through an alphabet of their slot, so that
-there is something to learn. Rates count real tokens of whole optimizer steps (making the batch, forward, backward, clipping,
+Examples are about 508 tokens long (log-normal, 120 to 850): text, then codes that walk through an alphabet of their position in
+the frame, so that there is something to learn. Rates count real tokens of whole optimizer steps (making the batch, forward, backward, clipping,
 AdamW), the first steps with their compilation left out. "Share" is of this card's own rate for an 8192^3 bf16 product, at
 4 FLOP per token and base parameter used (layers and the head's rows that take part) + 6 per LoRA parameter: frozen weights
-need no gradient; recomputation and attention are not counted. The loss curves take the same 16 rows per step, the same LoRA
+need no gradient; recomputation and attention are not counted. The loss curves take the same 16 examples per step, the same LoRA
 weights, AdamW 8-bit and the learning rates of transformers' linear schedule on both sides; loss is on audio and the two
 tokens that end it, over the whole vocabulary. The last line of standard output is JSON with everything.
 """
 
+import itertools
 import statistics
-import sys
 import tempfile
 import time
 from dataclasses import dataclass
@@ -23,30 +23,14 @@ from importlib.util import find_spec
 from pathlib import Path
 from types import SimpleNamespace
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-
-import orpheus  # noqa: F401, I001  before torch: it says how threads wait
-
 import torch
 
-from benchmarks import common
-from benchmarks.peer_process import PeerProcess
-from benchmarks.train_side import (
-    Side,
-    load,
-    make_rows,
-    packed_steps,
-    reset_peak,
-    tokens_of,
-    train,
-    train_plain,
-    write_for_peer,
-)
+from benchmarks.common.report import finish_report, start_report, write_report
+from benchmarks.common.training import Side, load, make_examples, packed_steps, reset_peak, tokens_of, train
+from benchmarks.peers.train import PLAIN, collect, measure_plain, start_unsloth, write_examples
 from orpheus.training.hardware import matrix_rate
 
-CURVE_ROWS = 16
-CURVE_PEER = "padded"  # the peer with as many rows per step
-PLAIN = "transformers"
+CURVE_EXAMPLES = 16  # in a step, as with the peer of the curve
 OURS_SHARE = 0.55  # of the budget: after this no setting of ours begins where Unsloth has yet to come
 SHOWN = (1, 25, 50, 100)
 
@@ -56,7 +40,7 @@ class Arguments:
     model: str = "auto"
     """auto or a folder with model and tokenizer in Orpheus' vocabulary."""
     peers: tuple[str, ...] = (PLAIN, "notebook", "padded", "packed_varlen_kept", "padded_kept", "packed_varlen")
-    """transformers (with peft, the notebook's batch of 1 x 4) and, with CUDA, Unsloth's of unsloth_peer.py; none for none."""
+    """transformers (with peft, the notebook's batch of 1 x 4) and, with CUDA, Unsloth's of peers/unsloth/train.py; none for none."""
     tokens: tuple[int, ...] = ()
     """Tokens per pack; 12288 with CUDA, else 1024."""
     optimizers: tuple[str, ...] = ()
@@ -129,12 +113,13 @@ def settings(arguments):
 
 def make_checkpoint(arguments, cuda, folder):
     """(folder, layout)"""
+    from benchmarks.common.models import full_size_files
     from tests.fakes.checkpoints import ORPHEUS_LAYOUT, SMALL_CONFIG, SMALL_LAYOUT, save_voice
 
     if arguments.model != "auto":
         return Path(arguments.model), ORPHEUS_LAYOUT
     if cuda:
-        return common.full_size_files(files_of(arguments, folder)), ORPHEUS_LAYOUT
+        return full_size_files(files_of(arguments, folder)), ORPHEUS_LAYOUT
     return save_voice(folder / "small", SMALL_CONFIG, SMALL_LAYOUT), SMALL_LAYOUT
 
 
@@ -171,19 +156,27 @@ class Bench:
         finally:
             reset_peak()
         result = more | result
-        if "failed" not in result and result.get("gflop_per_token"):
-            flop = result["gflop_per_token"] * 1e9
-            result["share"] = share(result["median_tokens_per_second"], flop, self.report["product_rate"])
-        self.report[part].append(result)
-        show(name, result)
-        common.write_report(self.report, self.arguments.out)
+        self.note(part, name, result, 1e9 * result.get("gflop_per_token", 0))
         return result
 
+    def note(self, part, name, result, flop=0):
+        """Prints and notes one result, with its share of the card's rate where a token's arithmetic is known."""
+        rate = result.get("median_tokens_per_second")
+        if rate and flop:
+            result["share"] = share(rate, flop, self.report["product_rate"])
+        self.report[part].append(result)
+        show(name, result)
+        write_report(self.report, self.arguments.out)
 
-def run_ours(bench, side, rows):
-    chosen, longest = bench.chosen, max(len(row.input_ids) for row in rows)
+
+def longest_of(examples):
+    return max(len(example.input_ids) for example in examples)
+
+
+def run_ours(bench, side, examples):
+    chosen, longest = bench.chosen, longest_of(examples)
     for tokens in chosen.tokens:
-        steps = packed_steps(rows, tokens, chosen.steps)
+        steps = packed_steps(examples, tokens, chosen.steps)
         for head, first in (("audio head", side.layout.base), ("whole head", 0)):
             for optimizer in chosen.optimizers:
                 bench.attempt(
@@ -197,33 +190,22 @@ def run_ours(bench, side, rows):
                 )
 
 
-def run_plain(bench, model, rows):
-    name, chosen = "transformers and peft, batch 1 x 4", bench.chosen
-    if PLAIN in bench.arguments.peers:
-        bench.attempt(
-            "peers",
-            name,
-            lambda: train_plain(model, rows, chosen.steps, chosen.optimizers[-1], chosen.skip),
-            peer=name,
-        )
-
-
-def run_curve(bench, side, rows):
+def run_curve(bench, side, examples):
     """Losses of ours over the steps that the curve's peer takes; at a size compiled before, where one holds them."""
     chosen = bench.chosen
-    count = CURVE_ROWS * chosen.curve_steps
-    steps = [[rows[(start + row) % len(rows)] for row in range(CURVE_ROWS)] for start in range(0, count, CURVE_ROWS)]
+    several = itertools.cycle(examples)
+    steps = [list(itertools.islice(several, CURVE_EXAMPLES)) for _ in range(chosen.curve_steps)]
     most = max(map(tokens_of, steps))
     tokens = min((size for size in chosen.tokens if size >= most), default=-(-most // 1024) * 1024)
     result = bench.attempt(
         "curve_runs",
-        f"ours, {CURVE_ROWS} rows a step for the curve",
+        f"ours, {CURVE_EXAMPLES} examples a step for the curve",
         lambda: train(
             side,
             steps,
             chosen.optimizers[-1],
             tokens,
-            max(len(row.input_ids) for row in rows),
+            longest_of(examples),
             0,
             min(chosen.skip, chosen.curve_steps - 1),
         ),
@@ -231,62 +213,27 @@ def run_curve(bench, side, rows):
     return (result or {}).get("losses")
 
 
-def run_four_bit(bench, checkpoint, layout, rows, adapter):
-    arguments, longest = bench.arguments, max(len(row.input_ids) for row in rows)
+def run_four_bit(bench, checkpoint, layout, examples, adapter):
+    arguments, longest = bench.arguments, longest_of(examples)
     for tokens in arguments.four_bit_tokens:
 
         def work(tokens=tokens):
             model = load(checkpoint, arguments.rank, adapter, four_bit=True)
             side = Side(model, layout, bench.chosen.compiled, True)
-            steps = packed_steps(rows, tokens, bench.chosen.steps)
+            steps = packed_steps(examples, tokens, bench.chosen.steps)
             return train(side, steps, "adamw_8bit", tokens, longest, layout.base, bench.chosen.skip)
 
         bench.attempt("four_bit", f"ours, 4-bit, checkpointing, {tokens:,} packed", work, tokens=tokens)
 
 
-def start_unsloth(bench, checkpoint, folder):
-    """Unsloth in a process of its own, importing until its turn; None where it cannot be. The curve's peer takes the
-    curve's steps."""
-    chosen = bench.chosen
-    if not chosen.unsloth:
-        return None
-    if not find_spec("unsloth"):
-        bench.report["not_installed"] = ["unsloth"]
-        return print("not installed: unsloth", flush=True)
-    words = ["--checkpoint", checkpoint, "--examples", folder / "examples.json", "--adapter", folder / "adapter"]
-    words += ["--steps", chosen.steps, "--skip", chosen.skip, "--rank", bench.arguments.rank]
-    if chosen.curve_steps:
-        words += ["--longer-steps", chosen.curve_steps, "--longer", CURVE_PEER]
-    return PeerProcess("unsloth_peer.py", *words, "--peers", *chosen.unsloth)
-
-
-def collect(bench, process, flop):
-    """Unsloth's turn; returns the losses of the curve's peer."""
-    found = process.results(bench.left())
-    bench.report["peer_versions"] = found.get("versions", {})
-    if reason := found.get("failed", {}).get("all"):
-        found.setdefault("peers", []).append({"peer": "all that were left", "failed": reason})
-    losses = None
-    for result in found.get("peers", []):
-        if rate := result.get("median_tokens_per_second"):
-            result["share"] = share(rate, flop, bench.report["product_rate"])
-        else:
-            result.setdefault("failed", "too few steps")
-        if result["peer"] == CURVE_PEER:
-            losses = result.get("losses")
-        bench.report["peers"].append(result | {"peer": f"unsloth, {result['peer']}"})
-        show(f"unsloth, {result['peer']}", result)
-    return losses
-
-
 def table_rows(report):
-    """For README: the fastest setting of ours beside each peer."""
+    """For docs/speed.md: the fastest setting of ours beside each peer."""
     ours = [result for result in report["ours"] if "failed" not in result]
     if not ours:
         return []
     best = max(ours, key=lambda result: result["median_tokens_per_second"])
     rate = best["median_tokens_per_second"]
-    what = f"LoRA training, rank {report['rank']}, rows of {report['row_tokens']:.0f} tokens: tokens/s"
+    what = f"LoRA training, rank {report['rank']}, examples of {report['row_tokens']:.0f} tokens: tokens/s"
     mine = f"{rate:,.0f} ({best['tokens']:,} packed, {best['head']})"
     rows = []
     for peer in report["peers"]:
@@ -299,28 +246,27 @@ def table_rows(report):
 def measure(bench, folder):
     """All parts of a run; returns the curves."""
     arguments, chosen, report = bench.arguments, bench.chosen, bench.report
-    unsloth = start_unsloth(
-        bench, files_of(arguments, folder) if arguments.model == "auto" else arguments.model, folder
-    )
+    files = files_of(arguments, folder) if arguments.model == "auto" else Path(arguments.model)
+    unsloth = start_unsloth(bench, files, folder)
     try:
         checkpoint, layout = make_checkpoint(arguments, chosen.cuda, folder)
-        rows = make_rows(max(256, CURVE_ROWS * chosen.curve_steps) if chosen.cuda else 48, layout)
-        lengths = [len(row.input_ids) for row in rows]
+        examples = make_examples(max(256, CURVE_EXAMPLES * chosen.curve_steps) if chosen.cuda else 48, layout)
+        lengths = [len(example.input_ids) for example in examples]
         report["row_tokens"] = round(statistics.mean(lengths), 1)
-        print(f"{len(rows)} rows of {report['row_tokens']} tokens on average, {min(lengths)} to {max(lengths)}")
+        print(f"{len(examples)} examples of {report['row_tokens']} tokens on average, {min(lengths)} to {max(lengths)}")
         print(f"\n{'':44} {'median':>9} {'mean':>9} {'share':>8} {'peak':>11}  (real tokens/s)")
         model = load(checkpoint, arguments.rank)
         model.save_pretrained(folder / "adapter", save_embedding_layers=False)
-        write_for_peer(rows, folder / "examples.json")
-        run_plain(bench, model, rows)
+        write_examples(examples, folder / "examples.json")
+        measure_plain(bench, model, examples)
         side, curves = Side(model, layout, chosen.compiled), {}
         whole = side.flop_per_token(0)
-        run_ours(bench, side, rows)
+        run_ours(bench, side, examples)
         if chosen.curve_steps:
-            curves["ours"] = run_curve(bench, side, rows)
+            curves["ours"] = run_curve(bench, side, examples)
         del side, model
         reset_peak()
-        run_four_bit(bench, checkpoint, layout, rows, folder / "adapter")
+        run_four_bit(bench, checkpoint, layout, examples, folder / "adapter")
         if unsloth:
             curves["unsloth"] = collect(bench, unsloth, whole)
         return {name: losses for name, losses in curves.items() if losses}
@@ -331,7 +277,7 @@ def measure(bench, folder):
 
 def main(arguments):
     chosen = settings(arguments)
-    report = common.start_report("train") | {
+    report = start_report("train") | {
         "product_rate": matrix_rate(torch.device("cuda" if chosen.cuda else "cpu")),
         "rank": arguments.rank,
         "ours": [],
@@ -355,7 +301,7 @@ def main(arguments):
         show_curves(curves)
     report["curves"] = curves
     report["seconds"] = round(time.perf_counter() - chosen.began, 1)
-    common.finish_report(report, arguments.out)
+    finish_report(report, arguments.out)
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from orpheus.common.options import ROOT
 PACKAGE = ROOT / "orpheus"
 ORDER = "common text codec engines speech data evaluate training export prepare server".split()
 LAST = {"export", "prepare", "server"}  # none of these knows another
+OURS = ("orpheus", "benchmarks", "recipes", "tests")
 LONGEST = 350  # lines: a file that can be read in one sitting
 
 
@@ -69,10 +70,44 @@ def test_what_must_be_light_imports_no_torch():
     assert len(light) > 20
 
 
+def private_attributes(path):
+    """`x._name`, but for what is the file's own (of self and cls, or defined here) and what is a foreign module's, as torch's."""
+    nodes = list(ast.walk(ast.parse(path.read_text())))
+    own = {node.name for node in nodes if isinstance(node, (ast.FunctionDef, ast.ClassDef))}
+    foreign = set()
+    for node in nodes:
+        if isinstance(node, ast.Import):
+            foreign |= {alias.asname or alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module.split(".")[0] not in OURS:
+            foreign |= {alias.asname or alias.name for alias in node.names}
+    for node in nodes:
+        if isinstance(node, ast.Attribute) and node.attr.startswith("_") and not node.attr.endswith("__"):
+            holder = node.value.id if isinstance(node.value, ast.Name) else ""
+            if holder not in {"self", "cls", *foreign - set(OURS)} and node.attr not in own:
+                yield f"{ast.unparse(node)} in line {node.lineno}"
+
+
 @pytest.mark.parametrize("folder", ["benchmarks", "recipes"])
 def test_no_private_name_is_borrowed(folder):
-    for path in sorted((ROOT / folder).rglob("*.py")):
+    paths = sorted((ROOT / folder).rglob("*.py"))
+    assert len(paths) > 10
+    for path in paths:
         assert not [name for _, name in ours(path) if name.startswith("_")], path
+        assert list(private_attributes(path)) == [], path
+
+
+def test_what_counts_as_borrowed(tmp_path):
+    file = tmp_path / "script.py"
+    file.write_text(
+        "import torch\nfrom orpheus.codec import snac\n"
+        "class A:\n    def _mine(self):\n        return self._x, torch._foreach_norm, A()._mine, type(self).__name__\n"
+        "def f(pool):\n    pool._idle = None\n    return snac._decode, pool.engine._slots\n"
+    )
+    assert list(private_attributes(file)) == [
+        "pool._idle in line 7",
+        "snac._decode in line 8",
+        "pool.engine._slots in line 8",
+    ]
 
 
 def test_no_file_is_longer_than_one_sitting():

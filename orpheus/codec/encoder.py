@@ -116,10 +116,12 @@ class BatchEncoder:
     tolerance: None for TOLERANCE, or FUSED_TOLERANCE where the kernels run.
     strict: whether codes must be those of the package's layers for each clip alone: on the fused path a clip with a latent
     close to a border (`tolerance`) is then encoded again. Without the fused path they always are.
+    seconds_per_batch: audio in a batch at most; a longer clip has one of its own.
     """
 
-    def __init__(self, model, fused=None, tolerance=None, strict=False):
+    def __init__(self, model, fused=None, tolerance=None, strict=False, seconds_per_batch=ENCODE_SECONDS):
         self.model, self.strict, self._tolerance = model, strict, tolerance
+        self.seconds_per_batch = seconds_per_batch
         self.device = next(model.parameters()).device
         self.batched = self.device.type != "cpu"  # a CPU is slower in batches: it maps and unmaps their large buffers
         self._wants_fused, self._fused = fused, None
@@ -130,6 +132,11 @@ class BatchEncoder:
         if self._tolerance is not None:
             return self._tolerance
         return FUSED_TOLERANCE if self._fused else TOLERANCE
+
+    @property
+    def fused(self):
+        """Whether the kernels encode: known after the first call of `encode`."""
+        return self._fused is not None
 
     def _load_fused(self):
         """At the first call: building the kernels takes seconds."""
@@ -143,7 +150,9 @@ class BatchEncoder:
 
     def _batches(self, frames):
         """Lists of clip indices; `frames` holds each clip's frame count."""
-        groups, limit = defaultdict(list), ENCODE_SECONDS * SAMPLE_RATE / FRAME_SAMPLES if self.batched else 0
+        groups, limit = defaultdict(list), 0
+        if self.batched:
+            limit = self.seconds_per_batch * SAMPLE_RATE / FRAME_SAMPLES
         for index, count in enumerate(frames):
             groups[None if self._fused else count].append(index)
         for group in groups.values():

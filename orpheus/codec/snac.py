@@ -119,18 +119,29 @@ class Codec:
 
     @torch.inference_mode()
     @full_precision()
-    def _decode_window(self, codes, seeds, first_frames):
-        """codes (B, frames, 7) int64, seeds and first_frames (B,) -> float32 (B, frames * 2048) on the device."""
+    def decode_levels(self, levels, seeds, first_frames):
+        """As `decode_windows`, of what is on the device already: nothing is copied, so a CUDA graph can record it.
+
+        levels: int64 (B, frames), (B, 2 * frames), (B, 4 * frames); seeds, first_frames: int64 (B,)
+        returns: float32 (B, frames * 2048) on the device
+        """
+        with self._lock:
+            self._noise_context.update(frames=levels[0].shape[1], seeds=seeds, first_frame=first_frames)
+            return self.model.decode(levels)[:, 0]
+
+    def decode_windows(self, codes, seeds, first_frames):
+        """Decodes a window of each of several requests, all of equal length, in one batch.
+
+        codes: int64 (B, frames, 7) in frame order; seeds (B,): those of the requests
+        first_frames (B,): index of each window's first frame in the whole
+        returns: float32 (B, frames * 2048) on the device. What lacks context is said in `decode_window`.
+        """
         levels = [deinterleave(row) for row in codes]
         levels = [torch.as_tensor(np.stack(level)).to(self.device) for level in zip(*levels, strict=True)]
-        noise = dict(
-            frames=codes.shape[1],
-            seeds=torch.as_tensor(seeds, dtype=torch.int64).to(self.device),
-            first_frame=torch.as_tensor(first_frames, dtype=torch.int64).to(self.device),
+        seeds, first_frames = (
+            torch.as_tensor(numbers, dtype=torch.int64).to(self.device) for numbers in (seeds, first_frames)
         )
-        with self._lock:
-            self._noise_context.update(noise)
-            return self.model.decode(levels)[:, 0]
+        return self.decode_levels(levels, seeds, first_frames)
 
     def decode_window(self, codes, seed, first_frame):
         """Decodes a window of consecutive frames of one request.
@@ -140,7 +151,7 @@ class Codec:
         the whole lack context.
         """
         codes = np.asarray(codes, dtype=np.int64).reshape(1, -1, CODES_PER_FRAME)
-        return self._decode_window(codes, [seed], [first_frame])[0].cpu().numpy()
+        return self.decode_windows(codes, [seed], [first_frame])[0].cpu().numpy()
 
     def decode(self, codes, seed=0):
         """Codes (frames, 7) in frame order to float32 (frames * 2048,) in -1..1; long audio goes in exact windows."""

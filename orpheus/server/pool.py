@@ -148,6 +148,16 @@ class StreamPool:
             self._changed.notify()
         return speech
 
+    def backlog(self):
+        """How many texts wait for a slot."""
+        with self._changed:
+            return len(self._waiting)
+
+    @property
+    def alive(self):
+        """Whether it still speaks: its thread runs, and nothing broke it."""
+        return self._error is None and self._thread.is_alive()
+
     def close(self):
         """Stops; whatever still runs or waits ends with an OrpheusError."""
         with self._changed:

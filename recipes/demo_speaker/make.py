@@ -1,9 +1,9 @@
 """Makes the clips of `assets/demo_speaker`: a blend of the teacher's voices speaks `lines.txt`, tag sounds are put between.
 
-    make.py --teacher TEACHER --out assets/demo_speaker                                 the data set: metadata.jsonl, clips/
-    make.py --teacher TEACHER --out HELD --lines held_out.txt --wav                     WAVs, to compare voices with
+    python -m recipes.demo_speaker.make --teacher TEACHER --out assets/demo_speaker                                 the data set: metadata.jsonl, clips/
+    python -m recipes.demo_speaker.make --teacher TEACHER --out HELD --lines recipes/demo_speaker/held_out.txt --wav    WAVs, to compare voices with
 
-A line is a clip: sentences of `../demo_voice/sentences.jsonl.gz` (their phonemes are known), "|" between two sentences that
+A line is a clip: sentences of `recipes/demo_voice/corpus/sentences.jsonl.gz` (their phonemes are known), "|" between two sentences that
 are joined by a pause, tags anywhere before, between and after. TEACHER is the folder that recipes/demo_voice needs.
 """
 
@@ -13,21 +13,17 @@ import argparse
 import json
 import random
 import re
-import sys
 from pathlib import Path
 
 import numpy as np
 
-HERE = Path(__file__).resolve().parent
-DEMO_VOICE = HERE.parent / "demo_voice"
-sys.path[:0] = [str(DEMO_VOICE), str(HERE.parent.parent)]
+from orpheus.common.frame import SAMPLE_RATE
+from orpheus.common.options import ROOT
+from recipes.demo_voice.corpus.build import join, level_gain, silence, spoken_tag, whole
+from recipes.demo_voice.corpus.labels import TAG_NAMES, constant_track
+from recipes.demo_voice.corpus.speak import read_sentences, trim
 
-from build_corpus import join, level_gain, silence, spoken_tag, whole  # noqa: E402
-from labels import TAG_NAMES, constant_track  # noqa: E402
-from speak_corpus import read_sentences, trim  # noqa: E402
-
-from orpheus.common.frame import SAMPLE_RATE  # noqa: E402
-
+RECIPES = ROOT / "recipes"
 SPEAKER = "milo"
 BLEND = {"am_michael": 1.0, "af_bella": 0.3, "am_puck": -0.3}
 """Weights of the teacher's styles. They add up to one; what is below zero leads away from that voice."""
@@ -87,7 +83,7 @@ def parts_of(line: str) -> list[str]:
 
 
 def make_clip(parts: list[str], phonemes: dict[str, str], speak, tract: dict) -> np.ndarray:
-    """The parts one after the other, with the pauses of `build_corpus.py`, at the corpus' level. float32."""
+    """The parts one after the other, with the pauses of `corpus.build`, at the corpus' level. float32."""
     pauses, noise = random.Random(" ".join(parts)), np.random.default_rng(list(" ".join(parts).encode()))
     pieces = []
     for before, part in zip([None, *parts], parts):
@@ -119,16 +115,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--teacher", required=True, help="folder with kokoro_graph.npz, vocab.json and VOICE.bin")
     parser.add_argument("--out", required=True, type=Path)
-    parser.add_argument("--lines", type=Path, default=HERE / "lines.txt")
+    parser.add_argument("--lines", type=Path, default=RECIPES / "demo_speaker" / "lines.txt")
     parser.add_argument("--wav", action="store_true", help="WAV and clips.jsonl (for judge.py) instead of Opus")
     options = parser.parse_args()
     import torch
-    from teacher import Teacher
 
     from orpheus.common.audio import write_wav
+    from recipes.demo_voice.corpus.teacher import Teacher
 
     torch.set_num_threads(1)
-    phonemes = {row["text"]: row["ph"] for row in read_sentences(str(DEMO_VOICE / "sentences.jsonl.gz"))}
+    collection = read_sentences(str(RECIPES / "demo_voice" / "corpus" / "sentences.jsonl.gz"))
+    phonemes = {sentence["text"]: sentence["ph"] for sentence in collection}
     lines = [parts_of(line) for line in options.lines.read_text(encoding="utf-8").splitlines() if line.strip()]
     for part in (part for parts in lines for part in parts):
         if part not in phonemes and part[1:-1] not in TAG_NAMES:
@@ -145,26 +142,26 @@ def main() -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for old in folder.glob("[0-9][0-9].*"):
         old.unlink()
-    rows, seconds, tags = [], [], dict.fromkeys(TAG_NAMES, 0)
+    entries, seconds, tags = [], [], dict.fromkeys(TAG_NAMES, 0)
     for number, parts in enumerate(lines):
         audio, text = make_clip(parts, phonemes, speak, tract), " ".join(parts)
         name = f"clips/{number:02d}.{'wav' if options.wav else 'opus'}"
         if options.wav:
             write_wav(options.out / name, audio)
-            rows.append(dict(audio=name, text=text, voice=SPEAKER))
+            entries.append(dict(audio=name, text=text, voice=SPEAKER))
         else:
             write_opus(options.out / name, audio)
-            rows.append(dict(file_name=name, text=text, source=SPEAKER))
+            entries.append(dict(file_name=name, text=text, source=SPEAKER))
         seconds.append(len(audio) / SAMPLE_RATE)
         for part in parts:
             if part[1:-1] in tags:
                 tags[part[1:-1]] += 1
         print(f"{seconds[-1]:5.2f} s  {text}", flush=True)
     table = options.out / ("clips.jsonl" if options.wav else "metadata.jsonl")
-    table.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
+    table.write_text("".join(json.dumps(entry, ensure_ascii=False) + "\n" for entry in entries), encoding="utf-8")
     megabytes = sum(path.stat().st_size for path in folder.iterdir()) / 1e6
     print(
-        f"{len(rows)} clips, {sum(seconds):.1f} s ({min(seconds):.1f} to {max(seconds):.1f}), {megabytes:.2f} MB; tags "
+        f"{len(entries)} clips, {sum(seconds):.1f} s ({min(seconds):.1f} to {max(seconds):.1f}), {megabytes:.2f} MB; tags "
         + ", ".join(f"{name} {count}" for name, count in tags.items() if count)
     )
 

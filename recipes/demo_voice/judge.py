@@ -1,10 +1,10 @@
 """Measures the demo voice on a CPU: word error rate (whisper tiny.en), naturalness (DNSMOS), length and ending.
 
-    judge.py --voice FOLDER [--lines judge_sentences.txt] [--seeds 1 2 3]    speaks and judges lines "nora: Good morning."
-    judge.py --clips FOLDER                                                  judges recordings listed in FOLDER/clips.jsonl
+    python -m recipes.demo_voice.judge --voice FOLDER [--lines judge_sentences.txt] [--seeds 1 2 3]    speaks and judges lines "nora: Good morning."
+    python -m recipes.demo_voice.judge --clips FOLDER                                                  judges recordings listed in FOLDER/clips.jsonl
 
 Speech is sampled as users get it: transformers' `generate` with temperature 0.6, top_p 0.95 and repetition
-penalty 1.1 over the whole vocabulary; the first token that does not fit its slot ends the speech.
+penalty 1.1 over the whole vocabulary; the first token that does not fit its position in the frame ends the speech.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import json
 import os
 import re
 import time
+from pathlib import Path
 
 import numpy as np
 
@@ -79,23 +80,23 @@ def report(results: list[dict], title: str) -> dict:
     for name, members in groups.items():
         said = [words(member["text"]) or "x" for member in members]
         heard = [words(member["heard"]) or "x" for member in members]
-        row = dict(clips=len(members), wer=round(jiwer.wer(said, heard), 4))
+        figures = dict(clips=len(members), wer=round(jiwer.wer(said, heard), 4))
         for score in ("p808", "overall"):
             if score in members[0]:
-                row[score] = round(float(np.mean([member[score] for member in members])), 3)
-        summary[name] = row
-        print(json.dumps({name: row}), flush=True)
+                figures[score] = round(float(np.mean([member[score] for member in members])), 3)
+        summary[name] = figures
+        print(json.dumps({name: figures}), flush=True)
     return summary
 
 
 def speak_lines(folder: str, lines: list[str], seed: int, batch: int) -> list[dict]:
     """[{text, voice, audio, ended}] sampled by transformers from the folder's model."""
     import torch
-    from corpus import load_codec
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     from orpheus.common.tokens import deinterleave
     from orpheus.text.prompt import PromptBuilder, layout_of
+    from recipes.demo_voice.codec.model import load_codec
 
     codec, config = load_codec(f"{folder}/codec")
     tokenizer = AutoTokenizer.from_pretrained(folder)
@@ -123,10 +124,10 @@ def speak_lines(folder: str, lines: list[str], seed: int, batch: int) -> list[di
                 eos_token_id=layout.end_of_speech,
                 pad_token_id=layout.pad,
             )
-        for (voice, text), row in zip(part, output[:, width:].tolist()):
-            stop = layout.first_out_of_range(row)
-            ended = stop < len(row) and row[stop] == layout.end_of_speech
-            codes = layout.to_codes(row)
+        for (voice, text), tokens in zip(part, output[:, width:].tolist()):
+            stop = layout.first_out_of_range(tokens)
+            ended = stop < len(tokens) and tokens[stop] == layout.end_of_speech
+            codes = layout.to_codes(tokens)
             audio = np.zeros(SAMPLE_RATE // 4, np.float32)
             if len(codes):
                 levels = [torch.from_numpy(level)[None] for level in deinterleave(codes)]
@@ -150,9 +151,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--voice", help="the demo voice's folder")
     parser.add_argument("--clips", help="a folder of recordings with clips.jsonl")
-    parser.add_argument(
-        "--lines", default=os.path.join(os.path.dirname(os.path.abspath(__file__)), "judge_sentences.txt")
-    )
+    parser.add_argument("--lines", default=Path(__file__).with_name("judge_sentences.txt"))
     parser.add_argument("--seeds", type=int, nargs="+", default=[1])
     parser.add_argument("--batch", type=int, default=25)
     parser.add_argument("--no-naturalness", action="store_true")

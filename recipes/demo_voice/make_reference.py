@@ -1,8 +1,8 @@
 """Picks clips of the demo voice's teacher, against which `python -m orpheus.evaluate` holds the voice's likeness.
 
-    PYTHONPATH=. python recipes/demo_voice/make_reference.py SPEECH assets/evaluation/demo_voice_reference
+    python -m recipes.demo_voice.make_reference SPEECH assets/evaluation/demo_voice_reference
 
-SPEECH holds speak_corpus.py's af_heart-0.npz and am_puck-0.npz. Writes the longest clips of each voice as Opus, with
+SPEECH holds af_heart-0.npz and am_puck-0.npz of recipes.demo_voice.corpus.speak. Writes the longest clips of each voice as Opus, with
 metadata.jsonl that names them as the demo voice's speakers.
 """
 
@@ -12,7 +12,7 @@ import json
 import sys
 from pathlib import Path
 
-from build_corpus import VOICE_NAMES, level_gain, read_clips
+from recipes.demo_voice.corpus.build import VOICE_NAMES, level_gain, read_clips
 
 CLIPS = 6
 """Per voice: some 25 s, after which an embedding's mean hardly moves."""
@@ -23,7 +23,7 @@ def main(speech: str, out: str) -> None:
 
     from orpheus.common.frame import SAMPLE_RATE
 
-    rows = []
+    entries = []
     Path(out).mkdir(parents=True, exist_ok=True)
     for teacher in ("af_heart", "am_puck"):
         clips = sorted(read_clips(f"{speech}/{teacher}-0.npz"), key=lambda clip: -len(clip[1][0]))[:CLIPS]
@@ -34,8 +34,8 @@ def main(speech: str, out: str) -> None:
             soundfile.write(
                 f"{out}/{name}", leveled, SAMPLE_RATE, format="OGG", subtype="OPUS", compression_level=level
             )
-            rows.append(dict(file_name=name, text=text, source=VOICE_NAMES[teacher]))
-    (Path(out) / "metadata.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+            entries.append(dict(file_name=name, text=text, source=VOICE_NAMES[teacher]))
+    (Path(out) / "metadata.jsonl").write_text("".join(json.dumps(entry) + "\n" for entry in entries), encoding="utf-8")
 
 
 if __name__ == "__main__":

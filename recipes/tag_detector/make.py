@@ -1,12 +1,12 @@
 """Trains the detector of tag sounds (orpheus/evaluate/tag_detector.py) and measures it on speakers it has not heard.
 
     for VOICE in af_heart am_puck af_bella am_michael; do      # some four minutes of speech of each
-        PYTHONPATH=. python recipes/demo_voice/speak_corpus.py --teacher TEACHER --device cpu --processes 1 \\
-            --sentences recipes/demo_voice/sentences.jsonl.gz --out SPEECH --voice $VOICE --seconds 200
+        python -m recipes.demo_voice.corpus.speak --teacher TEACHER --device cpu --processes 1 \\
+            --sentences recipes/demo_voice/corpus/sentences.jsonl.gz --out SPEECH --voice $VOICE --seconds 200
     done
-    PYTHONPATH=. python recipes/tag_detector/make.py --speech SPEECH
+    python -m recipes.tag_detector.make --speech SPEECH
 
-Speech of the demo voice's teacher is cut at random and joined with sounds of recipes/demo_voice/tag_sounds.py, so where each
+Speech of the demo voice's teacher is cut at random and joined with sounds of recipes/demo_voice/corpus/tag_sounds.py, so where each
 sound stands is known to the sample. One voice after the other is left out and tested on (its tag sounds have its own vocal
 tract); the weights that are kept come from all four. A last test is on assets/demo_speaker, a fifth speaker whose clips the
 detector never sees, with the recogniser of `python -m orpheus.evaluate` telling where the words are.
@@ -18,22 +18,16 @@ from __future__ import annotations
 import argparse
 import glob
 import json
-import sys
 from pathlib import Path
 
 import numpy as np
 
-HERE = Path(__file__).resolve().parent
-ROOT = HERE.parent.parent
-DEMO_VOICE = HERE.parent / "demo_voice"
-sys.path[:0] = [str(ROOT), str(DEMO_VOICE)]
-
-from build_corpus import level_gain, read_clips  # noqa: E402
-from tag_sounds import tag_sound  # noqa: E402
-
-from orpheus.common.frame import SAMPLE_RATE  # noqa: E402
-from orpheus.evaluate.tag_detector import CLASSES, HOP, TagDetector, events_of, features, log_mel, match_tags  # noqa: E402
-from orpheus.text.tags import KNOWN_TAGS  # noqa: E402
+from orpheus.common.frame import SAMPLE_RATE
+from orpheus.common.options import ROOT
+from orpheus.evaluate.tag_detector import CLASSES, HOP, TagDetector, events_of, features, log_mel, match_tags
+from orpheus.text.tags import KNOWN_TAGS
+from recipes.demo_voice.corpus.build import level_gain, read_clips
+from recipes.demo_voice.corpus.tag_sounds import read_tracts, tag_sound
 
 SPEECH, SILENCE = CLASSES.index("speech"), CLASSES.index("silence")
 HIDDEN = 48
@@ -89,13 +83,13 @@ def make_clip(clips: list, tract: dict, rng: np.random.Generator, tag: str | Non
     audio = np.concatenate([piece for piece, _ in pieces])
     audio, factor = shaped(audio * level_gain(audio), rng)
     frames = len(audio) // HOP + 1
-    classes, spans, position = np.full(frames, SILENCE), [], 0
+    classes, spans, start = np.full(frames, SILENCE), [], 0
     for piece, name in pieces:
-        first, last = position * factor / HOP, (position + len(piece)) * factor / HOP
+        first, last = start * factor / HOP, (start + len(piece)) * factor / HOP
         classes[round(first) : round(last)] = name
         if name < SPEECH:
             spans.append((CLASSES[name], first * HOP / SAMPLE_RATE, last * HOP / SAMPLE_RATE))
-        position += len(piece)
+        start += len(piece)
     return audio, classes, spans
 
 
@@ -113,7 +107,7 @@ def make_set(path: str, seed: int, count: int) -> tuple[str, list]:
     torch.set_num_threads(1)
     voice, clips = Path(path).stem[:-2], [audio for _, (audio, _), _ in read_clips(path)]
     codec = Codec.from_folder(ROOT / "assets" / "demo_voice" / "codec", "cpu")
-    tract = json.loads((DEMO_VOICE / "vocal_tracts.json").read_text())[voice]
+    tract = read_tracts()[voice]
     rng, made = np.random.default_rng(seed), []
     for number in range(count):
         tag = None if number % 4 == 0 else KNOWN_TAGS[int(rng.integers(len(KNOWN_TAGS)))]
@@ -130,10 +124,10 @@ def train(sets: list, seed: int = 0) -> TagDetector:
     import torch
 
     rng = np.random.default_rng(seed)
-    rows = [(features(mel), classes) for data in sets for mel, classes, _ in data]
-    keep = [rng.random(len(classes)) < 0.5 for _, classes in rows]  # neighbouring frames say nearly the same
-    x = np.concatenate([f[k] for (f, _), k in zip(rows, keep)])
-    y = np.concatenate([c[k] for (_, c), k in zip(rows, keep)])
+    clips = [(features(mel), classes) for data in sets for mel, classes, _ in data]
+    keep = [rng.random(len(classes)) < 0.5 for _, classes in clips]  # neighbouring frames say nearly the same
+    x = np.concatenate([f[k] for (f, _), k in zip(clips, keep)])
+    y = np.concatenate([c[k] for (_, c), k in zip(clips, keep)])
     mean, scale = x.mean(0), 1 / (x.std(0) + 1e-3)
     torch.manual_seed(seed)
     inputs, targets = torch.from_numpy((x - mean) * scale), torch.from_numpy(y)
@@ -216,7 +210,7 @@ def on_demo_speaker(detector: TagDetector) -> dict:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--speech", required=True, help="folder with speak_corpus.py's VOICE-0.npz")
+    parser.add_argument("--speech", required=True, help="folder with VOICE-0.npz of recipes.demo_voice.corpus.speak")
     parser.add_argument("--out", type=Path, default=ROOT / "assets" / "evaluation" / "tag_detector.npz")
     parser.add_argument("--clips", type=int, default=CLIPS, help="made of every voice")
     parser.add_argument("--processes", type=int, default=1)

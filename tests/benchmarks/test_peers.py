@@ -1,17 +1,24 @@
 """The benchmarks' peers: bounded in time, what fails is noted, and what was measured until then is kept."""
 
 import json
+import subprocess
 import sys
 import time
+from importlib.util import find_spec
+from pathlib import Path
 from types import ModuleType, SimpleNamespace
 
 import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
-from benchmarks import common, generate, generate_peers, train
-from benchmarks.generate_peers import continuous_generate, plain_generate
-from benchmarks.peer_process import PeerProcess
+from benchmarks import generate, train
+from benchmarks.common import models
+from benchmarks.common.report import time_limit
+from benchmarks.peers import generate as peers
+from benchmarks.peers.generate import continuous_generate, plain_generate
+from benchmarks.peers.process import PeerProcess
+from orpheus.common.options import ROOT
 from orpheus.engines.fast.engine import FastEngine
 from orpheus.engines.options import SamplingOptions
 from tests.fakes.checkpoints import ORPHEUS_LAYOUT, SMALL_CONFIG, SMALL_LAYOUT, walking_model
@@ -40,30 +47,31 @@ def test_continuous_batching_gives_all_tokens_and_leaves_the_model_as_it_was(mod
 
 
 def test_continuous_batching_ends_when_its_time_is_over(model):
-    with pytest.raises(TimeoutError, match="of 2 rows after 0 s"):
+    with pytest.raises(TimeoutError, match="of 2 sequences after 0 s"):
         continuous_generate(model, SMALL_LAYOUT, [PROMPT] * 2, 5000, seconds=0.3)
     assert not model.config._attn_implementation.startswith("paged")
 
 
 def test_peers_make_rows_and_their_failures_are_noted(model, tmp_path, monkeypatch, capsys):
     run = run_of(model, out=str(tmp_path / "report.json"))
-    generate_peers.measure_peer(run, "transformers", 1)
-    generate_peers.measure_peer(run, "continuous", 3)
-    monkeypatch.setattr(generate_peers, "plain_generate", lambda *_, **__: time.sleep(9))
-    monkeypatch.setitem(generate_peers.SECONDS, "transformers", 0.1)
-    generate_peers.measure_peer(run, "transformers", 3)
-    generate_peers.measure_peer(run, "compiled", 1)  # not asked for on a CPU
+    peers.measure_peer(run, "transformers", 1)
+    peers.measure_peer(run, "continuous", 3)
+    monkeypatch.setattr(peers, "plain_generate", lambda *_, **__: time.sleep(9))
+    monkeypatch.setitem(peers.SECONDS, "transformers", 0.1)
+    peers.measure_peer(run, "transformers", 3)
+    peers.measure_peer(run, "compiled", 1)  # not asked for on a CPU
     rows = [(row["name"], row["batch"], row["tokens_per_row"]) for row in run.report["rows"]]
     assert rows == [("transformers generate", 1, 7), ("transformers continuous batching", 3, 7)]
     assert run.report["failed"] == {"transformers at batch 3": "TimeoutError: not done within 0 s"}
     assert json.loads((tmp_path / "report.json").read_text()) == run.report
     late = run_of(model, seconds_budget=0.0)
-    generate_peers.measure_peer(late, "transformers", 1)
+    peers.measure_peer(late, "transformers", 1)
     assert late.report["left_out"] == ["transformers at batch 1"] and not late.report["rows"]
 
 
 class FakeProcess:
-    def __init__(self, script, _, name, *arguments):
+    def __init__(self, module, _, name, *arguments):
+        assert find_spec(module)
         self.name, self.arguments = name, [str(word) for word in arguments]
 
     def results(self, seconds):
@@ -80,13 +88,13 @@ def test_peers_in_processes_of_their_own(model, monkeypatch):
         cuda = True
         forget = synchronize = lambda self: None
 
-    monkeypatch.setattr(generate_peers, "PeerProcess", FakeProcess)
-    monkeypatch.setattr(generate_peers, "find_spec", lambda name: name == "unsloth")
+    monkeypatch.setattr(peers, "PeerProcess", FakeProcess)
+    monkeypatch.setattr(peers, "find_spec", lambda name: name == "unsloth")
     saved, meanwhile = [], []
-    monkeypatch.setattr(common, "full_size_files", lambda folder, model: saved.append(folder))
+    monkeypatch.setattr(models, "full_size_files", lambda folder, model: saved.append(folder))
     arguments = generate.Arguments(batches=(3, 1), peer_tokens=7, peers=("unsloth", "vllm"))
     run = OnCuda(arguments, model, ORPHEUS_LAYOUT, PROMPT, {"rows": [], "left_out": [], "failed": {}})
-    generate_peers.measure_processes(run, run.batches, lambda: meanwhile.append(1))
+    peers.measure_processes(run, run.batches, lambda: meanwhile.append(1))
     assert run.report["not_installed"] == ["vllm"] and len(saved) == len(meanwhile) == 1
     assert [(row["name"], row["tokens_per_second"]) for row in run.report["rows"]] == [
         ("unsloth, adapter unmerged", 14)
@@ -95,26 +103,12 @@ def test_peers_in_processes_of_their_own(model, monkeypatch):
     assert run.report["peer_versions"] == {"unsloth": {"unsloth": "1"}}
 
 
-SCRIPT = """
-import json, sys, time
-sys.path.insert(0, {root!r})
-from benchmarks.common import write_report
-from benchmarks.peer_process import await_turn
-words = dict(zip(sys.argv[2::2], sys.argv[3::2]))
-seconds = await_turn(words["--after"])
-write_report({{"rows": [seconds]}}, words["--out"])
-{then}
-"""
-
-
 @pytest.mark.parametrize(
-    "then, reason",
-    [("", None), ("raise SystemExit('no memory')", "status 1: no memory"), ("time.sleep(60)", "ended after 3 s: ")],
+    "end, reason", [("well", None), ("badly", "status 1: no memory"), ("never", "ended after 3 s: ")]
 )
-def test_a_process_waits_for_its_turn_and_its_report_counts_even_where_it_fails(tmp_path, then, reason):
-    script = tmp_path / "peer.py"
-    script.write_text(SCRIPT.format(root=str(common.ROOT), then=then))
-    process = PeerProcess(script, "first")
+def test_a_process_waits_for_its_turn_and_its_report_counts_even_where_it_fails(end, reason, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # it runs in the project's folder, wherever the benchmark was started
+    process = PeerProcess("tests.fakes.peer", end)
     try:
         time.sleep(0.3)
         assert process._process.poll() is None
@@ -129,20 +123,34 @@ def test_a_process_waits_for_its_turn_and_its_report_counts_even_where_it_fails(
     assert process._process.poll() is not None
 
 
+def test_paths_reach_a_process_whole(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    asked = {}
+
+    def start(words, **more):
+        asked.update(more, words=words)
+        return SimpleNamespace(poll=lambda: 0)
+
+    monkeypatch.setattr(subprocess, "Popen", start)
+    PeerProcess("module", "--checkpoint", Path("model"), "--steps", 3).close()
+    expected = [sys.executable, "-m", "module", "--checkpoint", str(tmp_path / "model"), "--steps", "3"]
+    assert asked["words"][:7] == expected and asked["cwd"] == ROOT
+
+
 def test_files_of_a_model_whose_weights_the_engine_has_laid_together(model, tmp_path):
     expected = {name: weight.clone() for name, weight in model.state_dict().items()}
     FastEngine(model, SMALL_LAYOUT)
-    folder = common.full_size_files(tmp_path / "model", model)
+    folder = models.full_size_files(tmp_path / "model", model)
     again = AutoModelForCausalLM.from_pretrained(folder)
     assert all(torch.equal(weight, expected[name]) for name, weight in again.state_dict().items())
     (folder / "config.json").unlink()
-    assert common.full_size_files(folder, model) == folder and not (folder / "config.json").exists()  # kept
+    assert models.full_size_files(folder, model) == folder and not (folder / "config.json").exists()  # kept
 
 
 def test_a_time_limit_does_not_outlast_its_block():
-    with pytest.raises(TimeoutError, match="not done within 0 s"), common.time_limit(0.05):
+    with pytest.raises(TimeoutError, match="not done within 0 s"), time_limit(0.05):
         time.sleep(5)
-    with common.time_limit(0.05):
+    with time_limit(0.05):
         pass
     time.sleep(0.1)
 
@@ -171,7 +179,7 @@ def test_a_setting_that_fails_is_noted_and_late_ones_are_left_out(tmp_path, caps
 
 def test_unsloth_reads_the_examples_when_its_turn_comes(tmp_path, monkeypatch):
     """The benchmark starts it before they are written."""
-    from benchmarks import unsloth_peer
+    from benchmarks.peers.unsloth import train as unsloth_train
 
     monkeypatch.setitem(sys.modules, "unsloth", ModuleType("unsloth"))
     written = tmp_path / "examples.json"
@@ -180,6 +188,6 @@ def test_unsloth_reads_the_examples_when_its_turn_comes(tmp_path, monkeypatch):
         written.write_text(json.dumps([{"input_ids": [1, 2], "labels": [-100]}]))
         return 9.0
 
-    monkeypatch.setattr(unsloth_peer, "await_turn", turn)
+    monkeypatch.setattr(unsloth_train, "await_turn", turn)
     with pytest.raises(SystemExit, match="differ in length"):
-        unsloth_peer.main(unsloth_peer.Arguments(checkpoint="nowhere", examples=str(written)))
+        unsloth_train.main(unsloth_train.Arguments(checkpoint="nowhere", examples=str(written)))

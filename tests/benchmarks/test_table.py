@@ -74,7 +74,7 @@ class Heard:
     """A PooledSpeech as the benchmark sees it."""
 
     def __init__(self, submitted, *arrivals):
-        self._submitted, self.arrivals = submitted, [(seconds, round(audio * 24_000)) for seconds, audio in arrivals]
+        self.submitted, self.arrivals = submitted, [(seconds, round(audio * 24_000)) for seconds, audio in arrivals]
 
 
 def test_gaps_and_start_buffers():

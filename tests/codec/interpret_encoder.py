@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from benchmarks.encode import full_shape_codec
+from benchmarks.common.models import full_shape_codec
 from orpheus.codec import encoder
 from orpheus.codec.encoder import BatchEncoder
 from orpheus.codec.kernels import encoder as fused_encoder

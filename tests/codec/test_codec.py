@@ -9,7 +9,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from benchmarks.encode import full_shape_codec
+from benchmarks.common.models import full_shape_codec
 from orpheus.codec import encoder
 from orpheus.codec.noise import position_noise
 from orpheus.codec.snac import Codec, check_frame_layout
@@ -83,7 +83,7 @@ def test_the_seed_decides_the_noise(small_codec, random):
 def test_several_windows_in_a_batch_equal_one_by_one(small_codec, random):
     codes = random.integers(0, 32, (3, 8, 7))
     seeds, first = [7, 8, 9], [0, 5, 2]
-    together = small_codec._decode_window(codes, seeds, first).numpy()
+    together = small_codec.decode_windows(codes, seeds, first).numpy()
     for row in range(3):
         alone = small_codec.decode_window(codes[row], seeds[row], first[row])
         assert np.abs(together[row] - alone).max() < 1e-5
@@ -95,7 +95,7 @@ def test_no_frames_are_no_samples(small_codec):
 
 def test_the_audio_needs_no_detach(small_codec, random):
     """ "Can't call numpy() on Tensor that requires grad", the user's first crash."""
-    audio = small_codec._decode_window(codes_of(small_codec, 2, random)[None], [0], [0])
+    audio = small_codec.decode_windows(codes_of(small_codec, 2, random)[None], [0], [0])
     assert not audio.requires_grad
 
 
@@ -195,11 +195,11 @@ def test_the_order_of_clips_decides_nothing(coarse):
 
 def test_clips_beyond_one_batch(coarse, monkeypatch):
     batching, clips, expected = coarse
-    monkeypatch.setattr(encoder, "ENCODE_SECONDS", 1)
+    monkeypatch.setattr(batching, "seconds_per_batch", 1)
     sizes = [len(batch) for batch in batching._batches([1 + index % 3 for index in range(len(clips))])]
     assert sum(sizes) == len(clips) and max(sizes) == 11  # 11 frames last 0.94 s
     assert differing(batching.encode(clips).codes, expected) == []
-    monkeypatch.setattr(encoder, "ENCODE_SECONDS", 0)  # every clip is longer than a batch
+    monkeypatch.setattr(batching, "seconds_per_batch", 0)  # every clip is longer than a batch
     assert batching.encode(clips[:5]).redone == []
 
 

@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks.encode import cut_clips, full_shape_codec, largest_shift, plain_encode, read_speech
+from benchmarks.common.models import full_shape_codec
+from benchmarks.encode import cut_clips, largest_shift, read_speech
+from benchmarks.peers.snac_package import plain_encode
 from orpheus.codec.encoder import FUSED_TOLERANCE, BatchEncoder, _rows, quantize
 from orpheus.codec.precision import full_precision
 from orpheus.codec.snac import Codec
@@ -53,7 +55,7 @@ def test_a_clip_has_the_same_codes_alone_and_in_any_batch(on_gpu, monkeypatch):
     assert made.redone == []
     order = np.random.default_rng(1).permutation(len(clips))
     assert_equal(encoder.encode([clips[index] for index in order]).codes, [alone[index] for index in order])
-    monkeypatch.setattr("orpheus.codec.encoder.ENCODE_SECONDS", 11)  # other batches, some of one clip
+    monkeypatch.setattr(encoder, "seconds_per_batch", 11)  # other batches, some of one clip
     assert_equal(encoder.encode(clips).codes, alone)
 
 
@@ -92,7 +94,7 @@ def test_checked_batches_give_the_codes_of_the_package_one_by_one(on_gpu, option
     assert len(made.redone) < 0.8 * len(clips)
     order = np.random.default_rng(1).permutation(len(clips))
     assert_equal(encoder.encode([clips[index] for index in order]).codes, [expected[index] for index in order])
-    monkeypatch.setattr("orpheus.codec.encoder.ENCODE_SECONDS", 11)  # other batches, some of one clip
+    monkeypatch.setattr(encoder, "seconds_per_batch", 11)  # other batches, some of one clip
     assert_equal(encoder.encode(clips).codes, expected)
 
 

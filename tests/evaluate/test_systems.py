@@ -28,7 +28,7 @@ def test_the_bundled_sentences_are_in_no_corpus():
 
     known = set()
     for name in ("sentences", "more_sentences"):
-        corpus = gzip.decompress((ROOT / f"recipes/demo_voice/{name}.jsonl.gz").read_bytes()).decode()
+        corpus = gzip.decompress((ROOT / f"recipes/demo_voice/corpus/{name}.jsonl.gz").read_bytes()).decode()
         known |= {json.loads(line)["text"].strip().lower() for line in corpus.splitlines()}
     known |= {
         line.partition(": ")[2].strip().lower()

@@ -107,13 +107,10 @@ def test_nothing_is_heard_in_silence_and_in_no_samples(detector):
 
 @pytest.mark.parametrize("tag", ["laugh", "cough", "yawn"])
 def test_a_new_sound_is_heard(detector, tag):
-    import sys
+    pytest.importorskip("scipy")
+    from recipes.demo_voice.corpus.tag_sounds import read_tracts, tag_sound
 
-    sys.path.append(str(ROOT / "recipes" / "demo_voice"))
-    from tag_sounds import tag_sound
-
-    tract = json.loads((ROOT / "recipes/demo_voice/vocal_tracts.json").read_text())["af_bella"]
-    sound = tag_sound(tag, tract, np.random.default_rng(99))
+    sound = tag_sound(tag, read_tracts()["af_bella"], np.random.default_rng(99))
     still = np.zeros(12_000, np.float32)
     found = detector.events(np.concatenate([still, sound, still]))
     assert len(found) == 1

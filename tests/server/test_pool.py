@@ -159,7 +159,9 @@ def test_a_full_queue_refuses(loaded):
         second = pool.submit("Yes.", seed=1)
         with pytest.raises(BusyError, match="all 1 slots speak and 1 texts wait"):
             pool.submit("Yes.", seed=2)
+        assert pool.backlog() == 1
         second.close()
+        assert pool.backlog() == 0
         third = pool.submit("Yes.", seed=3)
         gate.release(10**4)
         assert len(joined(first)) == len(joined(third)) == 2048
@@ -189,6 +191,7 @@ def test_errors_go_to_whom_they_concern(loaded):
         with pytest.raises(OrpheusError, match="out of GPU memory"):
             joined(pool.submit("Yes.", seed=0))
         assert len(joined(pool.submit("Yes.", seed=2))) == 4 * 2048  # with new slots
+        assert pool.alive
     assert len(voice.engine.opened) == 2
 
 
@@ -200,6 +203,7 @@ def test_an_engine_that_cannot_open_again_closes_the_pool(loaded, monkeypatch):
         with pytest.raises(OrpheusError, match="lost the device"):
             joined(pool.submit("Yes.", seed=0))
         pool._thread.join(10)
+        assert not pool.alive
         with pytest.raises(OrpheusError, match="the pool is closed") as raised:
             pool.submit("Yes.", seed=0)
         assert isinstance(raised.value.__cause__, ZeroDivisionError)

@@ -1,0 +1,169 @@
+"""What benchmarks/train.py trains on, how steps are timed, and this project's model."""
+
+import gc
+import statistics
+import time
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import torch
+
+from orpheus.common.frame import CODES_PER_FRAME
+from orpheus.data.examples import Example
+from orpheus.training.llama import LoraLlama
+from orpheus.training.packing import make_pack, plan_steps
+from orpheus.training.trainer import make_optimizer
+
+TARGETS = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
+LEARNING_RATE, WARMUP, DECAY = 2e-4, 5, 0.001  # the notebook's
+
+
+def make_examples(count, layout, seed=0, longest=850):
+    """Examples with learnable codes: each position in the frame walks on a circle of its own codes."""
+    random = np.random.default_rng(seed)
+    size = min(256, layout.codebook_size)
+    alphabets = np.stack([random.permutation(layout.codebook_size)[:size] for _ in range(CODES_PER_FRAME)])
+    words = random.integers(0, min(128_000, layout.begin_of_text), (64, 8))  # of a small vocabulary
+    examples = []
+    for index in range(count):
+        tokens = int(np.clip(random.lognormal(np.log(460), 0.45), 120, longest))
+        text = np.concatenate([words[random.integers(64)] for _ in range(2 + tokens // 200)])
+        prompt = [layout.start_of_human, layout.begin_of_text, *text, layout.end_of_turn, layout.end_of_human]
+        prompt += [layout.start_of_ai, layout.start_of_speech]
+        frames = max(1, (tokens - len(prompt) - 2) // CODES_PER_FRAME)
+        walk = random.integers(0, size, CODES_PER_FRAME) + np.cumsum(
+            random.integers(0, 3, (frames, CODES_PER_FRAME)), 0
+        )
+        codes = alphabets[np.arange(CODES_PER_FRAME), walk % size]
+        ids = [*prompt, *layout.to_tokens(codes), layout.end_of_speech, layout.end_of_ai]
+        examples.append(Example(np.array(ids, np.int32), len(prompt), f"{index:x}", "", None, str(index)))
+    return examples
+
+
+def load(folder, rank, adapter=None, four_bit=False):
+    """A peft model with LoRA on all linear layers, its weights those of an adapter folder if one is given."""
+    from peft import LoraConfig, get_peft_model, set_peft_model_state_dict
+    from safetensors.torch import load_file
+    from transformers import AutoModelForCausalLM, BitsAndBytesConfig
+
+    cuda = torch.cuda.is_available()
+    arguments = {"device_map": {"": 0}} if cuda else {}
+    if four_bit:
+        arguments["quantization_config"] = BitsAndBytesConfig(
+            load_in_4bit=True,
+            bnb_4bit_quant_type="nf4",
+            bnb_4bit_use_double_quant=True,
+            bnb_4bit_compute_dtype=torch.bfloat16,
+        )
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.bfloat16 if cuda else torch.float32, **arguments)
+    torch.manual_seed(3407)
+    model = get_peft_model(model, LoraConfig(r=rank, lora_alpha=rank, target_modules=TARGETS))
+    if adapter:
+        set_peft_model_state_dict(model, load_file(Path(adapter) / "adapter_model.safetensors"))
+    return model
+
+
+class Side:
+    """This project's model with a way back to the weights that it started from."""
+
+    def __init__(self, model, layout, compiled, checkpointing=False):
+        self.llama, self.layout, self.compiled = LoraLlama(model, compiled, checkpointing), layout, compiled
+        self.start = self.llama.adapter.master.data.clone()
+
+    def restart(self, optimizer):
+        adapter = self.llama.adapter
+        adapter.master.data.copy_(self.start)
+        adapter.refresh()
+        adapter.zero_grad()
+        return make_optimizer(optimizer, adapter.master, SimpleNamespace(weight_decay=DECAY))[0]
+
+    def step(self, examples, optimizer, rate, tokens, longest, first):
+        """One whole optimizer step; returns its mean loss."""
+        adapter = self.llama.adapter
+        adapter.zero_grad()
+        fixed = {"tokens": tokens, "longest": longest} if self.compiled else {}
+        pack = make_pack(examples, self.layout, self.llama.device, **fixed)
+        loss = self.llama.loss(pack, first) / sum(
+            len(example.input_ids) - example.prompt_tokens for example in examples
+        )
+        loss.backward()
+        adapter.collect()
+        torch.nn.utils.clip_grad_norm_([adapter.master], 1.0)
+        for group in optimizer.param_groups:
+            group["lr"] = rate
+        optimizer.step()
+        adapter.refresh()
+        return loss.item()
+
+    def flop_per_token(self, first):
+        """4 x the base weights that a token passes + 6 x the LoRA weights."""
+        layers = sum(sum(group.rows) * group.width for group in self.llama.adapter.groups)
+        head = (len(self.llama.head) - first) * self.llama.config.hidden_size
+        return 4 * (layers + head) + 6 * len(self.llama.adapter.master)
+
+
+def synchronize():
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+
+
+def reset_peak():
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats()
+
+
+def peak_gib():
+    return round(torch.cuda.max_memory_allocated() / 2**30, 2) if torch.cuda.is_available() else None
+
+
+def linear_rate(step, total):
+    """Learning rate of optimizer step `step` (from 0) in transformers' linear schedule."""
+    if step < WARMUP:
+        return LEARNING_RATE * step / WARMUP
+    return LEARNING_RATE * (total - step) / max(1, total - WARMUP)
+
+
+def train(side, steps, optimizer, tokens, longest, first, skip):
+    """Trains on the given examples of each step; returns rates, peak memory and losses."""
+    reset_peak()
+    work = side.restart(optimizer)
+
+    def step(examples, number):
+        return side.step(examples, work, linear_rate(number, len(steps)), tokens, longest, first)
+
+    result = timed_steps(step, steps, skip)
+    return result | {"filled": round(sum(map(tokens_of, steps)) / len(steps) / tokens, 4)}
+
+
+def tokens_of(examples):
+    return sum(len(example.input_ids) for example in examples)
+
+
+def timed_steps(work, steps, skip):
+    """Rates, peak memory and losses of `work(examples, number)` over the given examples of each step."""
+    losses, seconds = [], []
+    for number, examples in enumerate(steps):
+        synchronize()
+        began = time.perf_counter()
+        losses.append(work(examples, number))
+        synchronize()
+        seconds.append(time.perf_counter() - began)
+    counts = [tokens_of(examples) for examples in steps]
+    rates = [count / second for count, second in zip(counts, seconds)][skip:]
+    return {
+        "median_tokens_per_second": round(statistics.median(rates), 1),
+        "mean_tokens_per_second": round(sum(counts[skip:]) / sum(seconds[skip:]), 1),
+        "median_step_ms": round(statistics.median(seconds[skip:]) * 1000, 1),
+        "first_step_seconds": round(seconds[0], 1),
+        "peak_gib": peak_gib(),
+        "losses": [round(loss, 5) for loss in losses],
+    }
+
+
+def packed_steps(examples, tokens, count):
+    """The examples of each optimizer step, as a training run plans them."""
+    plan = plan_steps([len(example.input_ids) for example in examples], tokens, 100, 0)[:count]
+    return [[examples[index] for index in step] for step in plan]
