@@ -208,21 +208,20 @@ class Finetune:
         self.memory = Memory()
 
     def learn(self):
+        from orpheus.training.outcome import Outcome
         from orpheus.training.trainer import stop_on_ctrl_c
 
         trainer = self.trainer = self._trainer()
         if self.resume:
             trainer.resume()
         if self.first:
-            print(self.memory.before(), flush=True)
+            print(self.memory.before(), trainer.plan.reason, sep="\n", flush=True)
             if not self.resume:
                 self.samples.speak(self.run.samples / "before")
         with stop_on_ctrl_c(trainer):
             trainer.run()
+        self.outcome = Outcome(trainer, self.best)  # the adapter is now what will be written, and was measured so
         self.log.close()
-        if self.options.keep_best and self.prepared.held_out and self.options.eval_steps:
-            self.best.load()
-        self.llama.adapter.multiply(self.options.adapter_strength)
 
     def _trainer(self):
         """The Trainer, with what it calls on its way: `samples`, `spoken` and `best`."""
@@ -255,8 +254,9 @@ class Finetune:
             on_best=self.best.save if options.keep_best else None,
             on_sample=lambda step: self.samples.speak(run_dir / "samples" / f"step_{step}") if first else None,
             on_evaluate=self.spoken.measure if self.spoken else None,
+            back_to_best=self.best.load if options.keep_best else None,
         )
-        self.log.total = len(trainer.steps)
+        self.log.expect(trainer.end)
         return trainer
 
     def write(self):
@@ -265,6 +265,7 @@ class Finetune:
         if self.first:
             self._write()
         barrier()
+        self.outcome.check(self.run.out)  # loud where the adapter is worse than none
 
     def _write(self):
         from orpheus.common.hub import push
@@ -273,12 +274,12 @@ class Finetune:
         from orpheus.speech.model import DEMO_VOICE
 
         run, spoken, state, voices = self.run, self.spoken, self.trainer.state, self.prepared.voices
-        facts = self.trainer.facts(self.memory) | (spoken.facts() if spoken else {})
+        facts = self.outcome.facts(self.memory) | (spoken.facts() if spoken else {})
         base = DEMO_VOICE.name if self.base.checkpoint == str(DEMO_VOICE) else self.base.checkpoint
         of_run = (self.settings, facts, self.prepared.report, self.log.path)
         write_adapter(run.out, self.model, self.tokenizer, base, voices, *of_run)
         print(self.memory.after(state.seconds))
-        print(f"The adapter is in {run.out}/: held-out loss {state.first} -> {state.last}")
+        print(f"The adapter is in {run.out}/: {self.outcome.sentence()}")
         if spoken:
             print(spoken.report(run.out / "evaluation"))
             print(f"{run.out / 'evaluation' / 'report.html'} lets you hear them side by side")
@@ -287,7 +288,7 @@ class Finetune:
         if run.merge:
             merge(run.merge, self.folder, run.out)
             print(f"The merged model is in {run.merge}/")
-        if run.push_to_hub:
+        if run.push_to_hub and not (self.outcome.worse and not self.options.keep_worse):
             print(f"Uploaded: {push(run.hub_repo, run.out)}")
 
 

@@ -11,10 +11,9 @@ AdamW), the first steps with their compilation left out. "Share" is of this card
 4 FLOP per token and base parameter used (layers and the head's rows that take part) + 6 per LoRA parameter: frozen weights
 need no gradient; recomputation and attention are not counted. The loss curves take the same 16 examples per step, the same LoRA
 weights, AdamW 8-bit and the learning rates of transformers' linear schedule on both sides; loss is on audio and the two
-tokens that end it, over the whole vocabulary. The last line of standard output is JSON with everything.
+tokens that end it, over the whole vocabulary. Time to quality is what common/quality.py says; the notebook's loss after one pass comes from its steps on this project's layers, which are the same arithmetic. The last line of standard output is JSON with everything.
 """
 
-import itertools
 import statistics
 import tempfile
 import time
@@ -25,9 +24,30 @@ from types import SimpleNamespace
 
 import torch
 
+from benchmarks.common import quality
 from benchmarks.common.report import finish_report, start_report, write_report
-from benchmarks.common.training import Side, load, make_examples, packed_steps, reset_peak, tokens_of, train
-from benchmarks.peers.train import PLAIN, collect, measure_plain, start_unsloth, write_examples
+from benchmarks.common.training import (
+    Side,
+    load,
+    longest_of,
+    make_examples,
+    measure_quality,
+    packed_steps,
+    reset_peak,
+    steps_in_order,
+    tokens_of,
+    train,
+)
+from benchmarks.peers.train import (
+    PLAIN,
+    collect,
+    measure_plain,
+    note_plain,
+    plain_curve,
+    start_unsloth,
+    write_examples,
+    write_quality,
+)
 from orpheus.training.hardware import matrix_rate
 
 CURVE_EXAMPLES = 16  # in a step, as with the peer of the curve
@@ -51,6 +71,8 @@ class Arguments:
     """First steps left out of the rates; -1 for 4 with CUDA, else 1."""
     curve_steps: int = 30
     """Steps of the loss curves; at most 3 without CUDA."""
+    quality: bool = True
+    """Measures the time until the held-out loss that the notebook's setting has after one pass."""
     four_bit_tokens: tuple[int, ...] = ()
     """Also trains a 4-bit base with checkpointing at these pack sizes; needs bitsandbytes."""
     rank: int = 64
@@ -168,9 +190,11 @@ class Bench:
         show(name, result)
         write_report(self.report, self.arguments.out)
 
-
-def longest_of(examples):
-    return max(len(example.input_ids) for example in examples)
+    def note_quality(self, name, result):
+        """Prints and notes one time to quality."""
+        self.report["quality"]["systems"].append({"name": name} | result)
+        print(f"{name:44} to the notebook's loss: {quality.in_words(result)}", flush=True)
+        write_report(self.report, self.arguments.out)
 
 
 def run_ours(bench, side, examples):
@@ -193,8 +217,7 @@ def run_ours(bench, side, examples):
 def run_curve(bench, side, examples):
     """Losses of ours over the steps that the curve's peer takes; at a size compiled before, where one holds them."""
     chosen = bench.chosen
-    several = itertools.cycle(examples)
-    steps = [list(itertools.islice(several, CURVE_EXAMPLES)) for _ in range(chosen.curve_steps)]
+    steps = steps_in_order(examples, CURVE_EXAMPLES, chosen.curve_steps)
     most = max(map(tokens_of, steps))
     tokens = min((size for size in chosen.tokens if size >= most), default=-(-most // 1024) * 1024)
     result = bench.attempt(
@@ -240,7 +263,7 @@ def table_rows(report):
         if theirs := peer.get("median_tokens_per_second"):
             row = {"what": what, "ours": mine, "peer": peer["peer"], "theirs": f"{theirs:,.0f}", "ratio": rate / theirs}
             rows.append(row)
-    return rows or [{"what": what, "ours": mine}]
+    return (rows or [{"what": what, "ours": mine}]) + quality.quality_rows(report["quality"])
 
 
 def measure(bench, folder):
@@ -250,7 +273,9 @@ def measure(bench, folder):
     unsloth = start_unsloth(bench, files, folder)
     try:
         checkpoint, layout = make_checkpoint(arguments, chosen.cuda, folder)
-        examples = make_examples(max(256, CURVE_EXAMPLES * chosen.curve_steps) if chosen.cuda else 48, layout)
+        count = max(quality.EXAMPLES, CURVE_EXAMPLES * chosen.curve_steps) if chosen.cuda else 48
+        examples = make_examples(count + quality.HELD_OUT, layout)
+        examples, held_out = examples[:count], examples[count:]
         lengths = [len(example.input_ids) for example in examples]
         report["row_tokens"] = round(statistics.mean(lengths), 1)
         print(f"{len(examples)} examples of {report['row_tokens']} tokens on average, {min(lengths)} to {max(lengths)}")
@@ -259,11 +284,18 @@ def measure(bench, folder):
         model.save_pretrained(folder / "adapter", save_embedding_layers=False)
         write_examples(examples, folder / "examples.json")
         measure_plain(bench, model, examples)
+        data = examples[: quality.EXAMPLES], held_out
+        plain = plain_curve(bench, model, *data) if arguments.quality else None
         side, curves = Side(model, layout, chosen.compiled), {}
         whole = side.flop_per_token(0)
         run_ours(bench, side, examples)
         if chosen.curve_steps:
             curves["ours"] = run_curve(bench, side, examples)
+        if arguments.quality:
+            target = measure_quality(bench, side, *data)
+            if plain:
+                note_plain(bench, plain, target)
+            write_quality(*data, target, folder / "quality.json")
         del side, model
         reset_peak()
         run_four_bit(bench, checkpoint, layout, examples, folder / "adapter")
@@ -284,6 +316,7 @@ def main(arguments):
         "peers": [],
         "four_bit": [],
         "curve_runs": [],
+        "quality": {"systems": []},
         "left_out": [],
     }
     rate = report["product_rate"]

@@ -1,6 +1,7 @@
 """What benchmarks/train.py trains on, how steps are timed, and this project's model."""
 
 import gc
+import itertools
 import statistics
 import time
 from pathlib import Path
@@ -9,14 +10,17 @@ from types import SimpleNamespace
 import numpy as np
 import torch
 
+from benchmarks.common import quality
 from orpheus.common.frame import CODES_PER_FRAME
 from orpheus.data.examples import Example
 from orpheus.training.llama import LoraLlama
-from orpheus.training.packing import make_pack, plan_steps
-from orpheus.training.trainer import make_optimizer
+from orpheus.training.optimizer import make_optimizer
+from orpheus.training.packing import make_pack, plan_steps, split_step, targets_of
+from orpheus.training.schedule import auto_tokens
 
 TARGETS = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
 LEARNING_RATE, WARMUP, DECAY = 2e-4, 5, 0.001  # the notebook's
+NOTEBOOK_EXAMPLES = 4  # in a step
 
 
 def make_examples(count, layout, seed=0, longest=850):
@@ -96,11 +100,17 @@ class Side:
         adapter.refresh()
         return loss.item()
 
+    @torch.no_grad()
+    def loss(self, examples, tokens, longest):
+        """Mean cross-entropy of the examples' audio over the whole vocabulary, in packs of a size that steps have."""
+        lengths = [len(example.input_ids) for example in examples]
+        fixed = {"tokens": tokens, "longest": longest} if self.compiled else {}
+        packs = split_step(range(len(examples)), lengths, 1, tokens)[0]
+        made = (make_pack([examples[i] for i in pack], self.layout, self.llama.device, **fixed) for pack in packs)
+        return sum(self.llama.loss(pack).item() for pack in made) / sum(targets_of(e, 0) for e in examples)
+
     def flop_per_token(self, first):
-        """4 x the base weights that a token passes + 6 x the LoRA weights."""
-        layers = sum(sum(group.rows) * group.width for group in self.llama.adapter.groups)
-        head = (len(self.llama.head) - first) * self.llama.config.hidden_size
-        return 4 * (layers + head) + 6 * len(self.llama.adapter.master)
+        return self.llama.flop_per_token(first)
 
 
 def synchronize():
@@ -163,7 +173,57 @@ def timed_steps(work, steps, skip):
     }
 
 
-def packed_steps(examples, tokens, count):
+def packed_steps(examples, tokens, count=None, passes=100):
     """The examples of each optimizer step, as a training run plans them."""
-    plan = plan_steps([len(example.input_ids) for example in examples], tokens, 100, 0)[:count]
+    plan = plan_steps([len(example.input_ids) for example in examples], tokens, passes, 0)[:count]
     return [[examples[index] for index in step] for step in plan]
+
+
+def steps_in_order(examples, size, count):
+    """The examples of `count` steps of `size` in the given order, from the start again when there are too few."""
+    stream = itertools.cycle(examples)
+    return [list(itertools.islice(stream, size)) for _ in range(count)]
+
+
+def longest_of(examples):
+    return max(len(example.input_ids) for example in examples)
+
+
+def measure_quality(bench, side, examples, held_out):
+    """Times to quality of ours, with the recipe's own size of a step and with large packs; returns the loss to reach."""
+    chosen, longest, largest = bench.chosen, longest_of([*examples, *held_out]), max(bench.chosen.tokens)
+    optimizer = chosen.optimizers[-1]
+
+    def curve(steps, tokens, first, target=0.0):
+        work = side.restart(optimizer)
+        side.step(steps[0], work, 0.0, tokens, longest, first)  # what is compiled is compiled here
+        work = side.restart(optimizer)
+
+        def step(chosen_examples, number):
+            side.step(chosen_examples, work, linear_rate(number, len(steps)), tokens, longest, first)
+
+        return quality.watched(step, steps, lambda: side.loss(held_out, largest, longest), target)
+
+    notebook = steps_in_order(examples, NOTEBOOK_EXAMPLES, -(-len(examples) // NOTEBOOK_EXAMPLES))
+    after = curve(notebook, max(largest, *map(tokens_of, notebook)), 0)[-1]["loss"]
+    side.restart(optimizer)
+    before = side.loss(held_out, largest, longest)
+    target = quality.goal(before, after)
+    found = {"before": before, "notebook": after, "target": target, "steps": len(notebook)}
+    bench.report["quality"] |= found | {"examples": len(examples), "held_out": len(held_out)}
+    print(
+        f"\nheld-out loss before {before:.4f}, after the notebook's {len(notebook)} steps, one pass over {len(examples)} examples, "
+        f"{after:.4f}; to reach: {target:.4f}"
+    )
+    for tokens in sorted({auto_tokens([len(example.input_ids) for example in examples]), largest}):
+        size = -(-max(longest, tokens) // 128) * 128
+        bench.note_quality(
+            f"ours, {tokens:,} packed, audio head",
+            quality.time_to_quality(
+                lambda passes, t=tokens, s=size: curve(
+                    packed_steps(examples, t, passes=passes), s, side.layout.base, target
+                ),
+                target,
+            ),
+        )
+    return target

@@ -13,7 +13,7 @@ from pathlib import Path
 from types import UnionType
 from typing import Literal, Union, get_args, get_origin, get_type_hints
 
-from orpheus.common.errors import InputError, OrpheusError, OrpheusWarning, StoppedError
+from orpheus.common.errors import InputError, OrpheusError, OrpheusWarning
 from orpheus.common.options import is_number, is_whole, shown
 
 
@@ -25,7 +25,7 @@ def say(message):
 def run(work, argv=None):
     """Calls `work(argv)`, shows warnings and errors of this project as one line each; returns the exit status.
 
-    0; 2 for what cannot be read, loaded or written; 130 after Ctrl-C, or where a run was stopped and can go on
+    0; 2 for what cannot be read, loaded or written; 3 for an adapter worse than its base model; 130 after Ctrl-C, or where a run was stopped and can go on
     """
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
@@ -39,7 +39,7 @@ def run(work, argv=None):
                 sys.stdout.flush()
         except OrpheusError as error:
             say(f"error: {error}")
-            return 130 if isinstance(error, StoppedError) else 2
+            return error.status
         except BrokenPipeError:  # the player was closed
             _abandon_stdout()
         except OSError as error:  # all other files have errors of their own

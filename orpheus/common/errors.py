@@ -4,13 +4,15 @@ OrpheusError            base of all; its message is for the user: the value, the
 ├── InputError          a text, option or file that cannot be used (also a ValueError)
 ├── CheckpointError     a model, codec, tokenizer or adapter that cannot be loaded or does not fit
 ├── OutputError         a result that cannot be written (also an OSError)
-└── BusyError           a pool of streams whose queue is full: try again later
+├── BusyError           a pool of streams whose queue is full: try again later
+├── StoppedError        training was stopped by Ctrl-C, its state saved
+└── WorseError          training ended, and what it made is no better than what it began with
 OrpheusWarning          there is speech, but with something the user should know
 """
 
 
 class OrpheusError(Exception):
-    pass
+    status = 2  # of the program that it ends
 
 
 class InputError(OrpheusError, ValueError):
@@ -35,3 +37,11 @@ class OrpheusWarning(UserWarning):
 
 class StoppedError(OrpheusError):
     """Stopped by Ctrl-C, after the state was saved."""
+
+    status = 130
+
+
+class WorseError(OrpheusError):
+    """The adapter is no better than what training began with."""
+
+    status = 3

@@ -14,6 +14,7 @@ from orpheus.common.errors import InputError
 from orpheus.common.files import Cache, key_of
 from orpheus.common.frame import CODES_PER_FRAME, FRAMES_PER_SECOND, TOKENS_PER_SECOND
 from orpheus.common.progress import progress_bar  # noqa: F401 (Recordings and read_recordings are part of this module's face)
+from orpheus.data.held_out import split_held_out
 from orpheus.data.measure import content_hash, prepare
 from orpheus.data.recordings import no_place_to_split, parts_of, stop_if_unfit, threads, within_seconds
 from orpheus.data.report import DataReport, Training
@@ -22,8 +23,6 @@ from orpheus.text.prompt import IGNORE
 
 # Audio per step of encoding, in seconds: two steps are in memory at once, and a step is what a kill may cost.
 _STEP_SECONDS = {"cpu": 60, "cuda": 640}
-_FEWEST_FOR_HELD_OUT = 10  # recordings; with fewer, each is worth more in training
-_HASH_DIGITS = 16  # of a key: they decide what is held out
 
 
 @dataclass(frozen=True, eq=False)  # arrays have no single truth of equality
@@ -148,27 +147,6 @@ def encode_missing(recordings, codec, prompts, options, rank=0, world=1, progres
 
 
 # --- examples --------------------------------------------------------------------------------------------------------
-
-
-def _hash(key):
-    """A key as a number in 0..1."""
-    return int(key[:_HASH_DIGITS], 16) / 16**_HASH_DIGITS
-
-
-def split_held_out(examples, share):
-    """(train, held out): an example's own hash decides, so that it stays on its side when others come or go.
-
-    The parts of a split recording share the digits that decide. Where no hash falls below `share`, the smallest one is held
-    out, unless there are fewer than ten recordings or the share is 0.
-    """
-    hashes = {_hash(example.key) for example in examples}
-    limit = share
-    if share and len(hashes) >= _FEWEST_FOR_HELD_OUT:
-        limit = max(share, np.nextafter(min(hashes), 1))
-    train = [example for example in examples if _hash(example.key) >= limit]
-    if not train:  # a handful of recordings whose hashes all fall below
-        return examples, []
-    return train, [example for example in examples if _hash(example.key) < limit]
 
 
 def _example(recording, codes, prompts):

@@ -55,8 +55,9 @@ class DataOptions:
     """Writes missing transcripts with faster-whisper (`pip install faster-whisper`), marked in the report."""
     transcribe_model: str = "base.en"
     """faster-whisper's model: a name, a hub id or a folder."""
-    held_out: float = 0.02
-    """Share of recordings, chosen by a hash of their content, that is never trained on."""
+    held_out: float | Literal["auto"] = "auto"
+    """Share of recordings, chosen by a hash of their text, that is never trained on but tells when the voice is learnt. auto
+    is 2 %, of small data 8 recordings but at most every fifth, of less than ten none."""
     code_cache: Path = Path(CODE_CACHE)
     """Where codes are kept by content, so that a second run starts in seconds."""
 
@@ -74,4 +75,5 @@ class DataOptions:
         )
         check_whole(self, "max_tokens", 64, LONGEST_EXAMPLE, f"; {TOKENS_PER_SECOND:.0f} tokens are one second")
         check_range(self, "max_rejected", 0, 1, ": a share of the recordings")
-        check_range(self, "held_out", 0, 0.5, ": a share of the recordings")
+        if self.held_out != "auto":
+            check_range(self, "held_out", 0, 0.5, ": a share of the recordings, nor auto")

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from orpheus.common.errors import InputError
 from orpheus.common.hub import read_json
-from orpheus.data.examples import split_held_out
+from orpheus.data.held_out import split_held_out
 from orpheus.data.overview import estimated_tokens, in_words, overview
 from orpheus.data.recordings import read_recordings
 from orpheus.speech.model import DEMO_VOICE, resolve

@@ -23,17 +23,16 @@ _DEMO_CPU = Measured(
 )  # --demo: 168,000 tokens in 2.2 minutes, all included
 
 
-def plan_of(lengths, options):
-    """(steps, tokens learnt from in all, in words) of a run over examples of `lengths` tokens. The one place that asks the planner."""
-    from orpheus.training.packing import plan_steps
+def plan_of(lengths, options, measured):
+    """(steps at most, tokens learnt from in them, in words) of a run over examples of `lengths` tokens.
 
-    steps = plan_steps(lengths, options.tokens_per_step, options.epochs, options.seed)[: options.max_steps]
-    tokens = sum(lengths[example] for step in steps for example in step)
-    return (
-        len(steps),
-        tokens,
-        f"{len(steps):,} steps of up to {options.tokens_per_step:,} tokens, {options.epochs:g} passes",
-    )
+    measured: whether there is a held-out loss to decide by
+    """
+    from orpheus.training.schedule import plan_run
+
+    plan = plan_run(lengths, options, measured)
+    tokens = sum(lengths[example] for step in plan.steps for example in step)
+    return len(plan.steps), tokens, plan.reason
 
 
 def forecast(lengths, held_out, options, demo, device):
@@ -42,12 +41,12 @@ def forecast(lengths, held_out, options, demo, device):
     lengths: estimated tokens of the examples to train on; held_out: how many are not; options: TrainingOptions;
     demo: whether the base is the demo voice; device: name of the GPU and its memory in GB, None without one
     """
-    _, tokens, words = plan_of(lengths, options)
+    steps, tokens, words = plan_of(lengths, options, bool(held_out and options.eval_steps))
     yield (
         "would train",
         (
-            f"on {len(lengths):,} examples, {held_out:,} held out: {words}, {tokens:,} tokens in all (estimated from the seconds, "
-            f"{TOKENS_PER_SECOND:.0f} a second, and the text)"
+            f"on {len(lengths):,} examples, {held_out:,} held out. {words}. {steps:,} steps and {tokens:,} tokens at most "
+            f"(estimated from the seconds, {TOKENS_PER_SECOND:.0f} tokens each, and the text)"
         ),
     )
     like = _like(options, demo, device)
@@ -59,7 +58,7 @@ def forecast(lengths, held_out, options, demo, device):
     yield (
         "time",
         (
-            f"about {_duration(tokens / like.tokens_per_second)} of training, as measured on {like.what} "
+            f"at most about {_duration(tokens / like.tokens_per_second)} of training, as measured on {like.what} "
             f"({like.tokens_per_second:,.0f} tokens/s){aside}; loading, held-out loss and samples come on top"
         ),
     )

@@ -171,6 +171,12 @@ class LoraLlama:
         hidden = rms_norm(self.hidden(pack)[pack.where], self.decoder.norm.weight, self.eps)
         return _HeadLoss.apply(hidden, self.head[first:], pack.targets - first, pack.weights, self.loss_rows)
 
+    def flop_per_token(self, first=0):
+        """Arithmetic of a training token: 4 x the base weights that it passes, 6 x the adapter; no recomputation, no attention."""
+        layers = sum(sum(group.rows) * group.width for group in self.adapter.groups)
+        head = (self.head.shape[0] - first) * self.config.hidden_size
+        return 4 * (layers + head) + 6 * len(self.adapter.master)
+
     # --- speaking: what TransformersEngine needs of a model ---------------------------------------------------------------
 
     def eval(self):

@@ -70,6 +70,13 @@ class TrainingLog:
 
             self.bar = tqdm(total=total, initial=done, desc="training", unit="step")
 
+    def expect(self, total):
+        """Tells how many steps there will be."""
+        self.total = total
+        if self.bar is not None:
+            self.bar.total = total
+            self.bar.refresh()
+
     def step(self, step, **values):
         self._write(step, values)
         words = " ".join(f"{name} {value:.4g}" for name, value in values.items())

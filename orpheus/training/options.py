@@ -29,6 +29,7 @@ DEMO = {
     "lora_alpha": 16,
     "adapter_strength": 0.85,
     "tokens_per_step": 2048,
+    "held_out": 0.02,
     "learning_rate": 1e-3,
     "sample_steps": 0,
     "keep_best": False,
@@ -39,8 +40,9 @@ DEMO = {
 class TrainingOptions:
     """How the adapter is trained."""
 
-    epochs: float = 1.0
-    """Passes over the data. 1 to 3 for an hour or more of speech, 5 to 10 for ten minutes."""
+    epochs: float | Literal["auto"] = "auto"
+    """Passes over the data. auto goes on for as long as the held-out loss falls, and then makes the last passes with a
+    falling learning rate: at most 40 passes over a few minutes of speech, 3 over three hours, 1 over more than six."""
     max_steps: int | None = None
     """Stops after this many optimizer steps, whatever `epochs` says."""
     learning_rate: float = 2e-4
@@ -50,13 +52,14 @@ class TrainingOptions:
     weight_decay: float = 0.001
     """AdamW's pull of the adapter towards 0."""
     max_grad_norm: float = 1.0
-    """Longer gradients are shortened to this: one odd row cannot throw the adapter off."""
+    """Longer gradients are shortened to this: one odd example cannot throw the adapter off."""
     optimizer: Literal["auto", "adamw", "adamw_8bit"] = "auto"
     """auto is adamw_8bit on CUDA where bitsandbytes is, else adamw."""
     seed: int = 3407
-    """Order of the rows and beginning of the adapter."""
-    tokens_per_step: int = 12_288
-    """Tokens of an optimizer step, over all GPUs and micro-batches: 150 s of speech, some 20 rows."""
+    """Order of the examples and beginning of the adapter."""
+    tokens_per_step: int | Literal["auto"] = "auto"
+    """Tokens of an optimizer step, over all GPUs and micro-batches. auto takes those of 4 examples, the step that the learning
+    rate is meant for, and over 4,000 examples more, up to 12288: 150 s of speech."""
     micro_batch_tokens: int | None = None
     """Tokens on a GPU at once; by default the whole step. Out of memory halves it; the step stays the same."""
     lora_rank: int = 64
@@ -84,7 +87,10 @@ class TrainingOptions:
     save_steps: int = 50
     """Saves a state that --resume goes on from; 0 only at the end or on Ctrl-C."""
     keep_best: bool = True
-    """The best adapter on the held-out rows is what comes out; otherwise the last."""
+    """The best adapter on the held-out examples is what comes out; otherwise the last."""
+    keep_worse: bool = False
+    """Where training makes the held-out loss worse, the best adapter is none, and the exit status 3. This keeps the best of
+    the trained ones all the same, with exit status 0."""
     evaluate: bool = False
     """With every held-out loss, speaks held-out sentences and counts the words that are heard (`pip install -r
     requirements-eval.txt`); at the end compares base, tuned and original in <out>/evaluation. Off: it costs seconds each time."""
@@ -99,7 +105,8 @@ class TrainingOptions:
     """Where the curves go, besides outputs/log.jsonl."""
 
     def __post_init__(self):
-        check_range(self, "epochs", 0.01, 10_000)
+        if self.epochs != "auto":
+            check_range(self, "epochs", 0.01, 10_000, ", nor auto")
         if self.max_steps is not None:
             check_whole(self, "max_steps", 1, MANY_STEPS)
         check_range(self, "learning_rate", 1e-8, 1, "; 2e-4 is usual")
@@ -114,7 +121,8 @@ class TrainingOptions:
         )
         check_range(self, "weight_decay", 0, 1)
         check_range(self, "max_grad_norm", 1e-3, 1e6)
-        check_whole(self, "tokens_per_step", 64, MOST_TOKENS)
+        if self.tokens_per_step != "auto":
+            check_whole(self, "tokens_per_step", 64, MOST_TOKENS, ", nor auto")
         if self.micro_batch_tokens is not None:
             check_whole(self, "micro_batch_tokens", 64, MOST_TOKENS)
         check_whole(self, "lora_rank", 1, 1024, "; 16 to 128 are usual")

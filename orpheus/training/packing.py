@@ -4,64 +4,65 @@ The plan depends on the examples' lengths, the tokens per step and the seed alon
 cut into micro-batches, so that those change the speed and nothing else.
 """
 
+import heapq
 import math
-from bisect import bisect_right
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 
-_WINDOW = 64  # examples among which the best fitting one is looked for; more would bend the shuffled order
-
-
-def _stream(count, epochs, seed):
-    """Row numbers, epoch after epoch, each shuffled in its own way; a fraction of an epoch at the end."""
-    for epoch in range(math.ceil(epochs)):
-        order = np.random.default_rng([seed, epoch]).permutation(count)
-        yield from order[: round(count * min(1.0, epochs - epoch))].tolist()
+_JITTER = 0.1  # of the lengths, where examples are put in order: each pass has other neighbours, the steps stay even
 
 
 def plan_steps(lengths, tokens_per_step, epochs, seed):
-    """Lists of example numbers, one per optimizer step, of at most `tokens_per_step` tokens each (a longer example stands alone).
+    """Lists of example numbers, one per optimizer step: the steps of each pass after those of the one before.
 
-    Every example comes once per epoch; examples left at an epoch's end share a step with the next epoch's first ones.
+    A fraction of an epoch is a pass over as many examples, drawn by the seed.
     """
-    stream = _stream(len(lengths), epochs, seed)
-    waiting = []  # (length, -arrival, example), shortest first
-    steps, arrival = [], 0
-    done = False
-    while True:
-        while not done and len(waiting) < _WINDOW:
-            example = next(stream, None)
-            if example is None:
-                done = True
-                break
-            arrival += 1
-            waiting.insert(bisect_right(waiting, (lengths[example], -arrival)), (lengths[example], -arrival, example))
-        if not waiting:
-            return steps
-        # The example that has waited longest begins the step, so that none waits for long.
-        step = [waiting.pop(max(range(len(waiting)), key=lambda i: waiting[i][1]))]
-        room = tokens_per_step - step[0][0]
-        while waiting:
-            fits = bisect_right(waiting, (room, math.inf))
-            if not fits:
-                break
-            step.append(waiting.pop(fits - 1))
-            room -= step[-1][0]
-            example = next(stream, None) if not done else None
-            if example is not None:
-                arrival += 1
-                waiting.insert(
-                    bisect_right(waiting, (lengths[example], -arrival)), (lengths[example], -arrival, example)
-                )
-        steps.append([example for _, _, example in step])
+    return [
+        step
+        for number in range(math.ceil(epochs))
+        for step in plan_pass(lengths, tokens_per_step, seed, number, min(1.0, epochs - number))
+    ]
+
+
+def plan_pass(lengths, tokens_per_step, seed, number, share=1.0):
+    """The steps of pass `number`: every example once, none twice in a step, at most `tokens_per_step` tokens in each (a longer
+    example stands alone).
+
+    As few steps as hold them, all of about the same size and the same mix of lengths: each example, the longer ones first, goes
+    to the step with the fewest tokens so far. Their order, and who meets whom, is drawn anew for every pass.
+    """
+    draw = np.random.default_rng([seed, number])
+    chosen = draw.permutation(len(lengths))[: round(len(lengths) * share)]
+    sizes = np.asarray(lengths)[chosen]
+    order = np.argsort(-sizes * draw.uniform(1 - _JITTER, 1 + _JITTER, len(chosen)), kind="stable")
+    alone = [[int(chosen[place])] for place in order if sizes[place] > tokens_per_step]
+    shared = [(int(chosen[place]), int(sizes[place])) for place in order if sizes[place] <= tokens_per_step]
+    count = math.ceil(sum(size for _, size in shared) / tokens_per_step)
+    while (steps := _dealt(shared, count, tokens_per_step)) is None:
+        count += max(1, count // 100)
+    steps += alone
+    return [steps[place] for place in draw.permutation(len(steps))]
+
+
+def _dealt(examples, count, limit):
+    """(example, size) pairs dealt to `count` steps, each to the emptiest; None where one would hold more than `limit`."""
+    totals = [(0, step) for step in range(count)]  # a heap; equal ones in the steps' order
+    steps = [[] for _ in range(count)]
+    for example, size in examples:
+        total, step = totals[0]
+        if total + size > limit:
+            return None
+        heapq.heapreplace(totals, (total + size, step))
+        steps[step].append(example)
+    return [step for step in steps if step]
 
 
 def split_step(examples, lengths, ranks, capacity):
     """A step's examples as [rank][micro-batch] -> examples: evenly over the ranks, then into micro-batches of at most `capacity`.
 
-    A example longer than the capacity is a micro-batch of its own.
+    An example longer than the capacity is a micro-batch of its own.
     """
     shares = [[] for _ in range(ranks)]
     totals = [0] * ranks
@@ -100,7 +101,7 @@ def make_pack(examples, layout, device, text_loss_weight=0.0, tokens=None, longe
     weights = np.ones(len(ids), np.float32)
     for end, length, example in zip(ends, lengths, examples, strict=True):
         weights[end - length : end - length + example.prompt_tokens] = text_loss_weight
-        weights[end - length] = 0  # nothing comes before a example's first token
+        weights[end - length] = 0  # nothing comes before an example's first token
     where = np.flatnonzero(weights) - 1
     targets, weights = ids[where + 1], weights[where + 1]
     bounds = [0, *ends.tolist()]
@@ -130,7 +131,7 @@ HEAD_POSITIONS = 2048  # positions whose logits exist at once: 0.24 GB in float3
 
 @dataclass(frozen=True)
 class Pack:
-    """Rows end to end, as tensors on the model's device.
+    """Examples end to end, as tensors on the model's device.
 
     ids, positions: int64 (T,); bounds: int32 (examples + 1,) or more, the last repeated; longest: of the examples, or a bound of it;
     where: int64 (N,) positions whose next token counts; targets: int64 (N,) that token; weights: float32 (N,), 0 for filling

@@ -9,7 +9,7 @@ import shutil
 import signal
 import time
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 
 import torch
@@ -18,10 +18,11 @@ import torch.distributed as dist
 from orpheus.common.errors import CheckpointError, InputError, OrpheusError, StoppedError
 from orpheus.common.files import whole_folder
 from orpheus.training.hardware import matrix_rate
-from orpheus.training.packing import make_pack, plan_steps, split_step, targets_of
-from orpheus.training.states import saved_states
+from orpheus.training.optimizer import make_optimizer
+from orpheus.training.packing import make_pack, split_step, targets_of
+from orpheus.training.schedule import Patience, learning_rate, plan_run
+from orpheus.training.states import TrainerState, saved_states
 
-_HALF_SCALE = 4096.0  # of the loss in float16, where small gradients would be 0
 # What may differ between a run and its resumption.
 _FREE = (
     "micro_batch_tokens",
@@ -32,57 +33,24 @@ _FREE = (
     "compile",
     "gradient_checkpointing",
     "adapter_strength",
+    "keep_worse",
     "evaluate_sentences",
     "evaluate_asr",
 )
 
 
-def learning_rate(step, total, options):
-    """For optimizer step `step` (from 0) of `total`: a linear rise over the warm-up, then a linear fall to 0."""
-    warmup = min(options.warmup_steps, max(1, total // 2))
-    if step < warmup:
-        return options.learning_rate * (step + 1) / warmup
-    return options.learning_rate * (total - step) / max(1, total - warmup)
-
-
-def fingerprint(examples, options):
-    """Hash of what decides a run's result: the examples in their order and the options."""
+def fingerprint(examples, options, plan):
+    """Hash of what decides a run's result: the examples in their order, the options and the number of steps."""
     facts = {name: value for name, value in asdict(options).items() if name not in _FREE}
-    digest = hashlib.sha256(repr(sorted(facts.items())).encode())
+    digest = hashlib.sha256(repr((sorted(facts.items()), len(plan.steps), plan.rounds)).encode())
     for example in examples:
         digest.update(example.input_ids.tobytes())
     return digest.hexdigest()
 
 
-def make_optimizer(name, parameter, options):
-    """(optimizer, its name) for one float32 parameter."""
-    if name == "auto":
-        from importlib.util import find_spec
-
-        name = "adamw_8bit" if parameter.is_cuda and find_spec("bitsandbytes") else "adamw"
-    if name == "adamw_8bit":
-        try:
-            import bitsandbytes
-        except ImportError as error:
-            raise OrpheusError(
-                f"--optimizer adamw_8bit needs bitsandbytes ({error}): pip install bitsandbytes, or --optimizer adamw"
-            ) from error
-        return bitsandbytes.optim.AdamW8bit([parameter], lr=0.0, weight_decay=options.weight_decay), name
-    return torch.optim.AdamW([parameter], lr=0.0, weight_decay=options.weight_decay, fused=parameter.is_cuda), name
-
-
-@dataclass
-class TrainerState:
-    """What a state keeps besides weights and optimizer."""
-
-    step: int = 0
-    tokens: int = 0
-    seconds: float = 0.0
-    best: float = math.inf  # held-out loss of the best adapter
-    best_wer: float = math.inf  # its word error rate, where that decides
-    best_step: int = 0
-    first: float | None = None  # held-out loss before training
-    last: float | None = None  # held-out loss after the last step
+def _better(one, other, options):
+    """Whether a (held-out loss, word error rate) is better than another."""
+    return one[0] < other[0] if options.keep_best_by == "loss" else one[::-1] < other[::-1]
 
 
 class Trainer:
@@ -91,6 +59,7 @@ class Trainer:
     llama: orpheus.training.llama.LoraLlama; train, held_out: orpheus.data.examples.Example; folder: where states go; log: TrainingLog
     on_best(step), on_sample(step): called on every rank when a better adapter is there, or sentences are due
     on_evaluate(step): called on every rank after each held-out loss; returns a word error rate, the same on all of them
+    back_to_best(): called on every rank to bring back the adapter of the last on_best
     """
 
     def __init__(
@@ -106,33 +75,36 @@ class Trainer:
         on_best=None,
         on_sample=None,
         on_evaluate=None,
+        back_to_best=None,
     ):
         self.llama, self.train, self.held_out = llama, train, held_out
         self.layout, self.options, self.log = layout, options, log
         self.rank, self.world = (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
         self.lengths = [len(example.input_ids) for example in train]
         self.longest = max(len(example.input_ids) for example in [*train, *held_out])
-        self.steps = plan_steps(self.lengths, options.tokens_per_step, options.epochs, options.seed)[
-            : options.max_steps
-        ]
+        self.plan = plan_run(self.lengths, options, self.measured)
+        self.steps = self.plan.steps
         if not self.steps:
             raise InputError(
                 f"epochs {options.epochs:g} of {len(train)} recordings is less than one of them: raise --epochs to "
                 f"{1 / len(train):.2g} at least; 1 is one pass over all"
             )
-        self.fingerprint = fingerprint(train, options)
+        self.fingerprint = fingerprint(train, options, self.plan)
         self.optimizer, self.optimizer_name = make_optimizer(options.optimizer, llama.adapter.master, options)
         if self.world > 1:  # one beginning for all
             dist.broadcast(llama.adapter.master.data, 0)
             llama.adapter.refresh()
-        self.compiled, self.state, self.stop = compiled, TrainerState(), False
+        self.compiled, self.stop = compiled, False
+        self.state = TrainerState(falls_from=None if self.plan.rounds else 0)
         self.states = Path(folder) / "states"
         self.on_best, self.on_sample = on_best or (lambda step: None), on_sample or (lambda step: None)
-        self.on_evaluate = on_evaluate or (lambda step: math.inf)
-        share = math.ceil(options.tokens_per_step / self.world * (1 if self.world == 1 else 1.05))
+        self.on_evaluate, self.back_to_best = on_evaluate or (lambda step: math.inf), back_to_best
+        fullest = max(sum(self.lengths[example] for example in step) for step in self.steps)
+        share = math.ceil(fullest / self.world * (1 if self.world == 1 else 1.05))
         self.capacity = max(self.longest, min(options.micro_batch_tokens or share, share))
         self.first_row = 0 if options.full_vocabulary or options.text_loss_weight else layout.base
         self.rate = matrix_rate(llama.device)
+        self.half = llama.dtype == torch.float16
 
     # --- one step ---
 
@@ -144,12 +116,11 @@ class Trainer:
         """Adds up the step's gradients of this rank in micro-batches; returns the loss of its share, a tensor."""
         share = split_step(examples, self.lengths, self.world, self.capacity)[self.rank]
         total = sum(targets_of(self.train[example], self.options.text_loss_weight) for example in examples)
-        scale = _HALF_SCALE if self.llama.dtype == torch.float16 else 1.0
+        scale = self.state.loss_scale.value if self.half else 1.0
         loss = torch.zeros((), device=self.llama.device)
         for micro_batch in share:
-            part = self.llama.loss(self._pack([self.train[example] for example in micro_batch]), self.first_row) * (
-                scale / total
-            )
+            pack = self._pack([self.train[example] for example in micro_batch], self.options.text_loss_weight)
+            part = self.llama.loss(pack, self.first_row) * (scale / total)
             part.backward()
             self.llama.adapter.collect()
             loss += part.detach()
@@ -176,6 +147,7 @@ class Trainer:
             torch.cuda.empty_cache()
 
     def _step(self, number):
+        """(loss, gradient norm, tokens) of a step; in float16 the adapter stays as it was where a gradient overflows."""
         examples = self.steps[number]
         adapter = self.llama.adapter
         adapter.zero_grad()
@@ -185,41 +157,66 @@ class Trainer:
             dist.all_reduce(loss)
         norm = torch.nn.utils.clip_grad_norm_([adapter.master], self.options.max_grad_norm)
         loss, norm = torch.stack([loss, norm]).tolist()
-        if not math.isfinite(loss) or not math.isfinite(norm):
-            names = ", ".join(self.train[example].where for example in examples[:20])
-            raise OrpheusError(
-                f"the loss is {loss} and the gradient's norm {norm} in step {number + 1}; the adapter is left as it was before. "
-                f"Rows of this step: {names}. Lower --learning-rate, or look at these examples"
-            )
-        for group in self.optimizer.param_groups:
-            group["lr"] = learning_rate(number, len(self.steps), self.options)
-        self.optimizer.step()
-        adapter.refresh()
+        if self._usable(number, loss, norm):
+            rate = learning_rate(number, self.end, self.options, self.state.falls_from)
+            for group in self.optimizer.param_groups:
+                group["lr"] = rate
+            self.optimizer.step()
+            adapter.refresh()
         return loss, norm, sum(self.lengths[example] for example in examples)
+
+    def _usable(self, number, loss, norm):
+        """Whether a step's gradient may move the adapter. Raises OrpheusError where that is hopeless."""
+        scale, finite = self.state.loss_scale, math.isfinite(loss) and math.isfinite(norm)
+        if self.half and finite:
+            scale.good()
+        elif self.half and scale.overflow():
+            self.log.say(f"step {number + 1} skipped: too large for float16; the loss is scaled by {scale.value:g} now")
+        elif not finite:
+            names = ", ".join(self.train[example].where for example in self.steps[number][:20])
+            often = f", as in the {scale.overflows - 1} steps before" if self.half else ""
+            raise OrpheusError(
+                f"the loss is {loss} and the gradient's norm {norm} in step {number + 1}{often}; the adapter is left as it was "
+                f"before. Examples of this step: {names}. Lower --learning-rate, or look at these examples"
+            )
+        return finite
 
     # --- the run ---
 
     def run(self):
         """Trains to the end; returns TrainerState. Raises StoppedError after `stop` was set, the state saved."""
         state = self.state
-        if state.first is None and self.held_out:
-            state.first = self._evaluate(0)
-            self.on_evaluate(0)
-        while state.step < len(self.steps):
+        if state.first is None and self.measured:
+            state.first = state.to_beat = self._evaluate(0)
+            state.first_wer = self.on_evaluate(0)
+        while state.step < self.end:
             began = time.perf_counter()
             loss, norm, tokens = self._step(state.step)
             taken = time.perf_counter() - began
             state.step, state.tokens = state.step + 1, state.tokens + tokens
             state.seconds += taken
             values = {"loss": loss, "tokens_per_second": tokens / taken, "gradient_norm": norm}
+            values = {name: value for name, value in values.items() if math.isfinite(value)}  # of a skipped step
             if self.rate:
-                values["card_share"] = self.flop_per_token() * tokens / taken / self.rate / self.world
+                values["card_share"] = (
+                    self.llama.flop_per_token(self.first_row) * tokens / taken / self.rate / self.world
+                )
             self.log.step(state.step, **values, learning_rate=self.optimizer.param_groups[0]["lr"])
             self._now_and_then()
             if self._stopped():
                 self.save()
-                raise StoppedError(f"stopped after step {state.step} of {len(self.steps)}; go on with --resume")
+                raise StoppedError(f"stopped after step {state.step} of {self.end}; go on with --resume")
         return state
+
+    @property
+    def measured(self):
+        """Whether there is a held-out loss."""
+        return bool(self.held_out and self.options.eval_steps)
+
+    @property
+    def end(self):
+        """Number of steps of the run, as far as it is known."""
+        return self.plan.end(self.state.falls_from)
 
     def _stopped(self):
         """Whether any rank was asked to stop: they have to agree."""
@@ -230,14 +227,16 @@ class Trainer:
         return bool(flag.item())
 
     def _now_and_then(self):
-        step, options, last = self.state.step, self.options, self.state.step == len(self.steps)
+        step, options, last = self.state.step, self.options, self.state.step == self.end
 
         def due(every):
             return every and (last or step % every == 0)
 
-        if self.held_out and due(options.eval_steps):
+        if self.measured and (due(options.eval_steps) or step in self.plan.rounds):
             self.state.last = self._evaluate(step)
             self._note_best(step, self.state.last, self.on_evaluate(step))
+            if Patience(self.plan, self.state).spent(step, self.state.last):
+                self._begin_last_round(step)
         if options.sample_steps and step % options.sample_steps == 0 and not last:
             self.on_sample(step)
         if last or (options.save_steps and step % options.save_steps == 0):
@@ -246,13 +245,30 @@ class Trainer:
     def _note_best(self, step, loss, wer):
         """Keeps the adapter where it is better than all before it, by the criterion that was asked for."""
         state = self.state
-        by_loss = self.options.keep_best_by == "loss"
-        if loss < state.best if by_loss else (wer, loss) < (state.best_wer, state.best):
+        if _better((loss, wer), (state.best, state.best_wer), self.options):
             state.best, state.best_wer, state.best_step = loss, wer, step
             self.on_best(step)
 
+    @property
+    def base_is_best(self):
+        """Whether no adapter on the way was better than the base model alone, as far as that was measured."""
+        state = self.state
+        return self.measured and not _better((state.best, state.best_wer), (state.first, state.first_wer), self.options)
+
+    def _begin_last_round(self, step):
+        """From here on the learning rate falls; where the adapter was better before, from that one."""
+        state, words = self.state, "the last passes begin"
+        state.falls_from = step
+        if state.rounds_without_gain:
+            words = f"the held-out loss has stopped falling: {words}"
+            if self.back_to_best and state.best_step < step:
+                self.back_to_best()
+                words += f", from the best adapter, that of step {state.best_step}"
+        self.log.say(f"{words}; the learning rate falls until step {self.end}")
+        self.log.expect(self.end)
+
     @torch.no_grad()
-    def _evaluate(self, step):
+    def _evaluate(self, step, name="held_out_loss"):
         """Mean cross-entropy over the whole vocabulary of the held-out examples' audio; every rank does all of them."""
         lengths = [len(example.input_ids) for example in self.held_out]
         order = sorted(range(len(lengths)), key=lambda example: -lengths[example])
@@ -261,34 +277,17 @@ class Trainer:
             for examples in split_step(order, lengths, 1, self.capacity)[0]
         )
         loss /= sum(targets_of(example, 0) for example in self.held_out)
-        self.log.event(step, f"held-out loss {loss:.4f}", held_out_loss=loss)
+        if self.world > 1:  # all ranks decide by the same number
+            shared = torch.tensor(loss, dtype=torch.float64, device=self.llama.device)
+            dist.broadcast(shared, 0)
+            loss = shared.item()
+        self.log.event(step, f"held-out loss {loss:.4f}", **{name: loss})
         return loss
 
-    def facts(self, memory):
-        """Figures of the finished run, for its card."""
-        state, options = self.state, self.options
-        best = f"{state.best:.4f} at step {state.best_step}" if state.best_step else "not measured"
-        facts = {
-            "steps": state.step,
-            "epochs": options.epochs,
-            "tokens_trained_on": state.tokens,
-            "learning_rate": options.learning_rate,
-            "lora_rank": options.lora_rank,
-            "optimizer": self.optimizer_name,
-            "held_out_loss_before": state.first,
-            "held_out_loss_best": best,
-            "held_out_loss_last": state.last,
-            "seconds": round(state.seconds, 1),
-            "tokens_per_second": round(state.tokens / max(state.seconds, 1e-9)),
-        }
-        return facts | ({"peak_gpu_memory_gb": memory.peak()} if memory.gpu else {})
-
-    def flop_per_token(self):
-        """Arithmetic of a training token: 4 x the base weights that it passes, 6 x the adapter; no recomputation, no attention."""
-        config, adapter = self.llama.config, len(self.llama.adapter.master)
-        layers = sum(sum(group.rows) * group.width for group in self.llama.adapter.groups)
-        head = (self.llama.head.shape[0] - self.first_row) * config.hidden_size
-        return 4 * (layers + head) + 6 * adapter
+    def measure_written(self):
+        """Measures the adapter as it will be written: to be called once it is what it is going to be."""
+        if self.measured:
+            self.state.written = self._evaluate(self.state.step, "written_held_out_loss")
 
     # --- states ---
 
@@ -324,7 +323,7 @@ class Trainer:
         self.llama.adapter.refresh()
         self.optimizer.load_state_dict(saved["optimizer"])
         self.state = TrainerState(**saved["progress"])
-        self.log.say(f"resumed after step {self.state.step} of {len(self.steps)}")
+        self.log.say(f"resumed after step {self.state.step} of {self.end}")
 
 
 @contextmanager

@@ -158,7 +158,15 @@ def test_a_time_limit_does_not_outlast_its_block():
 def test_what_training_shows():
     ours = [{"median_tokens_per_second": rate, "tokens": 12_288, "head": "audio head"} for rate in (20_000.0, 30_000.0)]
     peers = [{"peer": "unsloth, notebook", "median_tokens_per_second": 2_000.0}, {"peer": "other", "failed": "why"}]
-    rows = train.table_rows({"ours": [*ours, {"failed": "why"}], "peers": peers, "rank": 64, "row_tokens": 507.9})
+    rows = train.table_rows(
+        {
+            "ours": [*ours, {"failed": "why"}],
+            "peers": peers,
+            "rank": 64,
+            "row_tokens": 507.9,
+            "quality": {"systems": []},
+        }
+    )
     assert [(row["ours"], row["peer"], row["theirs"], row["ratio"]) for row in rows] == [
         ("30,000 (12,288 packed, audio head)", "unsloth, notebook", "2,000", 15.0)
     ]

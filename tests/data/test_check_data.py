@@ -88,7 +88,7 @@ def test_the_demo(tmp_path):
     command = [sys.executable, ROOT / "orpheus_sft_unsloth.py", "--demo", "--check-data"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=200)
     assert done.returncode == 0, done.stderr
-    assert "60 read, 60 used" in done.stdout and "\nwould train  on 59 examples, 1 held out" in done.stdout
+    assert "60 read, 60 used" in done.stdout and "\nwould train  on 52 examples, 8 held out" in done.stdout
     assert os.listdir(tmp_path) == []
 
 
@@ -96,14 +96,14 @@ def test_the_demo(tmp_path):
 
 
 @pytest.mark.parametrize("changes", [{}, {"epochs": 2.5}, {"epochs": 3.0, "max_steps": 4}, {"tokens_per_step": 2048}])
-def test_steps_are_those_of_the_planner(changes):
-    from orpheus.training.packing import plan_steps
+@pytest.mark.parametrize("measured", [True, False])
+def test_steps_are_those_of_the_planner(changes, measured):
+    from orpheus.training.schedule import plan_run
 
     lengths, options = [300 + 10 * n for n in range(40)], TrainingOptions(**changes)
-    steps, tokens, _ = plan_of(lengths, options)
-    planned = plan_steps(lengths, options.tokens_per_step, options.epochs, options.seed)
-    assert steps == min(len(planned), options.max_steps or len(planned))
-    assert tokens <= sum(lengths) * options.epochs + max(lengths)
+    plan = plan_run(lengths, options, measured)
+    tokens = sum(lengths[example] for step in plan.steps for example in step)
+    assert plan_of(lengths, options, measured) == (len(plan.steps), tokens, plan.reason)
 
 
 @pytest.mark.parametrize(

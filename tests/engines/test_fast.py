@@ -223,12 +223,10 @@ def test_what_slots_refuse(model, sampling):
     slots.join(PROMPTS[0], replace(sampling, max_new_tokens=91), 0)
     with pytest.raises(OrpheusError, match="all 1 slots are taken"):
         slots.join(PROMPTS[0], replace(sampling, max_new_tokens=7), 0)
-    for arguments, match in (
-        ((0, 100), "slots must be a whole number of at least 1, not 0"),
-        ((1, 20_000), "length must be between 2 and 16384, the model's positions, not 20000"),
-    ):
-        with pytest.raises(InputError, match=match):
-            engine.open(*arguments)
+    with pytest.raises(InputError, match="slots must be a whole number of at least 1, not 0"):
+        engine.open(0, 100)
+    with pytest.raises(InputError, match="length must be between 2 and 16384, the model's positions, not 20000"):
+        engine.open(1, 20_000)
 
 
 # --- ends ---
@@ -332,10 +330,7 @@ def test_the_kernels_compute_the_plain_operations():
     pytest.importorskip("triton")
     done = subprocess.run(
         [sys.executable, "-m", "tests.engines.interpret_kernels"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        env=os.environ | {"TRITON_INTERPRET": "1"},
+        **{"cwd": ROOT, "capture_output": True, "text": True, "env": os.environ | {"TRITON_INTERPRET": "1"}},
     )
     assert done.returncode == 0, done.stderr[-3000:]
 

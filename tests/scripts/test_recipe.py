@@ -124,6 +124,26 @@ def test_two_ranks_train_the_adapter_of_one(train, flags, tmp_path):
     assert losses(tmp_path / "two") == pytest.approx(losses(tmp_path / "one"), abs=1e-4)
 
 
+def test_an_adapter_worse_than_its_base_is_said_to_be_so(flags, recordings, tmp_path, capfd, monkeypatch):
+    monkeypatch.setattr(script, "EXAMPLES", ["Yes."])
+    texts = [{"file_name": f"{i}.wav", "text": f"Good morning {i}.", "source": "mara"} for i in range(12)]
+    (recordings / "metadata.jsonl").write_text("\n".join(map(json.dumps, texts)))
+    wild = ("--learning-rate", 1, "--epochs", 3)
+    assert script.main(flags(tmp_path, *wild)) == 3
+    shown = capfd.readouterr()
+    assert "is worse than none: held-out loss " in shown.err and "Lower --learning-rate (1; 2e-4 is usual)" in shown.err
+    card = (tmp_path / "lora" / "README.md").read_text()
+    before, after = (
+        float(card.split(f"| held out loss {name} | ")[1].split()[0])
+        for name in ("before training", "with the adapter")
+    )
+    assert after > before and f"held-out loss {before:.2f} before training, {after:.2f} with the adapter" in shown.out
+    assert script.main(flags(tmp_path, *wild, "--keep-worse")) == 0
+    assert script.main(flags(tmp_path, *wild, "--keep-best")) == 3
+    assert "leaves the base model as it is" in capfd.readouterr().err
+    assert not any(weights(tmp_path)[name].any() for name in weights(tmp_path) if "lora_B" in name)
+
+
 def test_flags_come_over_the_config_and_that_over_the_demo(tmp_path):
     (tmp_path / "run.yaml").write_text("epochs: 4\nlearning_rate: 0.0001\nout: elsewhere\n")
     arguments = script.parse(["--demo", "--config", str(tmp_path / "run.yaml"), "--epochs", "7"])
@@ -140,7 +160,8 @@ def test_defaults_are_the_recipe_of_the_card():
     arguments = script.parse([])
     training, run = arguments.training, arguments.run
     assert (run.model, arguments.data.dataset) == ("unsloth/orpheus-3b-0.1-ft", "MrDragonFox/Elise")
-    assert (training.lora_rank, training.lora_alpha, training.learning_rate, training.epochs) == (64, 64, 2e-4, 1.0)
+    assert (training.lora_rank, training.lora_alpha, training.learning_rate) == (64, 64, 2e-4)
+    assert (training.epochs, training.tokens_per_step, arguments.data.held_out) == ("auto", "auto", "auto")
     assert run.push_to_hub is False and str(run.out) == "lora_model"
 
 

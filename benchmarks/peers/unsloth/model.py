@@ -138,3 +138,26 @@ def versions():
         except PackageNotFoundError:
             found[name] = None
     return found
+
+
+def held_out_loss(model, examples):
+    """Mean cross-entropy of the examples' labels, from the model's logits one example at a time."""
+    import torch
+
+    former = os.environ.get("UNSLOTH_RETURN_LOGITS")
+    os.environ["UNSLOTH_RETURN_LOGITS"] = "1"
+    total, count = 0.0, 0
+    try:
+        with torch.no_grad(), torch.autocast("cuda", torch.bfloat16):
+            for example in examples:
+                ids = torch.tensor([example["input_ids"]], device="cuda")
+                labels = torch.tensor(example["labels"], device="cuda")[1:]
+                logits = model(input_ids=ids).logits[0, :-1].float()
+                total += torch.nn.functional.cross_entropy(logits, labels, reduction="sum").item()  # -100 is left out
+                count += int((labels != -100).sum())
+    finally:
+        if former is None:
+            del os.environ["UNSLOTH_RETURN_LOGITS"]
+        else:
+            os.environ["UNSLOTH_RETURN_LOGITS"] = former
+    return total / count

@@ -23,11 +23,13 @@ import traceback
 from dataclasses import dataclass
 from pathlib import Path
 
+from benchmarks.common.quality import time_to_quality
 from benchmarks.common.report import write_report
 from benchmarks.peers.process import await_turn
 from benchmarks.peers.unsloth.model import (
     copy_weights,
     free_memory,
+    held_out_loss,
     load_model,
     own_forwards,
     peak_gib,
@@ -37,12 +39,14 @@ from benchmarks.peers.unsloth.model import (
 )
 from benchmarks.peers.unsloth.trainers import (
     add_clock,
+    add_watch,
     direct_packed_trainer,
     packed_trainer,
     padded_trainer,
     set_checkpointing,
 )
 
+BUILDERS = padded_trainer, packed_trainer, direct_packed_trainer
 TO_STOP = 4  # seconds for the last step and the report
 MEASURED = 2  # steps at least behind the skipped ones, where time ends a peer
 
@@ -94,6 +98,11 @@ class Arguments:
     rank: int = 64
     four_bit: bool = False
     """Loads the 16-bit folder in 4 bits (NF4), as QLoRA."""
+    quality: str = ""
+    """JSON: {"examples": as above, "held_out": so many of the last ones are, "target": held-out loss}. Every peer's time until then is
+    measured after its rate."""
+    passes: int = 4
+    """How many passes over those examples a peer may take."""
     after: str = ""
     """Once Unsloth is imported, waits for this file. It holds seconds: then no peer begins, and the one that trains stops."""
     out: str | None = None
@@ -161,7 +170,7 @@ def train_peer(model, tokenizer, start, examples, peer, step_count, skip, deadli
     if time.perf_counter() > deadline:
         return {"peer": peer.name, "failed": "no time left"}
     steps = step_examples(examples, peer, step_count)
-    builders = (packed_trainer, direct_packed_trainer) if peer.packed else (padded_trainer,)
+    builders = BUILDERS[1:] if peer.packed else BUILDERS[:1]
     failures = []
     for build in builders:
         restore_weights(model, start)
@@ -172,9 +181,38 @@ def train_peer(model, tokenizer, start, examples, peer, step_count, skip, deadli
     return failures[-1]
 
 
+def measure_quality(model, tokenizer, start, peer, trainer, given, most_passes, deadline):
+    """Time until the held-out loss of `given`, with the trainer that the peer's rates came from, or why it failed."""
+    examples = checked(given["examples"])
+    learnt, held_out = examples[: -given["held_out"]], examples[-given["held_out"] :]
+    build = {build.__name__: build for build in BUILDERS}[trainer]
+
+    def train(passes):
+        if time.perf_counter() > deadline:
+            return []
+        restore_weights(model, start)
+        free_memory()
+        set_checkpointing(model, peer)
+        steps = step_examples(learnt, peer, passes * -(-len(learnt) // peer.examples_per_step))
+        with tempfile.TemporaryDirectory() as folder, own_forwards(model), varlen_attention(peer.varlen):
+            work = build(model, tokenizer, steps, peer, folder)
+            points = add_watch(work, len(steps), lambda: held_out_loss(model, held_out), given["target"], deadline)
+            work.train()
+        return points
+
+    try:
+        return time_to_quality(train, given["target"], most_passes)
+    except Exception as error:
+        traceback.print_exc()
+        return {"failed": f"{type(error).__name__}: {str(error)[:400]}"}
+
+
 def read_examples(path):
     """{"input_ids": ints, "labels": ints} each, labels -100 where there is no loss."""
-    examples = json.loads(Path(path).read_text())
+    return checked(json.loads(Path(path).read_text()))
+
+
+def checked(examples):
     if any(len(example["input_ids"]) != len(example["labels"]) for example in examples):
         raise SystemExit("input_ids and labels differ in length")
     return examples
@@ -207,6 +245,10 @@ def train_unsloth(arguments):
         steps = arguments.longer_steps if name in arguments.longer else arguments.steps
         deadline = began + seconds - TO_STOP
         result = train_peer(model, tokenizer, start, examples, PEERS[name], steps, arguments.skip, deadline)
+        if arguments.quality and "failed" not in result:
+            given = json.loads(Path(arguments.quality).read_text())
+            measured = (model, tokenizer, start, PEERS[name], result["trainer"], given, arguments.passes, deadline)
+            result["quality"] = measure_quality(*measured)
         report["peers"].append(result)
         print_result(result)
         write_report(report, arguments.out)

@@ -2,6 +2,8 @@
 
 import time
 
+from benchmarks.common.quality import LOOKS, good
+
 IGNORE = -100
 
 
@@ -153,3 +155,36 @@ def add_clock(trainer, deadline, least):
 
     trainer.add_callback(Clock())
     return times
+
+
+def add_watch(trainer, steps, loss, target, deadline):
+    """A list that receives {"step", "seconds", "loss"} some times in a run of `steps` steps, as common/quality.py's `watched`
+    gives it. Training stops at the target or the deadline."""
+    import torch
+    from transformers import TrainerCallback
+
+    due = {round(steps * look / LOOKS) for look in range(1, LOOKS + 1)}
+    points, clock = [], {"seconds": 0.0}
+
+    def now():
+        torch.cuda.synchronize()
+        return time.perf_counter()
+
+    class Watch(TrainerCallback):
+        def on_train_begin(self, args, state, control, **kwargs):
+            clock["from"] = now()
+
+        def on_step_end(self, args, state, control, **kwargs):
+            clock["seconds"] += now() - clock["from"]
+            if state.global_step in due:
+                found = loss()
+                points.append(
+                    {"step": state.global_step, "seconds": round(clock["seconds"], 2), "loss": round(found, 4)}
+                )
+                control.should_training_stop = good(points[-1], target)
+            if time.perf_counter() > deadline:
+                control.should_training_stop = True
+            clock["from"] = now()
+
+    trainer.add_callback(Watch())
+    return points
