@@ -19,16 +19,14 @@ from orpheus.text.tags import TAG
 # letters is better than so many seconds. A tag's sound may be short or long.
 _UNEVEN, _ROUGH, _TAG_ROUGH = 0.15, 0.25, 0.6
 _FREEDOM = 4  # of Student's t: a sentence far off its expected length is rare, not impossible
-_NO_PAUSE = 0.05  # share of sentences that end without a pause: what is believed at first, and the least
-_MOST_SKIPPED = 3  # sentences in a row that end so; with more, the recording is not cut
-_ENDS, _INSIDE, _LENGTHS = (
-    0.5,
-    0.25,
-    0.5,
-)  # seconds: pauses after sentences and inside, before they are learnt; their spread in log
-_STRONGEST = 3.0  # nats: a pause's length alone proves no more than 20 to 1
-_LEAST_NO_PAUSE, _FAIRLY_SURE, _BELIEF = 0.02, 0.8, 6
+_MOST_SKIPPED = 3  # sentences in a row that end without a pause
+# What is believed of a speaker before their own recording has taught better: share of sentences that end without a pause;
+# seconds of pauses after sentences and inside, with their spread in log. A pause's length alone proves no more than so many nats.
+_NO_PAUSE, _LEAST_NO_PAUSE = 0.05, 0.02
+_ENDS, _INSIDE, _SPREAD, _STRONGEST = 0.5, 0.25, 0.5, 3.0
 _ROUNDS = 3  # of learning how this speaker pauses
+# The unevenness of a pace is learnt from the stretches between ends as sure as this; the belief counts as so many of them.
+_FAIRLY_SURE, _BELIEF = 0.8, 6
 _BEAM = 10.0  # nats below the best: such ways are given up
 _SHORTEST = 0.02  # seconds: of speech between two pauses that both end sentences
 _LEAST, _MOST, _SLACK = (
@@ -73,11 +71,11 @@ class _Habits:
     def favour(self, lengths):
         """(pauses,) log odds that a pause is the end of a sentence, from its length and how common others are."""
         middle = (self.ends + self.inside) / 2
-        odds = (self.ends - self.inside) / _LENGTHS**2 * (np.log(lengths) - middle)
+        odds = (self.ends - self.inside) / _SPREAD**2 * (np.log(lengths) - middle)
         return np.clip(odds, -_STRONGEST, _STRONGEST) + np.log((1 - self.no_pause) / self.rate)
 
     def learnt(self, lengths, chances, speech):
-        """Habits from (pauses,) chances that each is the end of a sentence, of `boundaries` in all."""
+        """Habits from (pauses,) chances that each is the end of a sentence: means, and pauses inside a second."""
         ends, inside = chances.sum(), (1 - chances).sum()
         log = np.log(lengths)
         # Two pauses' worth of what was believed at first: a handful of pauses teach little.

@@ -38,7 +38,7 @@ class DataOptions:
     max_tokens: int = 2048
     """Length limit of a recording, text included: 24 s of speech. No recording is ever cut: its end of speech always stays."""
     long_rows: Literal["drop", "split"] = "drop"
-    """What becomes of recordings over the limits: left out whole, or split at a pause that agrees with a sentence's end."""
+    """What becomes of recordings over the limits: left out whole, or split at pauses that surely are sentences' ends."""
     max_rejected: float = 0.2
     """Share of recordings that may be left out; more stops the run with the reasons."""
     trim_silence: bool = False
