@@ -26,7 +26,7 @@ __all__ = ["OrpheusInference"]  # noqa: F822  see __getattr__
 
 
 def __getattr__(name):
-    """`OrpheusInference` brings PyTorch along, so it is imported when it is asked for and not for `--help`."""
+    """Imports `OrpheusInference`, and PyTorch with it, on first use: `--help` stays fast."""
     if name == "OrpheusInference":
         from orpheus.speech.synthesis import OrpheusInference
 
@@ -40,28 +40,28 @@ def _parse(argv):
     @dataclass(frozen=True)
     class Arguments:
         text: Annotated[tuple[str, ...], tyro.conf.Positional] = ()
-        """What to say; several texts make several files, "-" reads standard input, none speaks five examples."""
+        """What to say. Several texts make several files; "-" reads standard input. Without a text: five examples."""
         text_file: Path | None = None
         """Reads the text from a file; an empty line is a paragraph break."""
         voice: str | None = None
-        """Speaker; see --list-voices. By default the model's first, or the one an adapter was trained on."""
+        """Speaker; see --list-voices. Default: the model's first voice, or the one the adapter was trained on."""
         out: Path | None = None
-        """A folder for output_0.wav, output_1.wav ..., or a name ending in .wav for one text; generated_audio by default."""
+        """Folder for output_0.wav, output_1.wav ..., or one text's file, ending in .wav. Default: generated_audio."""
         model: str = "auto"
         """auto (Orpheus-3B on CUDA, else the demo voice), demo, a folder or a hub id."""
         lora: str = "auto"
-        """auto (lora_model/ where it is), none, a folder or a hub id."""
+        """auto (lora_model/ if it exists), none, a folder or a hub id."""
         codec: str | None = None
-        """Folder or hub id of another SNAC than the model's own."""
+        """Folder or hub id of a SNAC to use instead of the model's own."""
         device: Literal["auto", "cuda", "mps", "cpu"] = "auto"
-        """Where to compute."""
+        """Where to run."""
         engine: Literal[ENGINES] = "auto"
-        """fast (a Llama step of its own), fast-int8 (its weights in 8 bits), transformers (any model), or auto (fast where it
-        can compute the model)."""
+        """fast (a hand-written Llama step), fast-int8 (the same with 8-bit weights), transformers (any model), or auto
+        (fast if it supports the model)."""
         stream: Literal["off", "wav", "pcm"] = "off"
-        """Writes sound to standard output as it is made: WAV, or raw 16-bit mono PCM at 24 kHz."""
+        """Writes audio to standard output as it is generated: WAV, or raw 16-bit mono PCM at 24 kHz."""
         list_voices: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
-        """Shows the model's voices and the tags, and ends."""
+        """Lists the voices and tags, then exits."""
         sampling: Annotated[SamplingOptions, tyro.conf.OmitArgPrefixes] = field(default_factory=SamplingOptions)
         writing: Annotated[TextOptions, tyro.conf.OmitArgPrefixes] = field(default_factory=TextOptions)
         long_text: Annotated[LongTextOptions, tyro.conf.OmitArgPrefixes] = field(default_factory=LongTextOptions)
@@ -81,13 +81,13 @@ def _texts(arguments):
         except (OSError, UnicodeDecodeError) as error:
             raise InputError(f"--text-file {arguments.text_file} cannot be read as UTF-8 text: {error}") from error
     if arguments.text.count("-") > 1:
-        raise InputError("standard input can be read once: give one - only")
+        raise InputError("standard input can only be read once: give a single -")
     return [_standard_input() if text == "-" else text for text in arguments.text or EXAMPLES]
 
 
 def _standard_input():
     if sys.stdin is None:
-        raise InputError("there is no standard input to read for -")
+        raise InputError("- reads standard input, but there is none: give a text or --text-file")
     try:
         return sys.stdin.buffer.read().decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -95,7 +95,7 @@ def _standard_input():
 
 
 def _paths(out, count):
-    """Output files, checked to be writable before anything is loaded."""
+    """The output files. Checks that they can be written before anything is loaded."""
     out = Path(OUTPUT_DIR) if out is None else out
     if out.suffix.lower() in (".mp3", ".flac", ".ogg", ".opus", ".m4a"):
         raise InputError(f"--out {out}: only WAV is written; give a name ending in .wav or a folder")
@@ -109,10 +109,10 @@ def _paths(out, count):
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise InputError(f"--out {out}: the folder {folder} cannot be made ({error.strerror})") from error
+        raise InputError(f"--out {out}: the folder {folder} cannot be created ({error.strerror})") from error
     for path in paths:
         if len(os.fsencode(path.name)) > 255:
-            raise InputError(f"--out: a file's name has 255 bytes at most, this one has {len(os.fsencode(path.name))}")
+            raise InputError(f"--out: a file name can have at most 255 bytes, not {len(os.fsencode(path.name))}")
         if path.is_dir():
             raise InputError(f"--out {out}: {path} is a folder; choose another name")
     if not os.access(folder, os.W_OK):
@@ -142,12 +142,12 @@ def _list_voices(arguments):
 
 def _stream(arguments, texts):
     if len(texts) > 1:
-        raise InputError(f"--stream speaks one text, {len(texts)} were given")
+        raise InputError(f"--stream speaks one text, but {len(texts)} were given")
     if arguments.out is not None:
-        raise InputError(f"--stream writes to standard output, --out {arguments.out} to files: give one of the two")
+        raise InputError(f"--stream writes to standard output, --out {arguments.out} to files: give only one of them")
     if sys.stdout is None or sys.stdout.isatty():
         raise InputError(
-            "--stream writes sound to standard output: send it to a player or a file, as in `--stream wav | aplay`"
+            "--stream writes audio to standard output: send it to a player or a file, as in `--stream wav | aplay`"
         )
     from orpheus.common.audio import WavWriter
 
@@ -173,7 +173,7 @@ def _speak(arguments, texts):
 
 
 def _retries(speech):
-    """ ", retries: 3 (too_long x2, misheard x1)" where there were some."""
+    """ ", retries: 3 (too_long x2, misheard x1)", or "" if there were none."""
     counts = ", ".join(f"{reason} x{count}" for reason, count in Counter(speech.retried_for).items())
     return f", retries: {len(speech.retried_for)} ({counts})" if counts else ""
 

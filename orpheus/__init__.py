@@ -1,7 +1,7 @@
-"""Orpheus TTS: tagged text to 24 kHz speech. The public face is `from inference import OrpheusInference`."""
+"""Orpheus TTS: tagged text to 24 kHz speech. The public API is `from inference import OrpheusInference`."""
 
 import os
 
-# By default OpenMP's threads spin while they wait for each other. With another busy process on the machine, small layers
-# then ran 13 times slower (2 cores, demo voice); sleeping costs nothing that could be measured. Read when PyTorch loads.
+# By default OpenMP's threads spin while they wait for each other. With another busy process on the machine, that made
+# small layers 13 times slower (2 cores, demo voice); sleeping has no measurable cost. PyTorch reads this when it loads.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")

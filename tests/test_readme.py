@@ -1,6 +1,7 @@
-"""What people read is true: commands parse, Python runs, links and paths lead somewhere, figures are the code's, tables are tables.
+"""What people read is true.
 
-Read are the README and every page of docs/ but docs/log.md, which is history.
+Commands parse, Python runs, links and paths lead somewhere, figures are the code's, tables are tables. Read are the
+README and every page of docs/ but docs/log.md, which is history.
 """
 
 import contextlib
@@ -222,7 +223,7 @@ def test_every_page_is_linked_from_the_readme():
 
 @pytest.mark.parametrize("page", PAGES)
 def test_tables_are_tables(page):
-    """Every run of lines with bars has a header, a line of dashes, and rows of equally many cells; else it shows as text."""
+    """Every run of lines with bars has a header, a line of dashes, and rows of as many cells; else it shows as text."""
     for run in re.findall(r"(?:^\|.*\n)+", prose(page), flags=re.M):
         lines = run.splitlines()
         assert len(lines) > 2 and re.fullmatch(r"\|( -{3,} \|)+", lines[1]), lines[0]

@@ -1,15 +1,16 @@
-"""Clips to codes in large batches, with the codes that each clip gets alone.
+"""Encodes clips in large batches and gives each clip the codes it would get alone.
 
-On CUDA with Triton `kernels.encoder` encodes, also a clip alone. Its sums do not depend on what else is in the batch: a
-clip's codes are the same alone and in any batch, by construction. Against the `snac` package's layers a code can differ
-where float32 rounding decides between two code vectors that are equally near (`benchmarks/encode.py` prints the share).
+On CUDA with Triton, `kernels.encoder` encodes everything, single clips too. Its sums do not depend on the rest of the
+batch, so a clip's codes are the same alone and in any batch, by construction. They can differ from those of the `snac`
+package's layers where float32 rounding decides between two equally near code vectors; `benchmarks/encode.py` prints the
+share.
 
-The package's own layers, which run everywhere else, sum in another order for another batch size. That moves what the
-quantizer compares, and where it lies close to the border between two code vectors, the other one can win. So such a batch
-is checked: `quantize` says how far each latent is from the nearest border, and a clip with any latent closer than
-the tolerance is encoded again, alone, by the very call that defines its codes. All three levels are checked: a code also
-decides what the next level sees. `strict` asks for that check, and so for the package's codes, on the fused path as well.
-A CPU encodes one by one anyway, long clips in windows.
+The package's own layers, used everywhere else, sum in a different order at a different batch size. That shifts what the
+quantizer compares, and close to the border between two code vectors the other one can win. So these batches are
+checked: `quantize` says how far each latent is from the nearest border, and a clip with any latent closer than the
+tolerance is encoded again, alone, by the same call that defines its codes. All three levels are checked, since a code
+also decides what the next level sees. `strict` asks for this check, and so for the package's codes, on the fused path
+too. A CPU encodes clips one by one anyway, long ones in windows.
 """
 
 from collections import defaultdict
@@ -27,24 +28,25 @@ from orpheus.common.tokens import interleave
 
 ENCODE_SECONDS = 160  # audio per batch: an activation of the 24 kHz SNAC then takes 0.7 GiB, and up to five are alive
 
-# Latents are compared as points on a sphere of radius 1. Between two ways to sum in float32 they moved by 9e-7 in the
-# median and 6e-5 at most (in near silence, where the encoder cancels most), and their distance to the nearest border by
-# 3e-7 and 2.6e-5 at most: demo codec, 24 clips, 9,912 codes. A code can only change where that distance is smaller than
-# its shift. `benchmarks/encode.py` prints the largest shift it sees. Half the tolerance halves the clips encoded twice.
+# Latents are compared as points on a sphere of radius 1. Between two orders of summing in float32 they moved by a
+# median of 9e-7 and at most 6e-5 (in near silence, where the encoder cancels most), and their distance to the nearest
+# border by 3e-7 and at most 2.6e-5: demo codec, 24 clips, 9,912 codes. A code can only change if that distance is
+# smaller than its shift. `benchmarks/encode.py` prints the largest shift. Half the tolerance: half the clips encoded
+# twice.
 TOLERANCE = 5e-5
 FUSED_TOLERANCE = (
-    2e-4  # the fused kernels multiply two TF32 numbers for each: that distance moved by 6.5e-5 at most (demo codec)
+    2e-4  # the fused kernels use two TF32 numbers per float32: that distance moved by at most 6.5e-5 (demo codec)
 )
 DISTANCE_ROUNDING = 1e-6
 RUNNERS_UP = 7
 
 
 def quantize(quantizer, features):
-    """SNAC's residual quantizer, and how far each latent is from giving another code.
+    """SNAC's residual quantizer, and how far each latent is from getting a different code.
 
     features: float32 (channels, 4 * frames)
-    returns: codes per level (frames,), (2 * frames,), (4 * frames,); in the same shapes a lower bound of the distance on
-    the unit sphere to the nearest border, below zero where the distances' own rounding may decide
+    returns: codes per level (frames,), (2 * frames,), (4 * frames,); and, in the same shapes, a lower bound on the
+    distance to the nearest border on the unit sphere, negative if the rounding of the distances themselves may decide
     """
     residual, codes, borders = features, [], []
     for level in quantizer.quantizers:
@@ -53,8 +55,8 @@ def quantize(quantizer, features):
         book = F.normalize(level.codebook.weight)
         distance = latents.pow(2).sum(1, keepdim=True) - 2 * latents @ book.t() + book.pow(2).sum(1)
         nearest, index = distance.topk(min(RUNNERS_UP + 1, len(book)), largest=False)
-        # All are unit vectors, so the border with a runner-up is (gap / 2 apart) away. Whatever comes after the last one
-        # has at least its gap and is at most 2 apart.
+        # All are unit vectors, so the border with a runner-up is gap / (2 * apart) away. Anything after the last
+        # runner-up has at least its gap and is at most 2 apart.
         gap = nearest[:, 1:] - nearest[:, :1]
         apart = (book[index[:, 1:]] - book[index[:, :1]]).norm(dim=2)
         apart[:, -1] = 2
@@ -67,7 +69,7 @@ def quantize(quantizer, features):
 
 
 def _rows(levels):
-    """Codes per level of whole frames to (frames, 7), level after level."""
+    """Puts the codes of whole frames, given per level, into (frames, 7), one level after another."""
     return torch.cat([level.reshape(-1, count) for level, count in zip(levels, LEVEL_CODES, strict=True)], 1)
 
 
@@ -77,7 +79,7 @@ def _in_frame_order(rows):
 
 
 def _to_host(tensor):
-    """Starts the copy to the host; what it returns waits for that copy alone and gives the array."""
+    """Starts a copy to the host; returns a function that waits for this copy only and returns the array."""
     if not tensor.is_cuda:
         return tensor.cpu().numpy
     host = torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True).copy_(tensor, non_blocking=True)
@@ -92,10 +94,10 @@ def _to_host(tensor):
 
 
 def _fused_encoder(model):
-    """A FusedEncoder, None where it does not run."""
+    """A FusedEncoder, or None if it cannot run here."""
     try:
         from orpheus.codec.kernels import encoder as fused_encoder
-    except (ImportError, TypeError):  # no Triton, or one too old
+    except (ImportError, TypeError):  # no Triton, or too old
         return None
     return fused_encoder.load(model)
 
@@ -111,12 +113,12 @@ class Encoded:
 class BatchEncoder:
     """Encodes many clips with one SNAC.
 
-    fused: whether clips of any length are laid end to end and run by the kernels of `kernels.encoder` (CUDA and Triton);
-    None for where that works. Else clips of equal frame count share a batch of the model's own layers.
-    tolerance: None for TOLERANCE, or FUSED_TOLERANCE where the kernels run.
-    strict: whether codes must be those of the package's layers for each clip alone: on the fused path a clip with a latent
-    close to a border (`tolerance`) is then encoded again. Without the fused path they always are.
-    seconds_per_batch: audio in a batch at most; a longer clip has one of its own.
+    fused: whether clips of any length are laid end to end and encoded by `kernels.encoder` (CUDA and Triton); None
+    means if that works. Otherwise clips of equal frame count share a batch through the model's own layers.
+    tolerance: None means TOLERANCE, or FUSED_TOLERANCE if the kernels run.
+    strict: whether codes must equal those of the package's layers for each clip alone: then the fused path encodes a
+    clip again if a latent is close to a border (`tolerance`). Without the fused path they always do.
+    seconds_per_batch: audio in a batch at most; a longer clip gets one of its own.
     """
 
     def __init__(self, model, fused=None, tolerance=None, strict=False, seconds_per_batch=ENCODE_SECONDS):
@@ -128,7 +130,7 @@ class BatchEncoder:
 
     @property
     def tolerance(self):
-        """Distance to a border on the unit sphere under which a clip is encoded again, alone."""
+        """Distance to a border on the unit sphere below which a clip is encoded again, alone."""
         if self._tolerance is not None:
             return self._tolerance
         return FUSED_TOLERANCE if self._fused else TOLERANCE
@@ -139,7 +141,7 @@ class BatchEncoder:
         return self._fused is not None
 
     def _load_fused(self):
-        """At the first call: building the kernels takes seconds."""
+        """Called at the first encode, not before: building the kernels takes seconds."""
         if self._wants_fused is None:
             self._fused = _fused_encoder(self.model)
             self._wants_fused = self._fused is not None
@@ -166,7 +168,7 @@ class BatchEncoder:
             yield batch
 
     def features(self, audio, bounds):
-        """What the quantizer gets, (channels, 4 * frames), for clips end to end; clip i has frames bounds[i]:bounds[i+1]."""
+        """The quantizer's input, (channels, 4 * frames), of joined clips; clip i is frames bounds[i]:bounds[i+1]."""
         if self._fused:
             return self._fused(audio, bounds).t()
         return self.model.encoder(audio.view(len(bounds) - 1, 1, -1)).transpose(0, 1).flatten(1)
@@ -177,7 +179,7 @@ class BatchEncoder:
         return _rows(self.model.quantizer(self._in_windows(audio))[1])
 
     def _in_windows(self, audio):
-        """Features (1, channels, 4 * frames) of audio (frames * 2048,): a CPU is a third faster than with the whole."""
+        """Features (1, channels, 4 * frames) of audio (frames * 2048,): a third faster on a CPU than all at once."""
         parts, frames, rate = [], len(audio) // FRAME_SAMPLES, LEVEL_CODES[-1]
         for start in range(0, frames, WINDOW_FRAMES):
             first, end = max(0, start - CONTEXT_FRAMES), min(start + WINDOW_FRAMES, frames)
@@ -203,7 +205,7 @@ class BatchEncoder:
 
     @torch.inference_mode()
     def encode(self, clips):
-        """Clips, float32 (samples,) at 24 kHz, to `Encoded`. Raises InputError for an empty clip."""
+        """Encodes clips, float32 (samples,) at 24 kHz; returns Encoded. Raises InputError for an empty clip."""
         for index, clip in enumerate(clips):
             if not len(clip):
                 raise InputError(f"clip {index} is empty: nothing to encode")
@@ -225,7 +227,7 @@ class BatchEncoder:
             running = None
             for indices in self._batches(frames):
                 batch = self._start(clips, frames, indices)
-                if running:  # its results come while the next batch computes
+                if running:  # its results arrive while the next batch computes
                     collect(*running)
                 running = batch
             if running:

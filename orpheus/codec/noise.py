@@ -14,7 +14,7 @@ def _mix(x):
 
 
 def position_noise(seeds, place, start, length):
-    """Standard normal noise that depends on seed, place and position alone.
+    """Standard normal noise that depends only on seed, place and position.
 
     seeds, start: int64 tensors (B,) on one device; place: which noise block; length: positions
     returns: float32 (B, length)

@@ -7,8 +7,8 @@ import torch
 
 @contextmanager
 def full_precision():
-    """float32 without TF32, which is cuDNN's default for convolutions: it makes windows differ from the whole, and changes one
-    code in a hundred."""
+    """Turns off TF32, cuDNN's default for convolutions: with it, windows differ from decoding everything at once, and
+    one code in a hundred changes."""
     matmul = torch.backends.cuda.matmul
     name, value = ("fp32_precision", "ieee") if hasattr(matmul, "fp32_precision") else ("allow_tf32", False)
     before = getattr(matmul, name)

@@ -1,7 +1,7 @@
 """SNAC, the audio codec: 24 kHz audio to codes and back, reproducibly.
 
 SNAC's decoder adds noise at four places. Here the noise is a function of (request seed, place, absolute position), so the
-same codes and seed give the same samples whether they are decoded whole, in windows, or beside other requests.
+same codes and seed give the same samples whether decoded all at once, in windows, or alongside other requests.
 """
 
 import functools
@@ -24,7 +24,7 @@ from orpheus.common.tokens import deinterleave
 
 
 def _fold_weight_norm(module):
-    """Computes the weights that weight norm gives once: at every decode it takes as long as the layers do for a frame."""
+    """Applies weight norm once and for all: at every decode it would take as long as the layers take for a frame."""
     for child in module.modules():
         if parametrize.is_parametrized(child, "weight"):
             parametrize.remove_parametrizations(child, "weight")
@@ -34,9 +34,9 @@ _RATES = ("encoder_rates", "decoder_rates", "vq_strides")
 
 
 def check_frame_layout(config, source):
-    """Refuses a SNAC configuration whose frames are not 7 codes per 2,048 samples at 24 kHz in our order."""
+    """Refuses a SNAC configuration unless its frames are 7 codes per 2,048 samples at 24 kHz in our order."""
     if not isinstance(config, dict) or not all(isinstance(config.get(name), list) for name in _RATES):
-        raise CheckpointError(f"the codec {source} is no SNAC: its config.json lacks the lists {', '.join(_RATES)}")
+        raise CheckpointError(f"the codec {source} is not a SNAC: its config.json lacks the lists {', '.join(_RATES)}")
     hop = int(np.prod(config["encoder_rates"]))
     found = {
         "sampling_rate": config.get("sampling_rate"),
@@ -52,10 +52,10 @@ def check_frame_layout(config, source):
         "samples per frame when decoding": FRAME_SAMPLES,
         "attn_window_size": None,  # attention sees the whole clip: no window of it could be exact
     }
-    wrong = [f"{name} is {found[name]}, needed is {wanted[name]}" for name in wanted if found[name] != wanted[name]]
+    wrong = [f"{name} is {found[name]}, must be {wanted[name]}" for name in wanted if found[name] != wanted[name]]
     if wrong:
         raise CheckpointError(
-            f"the codec {source} does not write {CODES_PER_FRAME} codes per {FRAME_SAMPLES} samples: {'; '.join(wrong)}. "
+            f"the codec {source} does not make {CODES_PER_FRAME} codes per {FRAME_SAMPLES} samples: {'; '.join(wrong)}. "
             "Orpheus needs the 24 kHz SNAC (hubertsiuzdak/snac_24khz)"
         )
 
@@ -70,9 +70,9 @@ def _load_weights(folder):
             return load_file(safe)
         if pickled.exists():
             return torch.load(pickled, map_location="cpu", weights_only=True)
-    except Exception as error:  # safetensors and pickle each have errors of their own for a damaged file
+    except Exception as error:  # safetensors and pickle each raise their own errors for a damaged file
         raise CheckpointError(f"the codec weights in {folder} cannot be read ({error}): download them again") from error
-    raise CheckpointError(f"{folder} holds neither model.safetensors nor pytorch_model.bin: not a SNAC folder")
+    raise CheckpointError(f"{folder} has neither model.safetensors nor pytorch_model.bin: not a SNAC folder")
 
 
 class Codec:
@@ -98,7 +98,7 @@ class Codec:
         check_frame_layout(config, folder)
         from snac import SNAC
 
-        known = inspect.signature(SNAC).parameters  # the file may say more, such as model_type
+        known = inspect.signature(SNAC).parameters  # the file may hold more, such as model_type
         model = SNAC(**{name: value for name, value in config.items() if name in known})
         try:
             weights = {name: value.float() for name, value in _load_weights(folder).items()}
@@ -147,14 +147,14 @@ class Codec:
         """Decodes a window of consecutive frames of one request.
 
         codes: (frames, 7) in frame order; first_frame: index of the window's first frame in the whole
-        returns: float32 (frames * 2048,). Samples closer than CONTEXT_FRAMES to an edge of the window that is not an edge of
-        the whole lack context.
+        returns: float32 (frames * 2048,). Samples closer than CONTEXT_FRAMES to an edge of the window lack context,
+        unless the whole begins or ends there.
         """
         codes = np.asarray(codes, dtype=np.int64).reshape(1, -1, CODES_PER_FRAME)
         return self.decode_windows(codes, [seed], [first_frame])[0].cpu().numpy()
 
     def decode(self, codes, seed=0):
-        """Codes (frames, 7) in frame order to float32 (frames * 2048,) in -1..1; long audio goes in exact windows."""
+        """Decodes codes (frames, 7) in frame order: float32 (frames * 2048,) in -1..1; long audio in exact windows."""
         codes = np.asarray(codes, dtype=np.int64).reshape(-1, CODES_PER_FRAME)
         audio = []
         for start in range(0, len(codes), WINDOW_FRAMES):
@@ -165,9 +165,9 @@ class Codec:
         return np.concatenate(audio) if audio else np.zeros(0, np.float32)
 
     def encode(self, clips):
-        """Clips, float32 (samples,) at 24 kHz, to their codes: a list of int64 (ceil(samples / 2048), 7) in frame order.
+        """Encodes clips, float32 (samples,) at 24 kHz: a list of int64 (ceil(samples / 2048), 7) in frame order.
 
-        Clips go through the encoder together, in an order of its choosing; the codes are those of one-by-one encoding, each
-        clip padded on the right with zeros to whole frames. Raises InputError for an empty clip.
+        The encoder batches clips in whatever order suits it; the codes equal those of encoding one by one, each clip
+        padded on the right with zeros to whole frames. Raises InputError for an empty clip.
         """
         return self.encoder.encode(clips).codes

@@ -1,4 +1,4 @@
-"""The input of one step of the stream decoder: a line of numbers for each stream that takes part."""
+"""The input of one step of the stream decoder: a row of numbers for each stream in it."""
 
 from dataclasses import dataclass
 

@@ -1,9 +1,9 @@
-"""SNAC decoding of many streams, a frame of each per step, and no frame twice.
+"""Decodes many SNAC streams, one frame of each per step, and never a frame twice.
 
-Decoding in windows computes the context again for every window: 7 frames for 1 new one, 14 for 8. Here the layers keep
-what they need (orpheus/codec/stream_layers.py; orpheus/codec/kernels/decoder.py on CUDA), so that a frame costs a frame. The first 3
-frames (21 tokens) give the first 1,387 samples, and each further frame 2,048 more: `delay`, 4,757 samples, is how far
-the exact output lags behind.
+Decoding in windows recomputes the context for every window: 7 frames for 1 new one, 14 for 8. Here the layers keep what
+they need (orpheus/codec/stream_layers.py; orpheus/codec/kernels/decoder.py on CUDA), so each frame is computed once.
+The first 3 frames (21 tokens) give the first 1,387 samples, and each further frame 2,048 more: `delay`, 4,757 samples,
+is how far the exact output lags behind.
 """
 
 import warnings
@@ -25,44 +25,44 @@ _UNKNOWN = 2**40  # frames of a stream that has not ended
 @dataclass
 class _Stream:
     seed: int
-    codes: list  # frames that wait, each int64 (7,) level by level
-    taken: int = 0  # frames that were decoded, those that stand for what comes after the last included
+    codes: list  # waiting frames, each int64 (7,) level by level
+    taken: int = 0  # frames decoded, including the empty ones fed after the last
     pushed: int = 0
     end: int | None = None  # frames of the stream, once it has ended
 
     @property
     def waits(self):
-        """Whether a step would bring it on."""
+        """Whether a step would advance it."""
         return bool(self.codes) or (bool(self.end) and self.taken < self.end + CONTEXT_FRAMES)
 
 
 def _sizes_up_to(batch):
-    """Batch sizes with a graph of their own: close enough together that little is computed for nothing."""
+    """Batch sizes that each get a graph: close enough together that little work is wasted."""
     return sorted({size for size in (1, 2, 4, 8, 16, *range(32, batch, 32)) if size < batch} | {batch})
 
 
 @torch.inference_mode()
 def _agree(layers, plain):
-    """Whether two ways to decode streams give the same: the first frames of one, in the last row of each."""
+    """Whether two ways to decode streams agree: tries the first frames of a stream, in the last row of each."""
     for first in range(CONTEXT_FRAMES + 1):
         inputs = torch.zeros(1, COLUMNS, dtype=torch.int64, device=plain.device)
         inputs[0, :CODES] = torch.tensor([plain.rows - 1, 1, first, _UNKNOWN])
         inputs[0, CODES:] = first
         expected = plain(inputs)
         inputs[0, ROW] = layers.rows - 1
-        if not (layers(inputs) - expected).abs().max() < 1e-4:  # also where it is no number
+        if not (layers(inputs) - expected).abs().max() < 1e-4:  # also for NaN
             return False
     return True
 
 
 def _fused_layers(model, rows):
-    """The layers as Triton kernels; None where those do not run."""
+    """The layers as Triton kernels, or None if those cannot run here."""
     device = next(model.parameters()).device
     if device.type != "cuda":
         return None
     try:
         from orpheus.codec.kernels import decoder as fused_decoder
-    except (ImportError, TypeError):  # no Triton, or one too old
+    except (ImportError, TypeError):  # no Triton, or too old
         return None
     if not fused_decoder.fits(model):
         return None
@@ -71,10 +71,10 @@ def _fused_layers(model, rows):
             layers = fused_decoder.FusedLayers(model, rows)
             if _agree(layers, StreamLayers(model, 1)):
                 return layers
-        reason = "they compute something else"
-    except Exception as error:  # compilers, drivers and Triton each have errors of their own
+        reason = "they give different results"
+    except Exception as error:  # compilers, drivers and Triton each raise their own errors
         reason = error
-    message = f"the decoder's kernels do not run on this device: {reason}. Streams are decoded in plain PyTorch, slower"
+    message = f"the decoder's kernels do not work on this GPU: {reason}. Streams are decoded in plain PyTorch, slower"
     warnings.warn(message, OrpheusWarning, stacklevel=3)
     return None
 
@@ -95,11 +95,11 @@ class Decoded:
         return self._copied is None or self._copied.query()
 
     def chunks(self):
-        """{stream: float32 (samples,)} of the streams for which samples came out; waits for them."""
+        """{stream: float32 (samples,)} of the streams that gave samples; waits for them."""
         if self._copied is not None:
             self._copied.synchronize()
         samples = self._samples.numpy()
-        # Chunks live on in queues: copies, so that none holds the whole batch.
+        # Copies: chunks live on in queues, and should not keep the whole batch alive.
         return {
             stream: samples[row, first:end].copy()
             for row, (stream, first, end) in enumerate(self._parts)
@@ -108,13 +108,14 @@ class Decoded:
 
 
 class StreamDecoder:
-    """Decodes up to `capacity` streams side by side on the device of `codec`, float32, with the codec's own noise. A stream is known by its number.
+    """Decodes up to `capacity` streams side by side on the device of `codec`, float32, with the codec's own noise.
 
-    batch: streams in one step at most; `capacity` by default
-    graphs: whether a step on CUDA is one graph per batch size, captured here; between two sizes a batch is filled up
-    fused: whether the Triton kernels decode where they run; else plain PyTorch
+    A stream is identified by its number.
+    batch: the most streams in one step; default: `capacity`
+    graphs: whether a step on CUDA is a captured graph, one per batch size; a batch between two sizes is padded
+    fused: whether to use the Triton kernels if they run here; otherwise plain PyTorch
 
-    On CUDA steps run on a CUDA stream of their own, beside whatever the caller's does. Not for several threads at once.
+    On CUDA, steps run on a separate CUDA stream, alongside whatever the caller's does. Not thread-safe.
     """
 
     def __init__(self, codec, capacity, batch=None, graphs=True, fused=True):
@@ -123,7 +124,7 @@ class StreamDecoder:
         self._free = list(range(capacity))[::-1]
         self._streams = {}
         with torch.inference_mode(), full_precision():
-            rows = capacity + 1  # the last one takes what fills a batch up
+            rows = capacity + 1  # the last one is for a batch's padding
             self._layers = (fused and _fused_layers(codec.model, rows)) or StreamLayers(codec.model, rows)
             self.delay = self._layers.delay
             self._queue, self._graphs = None, {}
@@ -135,7 +136,7 @@ class StreamDecoder:
 
     @property
     def state_bytes(self):
-        """Memory of the past of one stream."""
+        """Bytes kept of one stream's past."""
         return self._layers.state_bytes
 
     def _capture(self):
@@ -146,14 +147,14 @@ class StreamDecoder:
                 inputs[:, ROW] = self.capacity
                 self._layers(inputs)
                 graph = torch.cuda.CUDAGraph()
-                # Other threads may use the device meanwhile.
+                # Other threads may be using the device.
                 with torch.cuda.graph(graph, pool=pool, stream=self._queue, capture_error_mode="thread_local"):
                     samples = self._layers(inputs)
                 self._graphs[size] = graph, inputs, samples
         self._queue.synchronize()
 
     def join(self, seed):
-        """Begins a stream; returns its number. Raises OrpheusError where all are taken."""
+        """Starts a stream; returns its number. Raises OrpheusError if all are taken."""
         if not self._free:
             raise OrpheusError(f"all {self.capacity} streams are taken: leave one first, or make the decoder larger")
         stream = self._free.pop()
@@ -161,7 +162,7 @@ class StreamDecoder:
         return stream
 
     def push(self, stream, codes):
-        """Hands on frames: codes (frames, 7) in frame order, or one frame (7,). Raises InputError on codes out of range."""
+        """Adds frames: codes (frames, 7) in frame order, or one frame (7,). Raises InputError if out of range."""
         codes = np.asarray(codes, dtype=np.int64).reshape(-1, CODES_PER_FRAME)
         if codes.size and not 0 <= codes.min() <= codes.max() < self.codebook_size:
             raise InputError(f"codes {codes.min()}..{codes.max()} outside 0..{self.codebook_size - 1}")
@@ -171,30 +172,30 @@ class StreamDecoder:
         state.pushed += len(codes)
 
     def finish(self, stream):
-        """No more frames come. The steps that follow give the rest; its number is free after `leave`."""
+        """Says that no more frames will come. The next steps give the rest; `leave` then frees the number."""
         self._streams[stream].end = self._streams[stream].pushed
 
     def leave(self, stream):
-        """Ends a stream and frees its number, whether all was decoded or not."""
+        """Ends a stream and frees its number, whether or not everything was decoded."""
         del self._streams[stream]
         self._free.append(stream)
 
     @property
     def free(self):
-        """Streams that could join."""
+        """How many more streams can join."""
         return len(self._free)
 
     def waiting(self, stream=None):
-        """The streams that a step would bring on; with a stream, whether it is one."""
+        """The streams that a step would advance; given a stream, whether it is one of them."""
         if stream is not None:
             return self._streams[stream].waits
         return [stream for stream, state in self._streams.items() if state.waits]
 
     def step(self, streams=None):
-        """Decodes the next frame of each of these streams, by default of those that wait, at most `batch`; returns Decoded."""
+        """Decodes the next frame of these streams (default: those waiting, at most `batch`); returns Decoded."""
         streams = self.waiting()[: self.batch] if streams is None else streams
         if len(streams) > self.batch:
-            raise ValueError(f"{len(streams)} streams in one step, at most {self.batch} were asked for")
+            raise ValueError(f"{len(streams)} streams in one step, at most {self.batch} fit: raise `batch`")
         size = min((size for size in self._graphs if size >= len(streams)), default=len(streams))
         inputs = torch.zeros(size, COLUMNS, dtype=torch.int64, pin_memory=self._queue is not None)
         rows, parts = inputs.numpy(), []

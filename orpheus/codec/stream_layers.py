@@ -1,11 +1,11 @@
 """A SNAC decoder's layers for streams: each keeps the end of its input, so that no frame is computed twice.
 
 A convolution needs samples from before and after the ones it computes. Here every layer keeps the end of its input for
-each stream (300 kB in all for the 24 kHz SNAC), and what it gives out lags behind what it got by half its reach: 4,757
-samples through all layers. The samples are those of decoding the whole: the sums have the same terms, and outside a
-stream's first and last frame every layer reads the zeros that it would pad with.
+each stream (300 kB in all for the 24 kHz SNAC), and its output lags behind its input by half its reach: 4,757 samples
+through all layers. The samples equal those of decoding everything at once: the sums have the same terms, and before a
+stream's first frame and after its last one every layer reads zeros, as padding would give it.
 
-This is plain PyTorch, for any device. On CUDA with Triton `kernels.decoder` computes the same in fewer passes over memory.
+This is plain PyTorch, for any device. On CUDA with Triton, `kernels.decoder` does the same in fewer passes over memory.
 """
 
 from functools import partial
@@ -20,18 +20,18 @@ from orpheus.common.frame import LEVEL_CODES
 
 
 class _Past:
-    """The last `length` samples of one layer's input, for every stream; `rate` samples per frame, `delay` behind it."""
+    """The last `length` samples of a layer's input, for every stream; `rate` samples per frame, `delay` behind."""
 
     def __init__(self, rows, channels, length, rate, delay, device):
         self.values = torch.zeros(rows, channels, length, device=device)
         self.length, self.rate, self.delay = length, rate, delay
 
     def before(self, x, step):
-        """(B, C, T) -> (B, C, length + T), with zeros outside the stream, as a convolution pads; remembers the end of it."""
+        """(B, C, T) -> (B, C, length + T), zero outside the stream, as in padding; keeps the end for next time."""
         position = step.first[:, None] * self.rate - self.delay + torch.arange(x.shape[-1], device=x.device)
         inside = (position >= 0) & (position < step.end[:, None] * self.rate)
         whole = x.new_empty(*x.shape[:2], self.length + x.shape[2])
-        seen = step.first[:, None, None] > 0  # a new stream finds zeros
+        seen = step.first[:, None, None] > 0  # a new stream starts from zeros
         torch.mul(self.values[step.rows], seen, out=whole[..., : self.length])
         torch.mul(x, inside[:, None], out=whole[..., self.length :])
         self.values.index_copy_(0, step.rows, whole[..., -self.length :])
@@ -39,12 +39,12 @@ class _Past:
 
 
 def _fused_snake(device):
-    """The kernel for Snake, None where it does not run."""
+    """The kernel for Snake, or None if it cannot run here."""
     if device.type != "cuda":
         return None
     try:
         from orpheus.codec.kernels import snake as fused_snake
-    except (ImportError, TypeError):  # no Triton, or one too old
+    except (ImportError, TypeError):  # no Triton, or too old
         return None
     return fused_snake.snake if fused_snake.runs(device) else None
 
@@ -58,7 +58,7 @@ class StreamLayers:
         self._snac, self.rows, self.device = layers, rows, next(model.parameters()).device
         self.fused_snake = _fused_snake(self.device)
         self.functions, self.pasts = [], []
-        self.rate, self.delay = LEVEL_CODES[-1], 0  # of what the last layer so far gives out
+        self.rate, self.delay = LEVEL_CODES[-1], 0  # of the output of the last layer so far
         self.tables = []
         for level in model.quantizer.quantizers:  # code -> its vector in the decoder's input
             self.tables.append(level.codebook.weight @ level.out_proj.weight[..., 0].t() + level.out_proj.bias)
@@ -79,7 +79,7 @@ class StreamLayers:
             self._convolution(module)
         elif isinstance(module, nn.Tanh):
             self.functions.append(lambda x, step: torch.tanh(x))
-        else:  # the noise by position that Codec puts in
+        else:  # the PositionNoise that Codec puts in
             self.functions.append(
                 partial(self._noise, module.place, module.linear.weight.clone(), self.rate, self.delay)
             )
@@ -107,7 +107,7 @@ class StreamLayers:
 
     def _upsample(self, module):
         weight, bias, stride = module.weight.clone(), module.bias.clone(), module.stride[0]
-        past = self._past(module.in_channels, 1)  # an input reaches half a stride beyond its own samples, both ways
+        past = self._past(module.in_channels, 1)  # an input reaches half a stride beyond its own samples on both sides
         self.rate, self.delay = self.rate * stride, self.delay * stride + module.padding[0]
 
         def function(x, step):
@@ -139,7 +139,7 @@ class StreamLayers:
 
     @property
     def state_bytes(self):
-        """Memory of the past of one stream."""
+        """Bytes kept of one stream's past."""
         return sum(past.values[0].nbytes for past in self.pasts)
 
     def __call__(self, inputs):

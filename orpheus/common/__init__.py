@@ -1,4 +1,4 @@
-"""What every room may use; no PyTorch, and nothing of this project's above.
+"""What every package may use; no PyTorch, and nothing of this project's above.
 
 errors      what can go wrong                     frame, tokens   the frame's numbers, token ids
 options     checks of options, names, places      audio           sound in and out

@@ -10,19 +10,19 @@ from orpheus.common.errors import InputError
 from orpheus.common.files import atomic_file
 from orpheus.common.frame import SAMPLE_RATE
 
-_UNKNOWN_LENGTH = 0xFFFFFFFF  # what players take for "until the pipe ends"
+_UNKNOWN_LENGTH = 0xFFFFFFFF  # players read this as "until the pipe ends"
 
 
 def read_audio(path):
-    """Reads an audio file that libsndfile knows (WAV, FLAC, Ogg, Opus, MP3 ...): float32 (samples,), mono, 24 kHz.
+    """Reads any audio file that libsndfile can (WAV, FLAC, Ogg, Opus, MP3 ...): float32 (samples,), mono, 24 kHz.
 
-    Channels are averaged, any rate is resampled (librosa, soxr). Raises InputError where it cannot be read.
+    Averages channels and resamples any rate (librosa, soxr). Raises InputError if the file cannot be read.
     """
     return to_mono_24khz(*_read(path, path))
 
 
 def decode_audio(data, name):
-    """The bytes of an audio file to float32 (samples, channels) and its rate in Hz. Raises InputError; `name` is for it."""
+    """Decodes an audio file's bytes: float32 (samples, channels), rate in Hz. Raises InputError, which says `name`."""
     return _read(io.BytesIO(data), name)
 
 
@@ -32,12 +32,12 @@ def _read(file, name):
     try:
         return soundfile.read(file, dtype="float32", always_2d=True)
     except (soundfile.SoundFileError, OSError, ValueError, MemoryError) as error:  # a broken header asks for any size
-        reason = getattr(error, "error_string", error)  # without the address of a buffer in memory
+        reason = getattr(error, "error_string", error)  # leaves out the memory address of the buffer
         raise InputError(f"{name} cannot be read as audio: {reason}") from error
 
 
 def to_mono_24khz(audio, rate):
-    """float32 (samples,) or (samples, channels) at `rate` Hz to float32 (samples,) at 24 kHz."""
+    """Converts float32 (samples,) or (samples, channels) at `rate` Hz to float32 (samples,) at 24 kHz."""
     audio = np.asarray(audio, dtype=np.float32)
     if audio.ndim == 2:
         audio = audio.mean(axis=1)
@@ -54,12 +54,12 @@ def silence(seconds):
 
 
 def to_pcm16(audio):
-    """float32 in -1..1 to 16-bit little-endian bytes; what is louder is limited."""
+    """Converts float32 in -1..1 to 16-bit little-endian bytes; clips anything louder."""
     return (np.clip(audio, -1.0, 1.0) * 32767.0).round().astype("<i2").tobytes()
 
 
 def wav_header(data_bytes=None):
-    """44 bytes of WAV header, 16-bit mono; without a length, one that says "unknown" as pipes need it."""
+    """A 44-byte WAV header, 16-bit mono. Without `data_bytes` the length is "unknown", which is what pipes need."""
     data = _UNKNOWN_LENGTH if data_bytes is None else data_bytes
     riff = _UNKNOWN_LENGTH if data_bytes is None else data_bytes + 36
     return struct.pack(
@@ -81,31 +81,31 @@ def wav_header(data_bytes=None):
 
 
 def wav_bytes(audio):
-    """A whole WAV file, 16-bit mono 24 kHz."""
+    """A complete WAV file, 16-bit mono 24 kHz."""
     data = to_pcm16(audio)
     return wav_header(len(data)) + data
 
 
 def write_wav(path, audio):
-    """Writes float32 (samples,) as a 16-bit mono 24 kHz WAV, whole or not at all."""
+    """Writes float32 (samples,) atomically as a 16-bit mono 24 kHz WAV."""
     with atomic_file(path) as file:
         file.write(wav_bytes(audio))
 
 
 def _appends(file):
-    """Whether every write goes to the end, wherever one seeks (`>>` in a shell)."""
+    """Whether every write goes to the end of the file, even after a seek (`>>` in a shell)."""
     try:
         import fcntl
 
         return bool(fcntl.fcntl(file.fileno(), fcntl.F_GETFL) & os.O_APPEND)
-    except (ImportError, OSError):  # Windows; a buffer in memory
+    except (ImportError, OSError):  # Windows; an in-memory buffer
         return False
 
 
 class WavWriter:
-    """Writes chunks to a binary stream as they come: raw 16-bit PCM, or WAV.
+    """Writes chunks to a binary stream as they arrive: raw 16-bit PCM, or WAV.
 
-    A pipe gets a WAV header of unknown length; in a file the header is put right at the end.
+    A pipe gets a WAV header of unknown length; in a file, `close` writes the true length into the header.
     """
 
     def __init__(self, file, wav=True):

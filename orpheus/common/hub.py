@@ -1,4 +1,4 @@
-"""Why the Hugging Face hub did not give something, in words."""
+"""The Hugging Face hub: fetching, pushing, and plain words for why something failed."""
 
 import errno
 import json
@@ -10,12 +10,12 @@ from orpheus.common.options import ORPHEUS_3B
 
 
 def brief(error):
-    """An error's message on one line, without the pages that some libraries append."""
+    """An error's message on one line, cut short: some libraries append whole pages."""
     return " ".join(str(error).split())[:300]
 
 
 def _chain(error):
-    """The error and those that led to it."""
+    """The error and those that caused it."""
     seen = []
     while error is not None and error not in seen:
         seen.append(error)
@@ -28,15 +28,15 @@ def _is_disk_full(error):
 
 
 def _status(error):
-    """The HTTP status that was behind an error, or None."""
+    """The HTTP status behind an error, or None."""
     responses = (getattr(e, "response", None) for e in _chain(error))
     return next((response.status_code for response in responses if response is not None), None)
 
 
 def reason_of(error):
-    """The reason behind an error of huggingface_hub or `datasets`, one line without a full stop.
+    """Why huggingface_hub or `datasets` failed: one line without a full stop.
 
-    `datasets` replaces the hub's own errors by DatasetNotFoundError and ConnectionError, so their words count as well.
+    `datasets` replaces the hub's errors with DatasetNotFoundError and ConnectionError, so the message is searched too.
     """
     from huggingface_hub import errors as hub
 
@@ -52,22 +52,22 @@ def reason_of(error):
     if caught(hub.RepositoryNotFoundError) or "doesn't exist on the Hub" in text or status == 404:
         return "there is no such repository, or it is private and HF_TOKEN is not set or lacks access"
     if status in (401, 403):
-        return f"access is refused ({status}): set HF_TOKEN to a token that may read it"
+        return f"access was refused ({status}): set HF_TOKEN to a token that can read it"
     offline = (hub.LocalEntryNotFoundError, hub.OfflineModeIsEnabled, ConnectionError, TimeoutError)
     network = any("Connect" in type(e).__name__ or "Timeout" in type(e).__name__ for e in chain)
     if caught(*offline) or network or (isinstance(error, OSError) and status is None):
-        return "the hub cannot be reached, and the files are not all in the local cache"
+        return "the hub cannot be reached, and not all of the files are in the local cache"
     return f"{type(error).__name__}: {text}".rstrip(".")
 
 
 _CURE = (
-    "Cures: a local folder (--model FOLDER, --codec FOLDER); HF_TOKEN=... for a gated or private repository; HF_HUB_OFFLINE=1 to use only "
-    "what is already downloaded; --model demo for the small voice that needs no download"
+    "What to try: a local folder (--model FOLDER, --codec FOLDER); HF_TOKEN=... for a gated or private repository; "
+    "HF_HUB_OFFLINE=1 to use only what is already downloaded; --model demo for the small voice, which needs no download"
 )
 
 
 def fetch(repo_id, patterns):
-    """The local folder of a hub repository. Raises CheckpointError with the reason and the cure."""
+    """The local folder of a hub repository, downloaded if need be. Raises CheckpointError: why, and what to do."""
     from huggingface_hub import errors as hub
     from huggingface_hub import snapshot_download
 
@@ -75,7 +75,7 @@ def fetch(repo_id, patterns):
         return Path(snapshot_download(repo_id, allow_patterns=list(patterns)))
     except hub.HFValidationError as error:
         raise InputError(f"{repo_id!r} is neither a folder here nor a hub id like {ORPHEUS_3B}") from error
-    except Exception as error:  # the client raises errors of its own, of httpx or requests, and OSError
+    except Exception as error:  # the client raises its own errors, those of httpx or requests, and OSError
         raise CheckpointError(
             f"{repo_id} cannot be fetched from the Hugging Face hub: {reason_of(error)}. {_CURE}"
         ) from error
@@ -88,11 +88,11 @@ def read_json(path, kind=dict):
             raise ValueError(f"a {type(value).__name__}, not a {kind.__name__}")
         return value
     except (OSError, ValueError) as error:
-        raise CheckpointError(f"{path} cannot be read ({error}): not a complete folder, or a damaged one") from error
+        raise CheckpointError(f"{path} cannot be read ({error}): the folder is incomplete or damaged") from error
 
 
 def locate(source, patterns):
-    """A folder for a folder's path or a hub id."""
+    """The local folder for a path or a hub id."""
     path = Path(source).expanduser()
     if path.is_dir() and str(source):
         return path
@@ -105,7 +105,7 @@ def locate(source, patterns):
 
 
 def check_push(repo):
-    """Checks, before training, that the hub knows us and that `repo` is ours to write."""
+    """Checks, before training, that we are logged in to the hub and can write to `repo`."""
     from huggingface_hub import HfApi
 
     if not repo:
@@ -114,10 +114,10 @@ def check_push(repo):
         api = HfApi()
         api.whoami()
         api.create_repo(repo, exist_ok=True, private=True)
-    except Exception as error:  # the client raises errors of its own, of httpx or requests, and OSError
+    except Exception as error:  # the client raises its own errors, those of httpx or requests, and OSError
         reason = " ".join(str(error).split())[:200]
         raise InputError(
-            f"--push-to-hub: {repo} cannot be written ({reason}). Set HF_TOKEN to a token with write access, or leave the flag out"
+            f"--push-to-hub: {repo} cannot be written ({reason}). Set HF_TOKEN to a token with write access, or leave out the flag"
         ) from error
 
 

@@ -1,4 +1,4 @@
-"""Every setting with its default and the reason for it. The command lines are generated from these classes."""
+"""Names and places that several packages share, and the checks that every options.py makes."""
 
 import math
 import numbers

@@ -1,15 +1,15 @@
-"""Progress of speaking on stderr."""
+"""Progress on stderr."""
 
 import sys
 import time
 
 from orpheus.common.frame import FRAMES_PER_SECOND
 
-_LINE_SECONDS, _BAR_SECONDS = 10, 0.5  # between two words of progress, in a log and on a terminal
+_LINE_SECONDS, _BAR_SECONDS = 10, 0.5  # between updates, in a log and on a terminal
 
 
 class Progress:
-    """A bar over pieces of text on a terminal, elsewhere a line now and then."""
+    """Progress over pieces of text: a bar on a terminal, an occasional line anywhere else."""
 
     def __init__(self, shown, total):
         self.bar, self.total, self.done, self.shown_at = None, total, 0, time.monotonic()
@@ -32,7 +32,7 @@ class Progress:
             self.bar.update(pieces)
 
     def show(self, frames):
-        """Says now and then how many frames the present batch has."""
+        """Shows, every so often, how much speech the current batch has so far."""
         if time.monotonic() - self.shown_at < (_LINE_SECONDS if self.lines else _BAR_SECONDS):
             return
         self.shown_at = time.monotonic()
@@ -44,7 +44,7 @@ class Progress:
 
 
 def progress_bar(shown, total, what, unit):
-    """A bar on stderr; away from a terminal a line now and then."""
+    """A bar on stderr; an occasional line if that is not a terminal."""
     from tqdm import tqdm
 
     often, delay = (0.1, 0) if sys.stderr.isatty() else (30, 30)

@@ -1,11 +1,11 @@
-"""Every token id and the order of audio codes, stated once.
+"""Every token id and the order of audio codes, defined in one place.
 
 A SNAC frame is 7 codes: one coarse, two middle, four fine. Orpheus writes them interleaved in time,
 
     position 0      1       2       3         4         5         6
     code     c0[i]  c1[2i]  c2[4i]  c2[4i+1]  c1[2i+1]  c2[4i+2]  c2[4i+3]
 
-and gives every place in the frame its own range of ids, so that a token is valid in its place alone.
+and gives every position in the frame its own range of ids, so a token is valid at one position only.
 """
 
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ import numpy as np
 
 from orpheus.common.frame import CODES_PER_FRAME, LEVEL_CODES
 
-# Column of [c0 | c1 c1 | c2 c2 c2 c2] that each place in the frame holds.
+# Column of [c0 | c1 c1 | c2 c2 c2 c2] that each position in the frame holds.
 _COLUMN_OF_PLACE = np.array([0, 1, 3, 4, 2, 5, 6])
 _PLACE_OF_COLUMN = np.argsort(_COLUMN_OF_PLACE)
 
@@ -22,7 +22,7 @@ CONTROL_TOKENS = 10  # `<custom_token_0>` .. `<custom_token_9>` come before the 
 
 
 def interleave(levels):
-    """Codes by level to codes in frame order.
+    """Puts codes by level into frame order.
 
     levels: (c0, c1, c2), integers of shape (frames,), (2 * frames,), (4 * frames,)
     returns: int64 (frames, 7) in frame order
@@ -35,7 +35,7 @@ def interleave(levels):
 
 
 def deinterleave(codes):
-    """Codes in frame order (frames, 7) to (c0, c1, c2) of shape (frames,), (2 * frames,), (4 * frames,); undoes `interleave`."""
+    """Undoes `interleave`: (frames, 7) in frame order to c0, c1, c2, shaped (frames,), (2 * frames,), (4 * frames,)."""
     columns = np.asarray(codes, dtype=np.int64).reshape(-1, CODES_PER_FRAME)[:, _PLACE_OF_COLUMN]
     c0, c1, c2 = np.split(columns, np.cumsum(LEVEL_CODES)[:-1], axis=1)
     return c0.reshape(-1), c1.reshape(-1), c2.reshape(-1)
@@ -88,31 +88,32 @@ class TokenLayout:
         return self.first_audio + CODES_PER_FRAME * self.codebook_size - 1
 
     def range_start(self, position):
-        """First id of the range that is valid for the audio token at `position` (0 is the first after start-of-speech)."""
+        """First id of the range valid for the audio token at `position` (0 is the first after start-of-speech)."""
         return self.first_audio + (position % CODES_PER_FRAME) * self.codebook_size
 
     def is_valid(self, token, position):
-        """Whether `token` is an audio token in range for its place. Works on arrays as well."""
+        """Whether `token` is an audio token in range for its position. Works on arrays too."""
         code = token - self.range_start(position)
         return (code >= 0) & (code < self.codebook_size)
 
     def first_out_of_range(self, tokens):
-        """Index of the first token that is out of range for its place; len(tokens) where there is none."""
+        """Index of the first token that is out of range for its position; len(tokens) if there is none."""
         tokens = np.asarray(tokens, dtype=np.int64)
         valid = self.is_valid(tokens, np.arange(len(tokens)))
         return len(tokens) if valid.all() else int(np.argmin(valid))
 
     def to_tokens(self, codes):
-        """Codes in frame order, (frames, 7) in 0..codebook_size-1, to ids (7 * frames,). Raises ValueError on other codes."""
+        """Turns codes in frame order, (frames, 7) in 0..codebook_size-1, into ids (7 * frames,); else ValueError."""
         codes = np.asarray(codes, dtype=np.int64).reshape(-1, CODES_PER_FRAME)
         if codes.size and not (codes.min() >= 0 and codes.max() < self.codebook_size):
             raise ValueError(f"codes {codes.min()}..{codes.max()} outside 0..{self.codebook_size - 1}")
         return (codes + self.range_start(np.arange(CODES_PER_FRAME))).reshape(-1)
 
     def to_codes(self, tokens):
-        """Ids to codes in frame order (frames, 7): up to the first out-of-range token, an incomplete last frame dropped.
+        """Turns ids into codes in frame order (frames, 7).
 
-        Nothing is clamped: a token that does not fit its place ends the speech.
+        Stops at the first out-of-range token and drops an incomplete last frame. Nothing is clamped: a token that is
+        out of range for its position ends the speech.
         """
         tokens = np.asarray(tokens, dtype=np.int64)
         frames = self.first_out_of_range(tokens) // CODES_PER_FRAME

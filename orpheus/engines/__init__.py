@@ -1,14 +1,14 @@
 """Engines: prompt ids in, token ids out. They know nothing of text or audio.
 
-An engine is one file with a class that keeps this protocol, and one line in loading.py where it is chosen.
+An engine is one file with a class that implements this protocol, and one line in loading.py that chooses it.
 
 loading         from a checkpoint to an engine               options     which engine, and how it draws
-fast/           a Llama step of its own                      layers      what every Llama here is made of
-transformers    any causal language model                    sampling    the draw of the next token
+fast/           a hand-written Llama step                    layers      the parts that every Llama here shares
+transformers    any causal language model                    sampling    drawing the next token
 separate        slots for an engine that has none
 """
 
-from __future__ import annotations  # what the protocols name is not needed to run: `--help` goes without numpy
+from __future__ import annotations  # the protocols' types are not needed to run: `--help` does without numpy
 
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Protocol
@@ -26,21 +26,21 @@ WAITING = -2  # stands for a sequence whose first token is yet to come; only `Sl
 
 
 class Slots(Protocol):
-    """Seats for sequences that join and leave between steps."""
+    """Slots for sequences that join and leave between steps."""
 
     free: int  # how many sequences can join now
 
     def join(self, prompt_ids: Sequence[int], sampling: SamplingOptions, seed: int) -> int:
-        """Begins a sequence; returns its slot, from 0. Its first token comes with one of the next steps."""
+        """Starts a sequence; returns its slot, from 0. Its first token comes with one of the next steps."""
         ...
 
     def leave(self, slot: int) -> None:
-        """Ends a sequence where it is and frees its slot."""
+        """Stops a sequence, finished or not, and frees its slot."""
         ...
 
     def step(self) -> np.ndarray:
-        """int64 (slots,): each sequence's next token; ENDED for a slot that is free or whose sequence is over, WAITING where
-        the first token is yet to come."""
+        """int64 (slots,): each sequence's next token; ENDED for a slot that is free or whose sequence is over, WAITING
+        if the first token is yet to come."""
         ...
 
 
@@ -53,7 +53,7 @@ class Engine(Protocol):
         """Continues several prompts side by side, each with its seed.
 
         Yields one int64 array (sequences,) per step: each one's next token, ENDED once it is over. A sequence is over after
-        the first token that is out of range for its place (end-of-speech is one), which is still yielded, or after
+        the first token that is out of range for its position (end-of-speech is one), which is still yielded, or after
         `max_new_tokens`; the others go on. What a sequence gets depends on its prompt and seed, not on its neighbours.
         Closing the iterator stops the work.
         """
@@ -62,12 +62,12 @@ class Engine(Protocol):
     def open(self, slots: int, length: int) -> Slots:
         """Room for `slots` sequences of at most `length` tokens each, prompt included.
 
-        An engine without slots of its own returns `separate.SeparateSlots(self, slots, length)`.
+        An engine that has no slots returns `separate.SeparateSlots(self, slots, length)`.
         """
         ...
 
     def release(self) -> None:
-        """Gives back the memory that is kept for the next call."""
+        """Frees the memory kept for the next call."""
         ...
 
 

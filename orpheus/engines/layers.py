@@ -1,4 +1,4 @@
-"""What every Llama here is made of: the norm and the rotary position embedding."""
+"""The parts that every Llama here shares: the norm and the rotary position embedding."""
 
 import torch
 

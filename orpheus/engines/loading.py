@@ -16,7 +16,7 @@ def _dtype(device):
 
 
 def load_tokenizer(folder):
-    """The tokenizer that belongs to the model; never another in its place."""
+    """The tokenizer that belongs to the model; never a substitute."""
     from transformers import AutoTokenizer
 
     try:
@@ -26,7 +26,7 @@ def load_tokenizer(folder):
 
 
 def load_language_model(folder, device):
-    """A causal language model from a folder, every weight of it. Raises CheckpointError."""
+    """Loads a causal language model from a folder. Raises CheckpointError if any weight is missing."""
     import torch
     from transformers import AutoModelForCausalLM
     from transformers.utils import logging
@@ -43,20 +43,20 @@ def load_language_model(folder, device):
         )
     except torch.OutOfMemoryError as error:
         raise CheckpointError(
-            f"{folder} does not fit the GPU's memory: free some, or use --device cpu or --model demo"
+            f"{folder} does not fit into GPU memory: free some, or use --device cpu or --model demo"
         ) from error
     except Exception as error:  # safetensors, transformers and json each raise their own
         raise CheckpointError(f"the model in {folder} cannot be loaded: {brief(error)}. Download it again") from error
     lacking = sorted(info["missing_keys"]) + sorted(map(str, info["mismatched_keys"]))
     if lacking:
         raise CheckpointError(
-            f"the checkpoint in {folder} is incomplete: {len(lacking)} weights are missing, {lacking[0]} among them. Download it again"
+            f"the checkpoint in {folder} is incomplete: {len(lacking)} weights are missing, including {lacking[0]}. Download it again"
         )
     return model
 
 
 def merge_adapter(model, adapter):
-    """The model with the adapter's weights added to its own: as fast as without."""
+    """Adds the adapter's weights to the model's, so that it runs as fast as without an adapter."""
     from peft import PeftModel
 
     try:
@@ -66,7 +66,7 @@ def merge_adapter(model, adapter):
 
 
 def open_engine(name, checkpoint, adapter, device, layout):
-    """The engine `name` (one of ENGINES) for a checkpoint, with what it needs of it loaded.
+    """Loads a checkpoint and returns the engine `name` (one of ENGINES) for it.
 
     checkpoint: the model's folder; adapter: a LoRA adapter's folder or None; layout: TokenLayout
     Raises CheckpointError.
@@ -83,15 +83,15 @@ def open_engine(name, checkpoint, adapter, device, layout):
 def choose_engine(name, model, layout):
     """The engine `name` (one of ENGINES) for a language model.
 
-    "auto" is the fast one where it can compute the model, on CUDA and on a CPU; "fast" and "fast-int8" (its linear layers
-    in 8 bits) warn where it cannot.
+    "auto" is the fast one if it supports the model, on CUDA and on a CPU; "fast" and "fast-int8" (the same with 8-bit
+    linear layers) warn if it does not.
     """
     from orpheus.engines.fast.engine import FastEngine, unfit
     from orpheus.engines.transformers import TransformersEngine
 
-    reason = unfit(model) or (None if model.device.type in ("cuda", "cpu") else f"a device {model.device.type}")
+    reason = unfit(model) or (None if model.device.type in ("cuda", "cpu") else f"device {model.device.type}")
     if name.startswith("fast") and reason:
-        warn(f"the fast engine cannot compute this model ({reason}); speaking through transformers", OrpheusWarning, 2)
+        warn(f"the fast engine cannot run this model ({reason}); using transformers instead", OrpheusWarning, 2)
     if name == "transformers" or reason:
         return TransformersEngine(model, layout)
     return FastEngine(model, layout, weights="int8" if name == "fast-int8" else "same")

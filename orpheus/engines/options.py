@@ -1,4 +1,4 @@
-"""Settings of the engines: which one, and how it draws."""
+"""Settings for the engines: which one, and how it draws."""
 
 from dataclasses import dataclass
 
@@ -13,15 +13,15 @@ class SamplingOptions:
     """How the next token is drawn. Same seed, same audio."""
 
     temperature: float = 0.6
-    """0 takes the likeliest token every time (which tends to loop); 0.6 is what the model's authors use."""
+    """0 always takes the likeliest token (which tends to loop); 0.6 is what the model's authors use."""
     top_p: float = 0.95
-    """Draw from the likeliest tokens that together have this probability."""
+    """Draws from the likeliest tokens that together have this probability."""
     repetition_penalty: float = 1.1
     """Needed: without it the model loops. 1.3 makes it speak faster."""
     max_new_tokens: int = 1200
-    """Cap for one piece of text: 1200 tokens are 14.6 seconds. Longer text is spoken in pieces, so it needs no more."""
+    """Cap for one piece of text: 1200 tokens are 14.6 seconds. Longer text is cut into pieces, so it needs no more."""
     seed: int = 0
-    """Chooses the tokens and the codec's noise."""
+    """Determines the tokens and the codec's noise."""
 
     def __post_init__(self):
         check(

@@ -5,7 +5,7 @@ import torch
 
 from orpheus.engines import ENDED
 
-_ONE = 2**36  # probability 1 as a whole number; times a uniform of 24 bits it still fits 64
+_ONE = 2**36  # probability 1 as a whole number; times a 24-bit uniform it still fits into 64 bits
 
 
 def penalize(logits, seen, penalty):
@@ -14,7 +14,7 @@ def penalize(logits, seen, penalty):
 
 
 def whole(probability):
-    """A probability as the whole number that `draw_rows` compares sums with."""
+    """A probability as the whole number that `draw_rows` compares its sums with."""
     return int(probability * _ONE)
 
 
@@ -26,11 +26,13 @@ def draw(logits, uniform, temperature, top_p):
 
 
 def draw_rows(logits, uniform, temperature, mass):
-    """Draws from the smallest set of tokens whose probabilities sum to `mass`.
+    """Draws from the smallest set of tokens whose probabilities sum to `mass` (top-p).
 
-    Probabilities are summed as whole numbers of 2^-36: a float sum over a vocabulary is not the same from run to run on
-    CUDA. The draw goes through the kept tokens in order of their ids, not of their probabilities, so that rounding
-    (another batch shape, say) that swaps two nearly equal tokens changes nothing.
+    fast/kernels/head.py has the same draw in Triton: change both. The tests hold one to the other.
+
+    Probabilities are summed as whole numbers of 2^-36: on CUDA, a float sum over a vocabulary varies from run to run.
+    The draw goes through the kept tokens in order of their ids, not their probabilities, so rounding (from another
+    batch shape, say) that swaps two nearly equal tokens changes nothing.
 
     logits: float (B, V); uniform: (B,) multiples of 2^-24 in [0, 1), the only randomness; temperature: above 0, a number
     or (B, 1); mass: `whole(top_p)`, a number or int64 (B, 1)
@@ -43,18 +45,18 @@ def draw_rows(logits, uniform, temperature, mass):
     weights = torch.where(weights >= falling.gather(1, (kept - 1).clamp(min=0)), weights, 0)
     cumulative = weights.cumsum(dim=-1)
     target = (uniform[:, None] * 2**24).long() * cumulative[:, -1:] >> 24  # below the sum of all weights
-    # Logits that are not numbers have no weight at all; even then the answer is a token of the vocabulary.
+    # NaN logits have no weight at all; even then the result is a token of the vocabulary.
     return (cumulative <= target).sum(dim=-1).clamp(max=logits.shape[-1] - 1)
 
 
 def uniforms(seeds, count):
-    """float32 (len(seeds), count) in [0, 1): row i depends on seeds[i] alone, on every machine."""
+    """float32 (len(seeds), count) in [0, 1): row i depends only on seeds[i], on every machine."""
     rows = [np.random.Generator(np.random.Philox(seed)).random(count, dtype=np.float32) for seed in seeds]
     return torch.from_numpy(np.stack(rows))
 
 
 class Sampler:
-    """State of sampling for `rows` rows; `next_tokens` has no host round trip and can be captured in a CUDA graph."""
+    """Sampling state for `rows` rows; `next_tokens` has no host round trip and can be captured in a CUDA graph."""
 
     def __init__(self, rows, options, layout, vocab_size, device):
         self.options, self.layout = options, layout
@@ -64,7 +66,7 @@ class Sampler:
         self.step = torch.zeros(1, dtype=torch.int64, device=device)
 
     def reset(self, prompts, seeds):
-        """Begins anew with these prompts, in the same buffers."""
+        """Starts over with these prompts, in the same buffers."""
         self.uniforms.copy_(uniforms(seeds, self.options.max_new_tokens))
         self.seen.zero_()
         for row, prompt in enumerate(prompts):
@@ -73,7 +75,7 @@ class Sampler:
         self.step.zero_()
 
     def next_tokens(self, logits):
-        """logits (B, V) -> (tokens (B,) to feed on, emitted (B,) with ENDED for rows that are over)."""
+        """logits (B, V) -> (tokens (B,) to feed next, emitted (B,) with ENDED for rows that are over)."""
         logits = penalize(logits.float(), self.seen, self.options.repetition_penalty)
         tokens = draw(
             logits, self.uniforms.index_select(1, self.step)[:, 0], self.options.temperature, self.options.top_p

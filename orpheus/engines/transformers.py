@@ -1,4 +1,4 @@
-"""The plain engine: any causal language model of `transformers`, on any device.
+"""The plain engine: any causal language model from `transformers`, on any device.
 
 On CUDA the decode step (forward pass and sampling) runs over a static cache as one captured CUDA graph: the step is many
 small kernels, and launching them one by one takes several times longer than running them. Elsewhere the cache grows.
@@ -18,7 +18,7 @@ _CACHE_STEP = 256  # static caches come in multiples of this, so that a captured
 
 
 class _Decoding:
-    """Buffers of one batch of `rows` rows. `advance` does one step and touches nothing but them."""
+    """Buffers for one batch of `rows` rows. `advance` does one step and touches nothing else."""
 
     def __init__(self, model, layout, sampling, rows, length, static):
         self.model, self.length, self.static = model, length, static
@@ -31,12 +31,12 @@ class _Decoding:
         self.mask = torch.zeros(rows, 1, 1, length, dtype=torch.bool, device=device)
         self.tokens = torch.zeros(rows, 1, dtype=torch.int64, device=device)
         self.positions = torch.zeros(rows, 1, dtype=torch.int64, device=device)
-        self.place = torch.zeros(1, dtype=torch.int64, device=device)  # in the cache, of the token fed next
+        self.place = torch.zeros(1, dtype=torch.int64, device=device)  # of the token fed next, in the cache
         self.report = torch.zeros(2, rows, dtype=torch.int64, device=device)  # emitted, still running
         self.step = self.advance
 
     def prefill(self, prompts, seeds):
-        """Begins anew: reads the prompts, left-padded to one length, and draws the first tokens."""
+        """Starts over: reads the prompts, left-padded to one length, and draws the first tokens."""
         if self.static:
             self.cache.reset()
         self.sampler.reset(prompts, seeds)
@@ -49,7 +49,7 @@ class _Decoding:
             real[row, self.width - len(prompt) :] = True
         ids, real = torch.from_numpy(ids).to(self.mask.device), torch.from_numpy(real).to(self.mask.device)
         positions = (real.cumsum(1) - 1).clamp(min=0)
-        # Causal, without padding; padding sees itself, since a softmax over nothing is not a number.
+        # Causal, without padding; padding sees itself, since a softmax over nothing is NaN.
         causal = torch.ones(self.width, self.width, dtype=torch.bool, device=ids.device).tril()
         itself = torch.eye(self.width, dtype=torch.bool, device=ids.device)
         mask = torch.zeros(len(prompts), 1, self.width, self.length, dtype=torch.bool, device=ids.device)
@@ -87,7 +87,7 @@ class _Decoding:
         self.report[1].copy_(self.sampler.running)
 
     def capture(self, prompts, seeds):
-        """Replaces `step` by a CUDA graph of `advance`; leaves the state to be prefilled."""
+        """Replaces `step` with a CUDA graph of `advance`; call `prefill` again afterwards."""
         self.prefill(prompts, seeds)
         side = torch.cuda.Stream()
         side.wait_stream(torch.cuda.current_stream())
@@ -102,15 +102,15 @@ class _Decoding:
 
 
 class TransformersEngine:
-    """See orpheus.engines.Engine. `static_cache`: None takes it where it pays, on CUDA."""
+    """See orpheus.engines.Engine. `static_cache`: None uses one where it pays off, on CUDA."""
 
     def __init__(self, model, layout, static_cache=None):
         self.model, self.layout = model.eval(), layout
         self.static = model.device.type == "cuda" if static_cache is None else static_cache
-        self._idle = {}  # (rows, length, sampling) -> decoding that no one uses now
+        self._idle = {}  # (rows, length, sampling) -> a decoding not in use
 
     def release(self):
-        """Gives back the memory that is kept for the next batch of the same shape."""
+        """Frees the memory kept for the next batch of the same shape."""
         self._idle.clear()
         if self.model.device.type == "cuda":
             torch.cuda.empty_cache()
@@ -148,7 +148,7 @@ class TransformersEngine:
                 if not running.any():
                     return
         except torch.OutOfMemoryError as error:
-            key = None  # nothing is kept of a batch that does not fit
+            key = None  # keep nothing of a batch that does not fit
             raise too_large(len(prompts)) from error
         finally:
             if key:

@@ -1,4 +1,4 @@
-"""How good speech is: judged, counted, compared, with intervals. `python -m orpheus.evaluate`
+"""Measures how good speech is: judges, counts and compares, with intervals. `python -m orpheus.evaluate`
 
 cli       the command              systems       what is judged: a model that speaks, or recordings
 judges    words, naturalness,      tag_detector  whether a tag can be heard

@@ -7,8 +7,9 @@
     python -m orpheus.evaluate --recordings my_recordings             recordings with their transcripts
     python -m orpheus.evaluate --compare base=demo tuned=demo+lora_model original=my_recordings
 
-Words and skips (faster-whisper), naturalness (DNSMOS), likeness of the voice (Resemblyzer), whether tags are audible, pace,
-silences, how they ended: a table here, report.json and report.html in --out. docs/evaluate.md says what each figure means.
+Reports words and skips (faster-whisper), naturalness (DNSMOS), likeness of the voice (Resemblyzer), audible tags, pace,
+silences and how clips ended: as a table here, and as report.json and report.html in --out. docs/evaluate.md says what
+each figure means.
 """
 
 import sys
@@ -31,22 +32,22 @@ def _parse(argv):
         model: str = "auto"
         """auto (Orpheus-3B on CUDA, else the demo voice), demo, a folder or a hub id."""
         lora: str = "auto"
-        """auto (lora_model/ where it is), none, a folder or a hub id."""
+        """auto (lora_model/ if it exists), none, a folder or a hub id."""
         codec: str | None = None
-        """Folder or hub id of another SNAC than the model's own."""
+        """Folder or hub id of a SNAC to use instead of the model's own."""
         engine: Literal[ENGINES] = "auto"
-        """What speaks, as of inference.py."""
+        """What speaks, as in inference.py."""
         device: Literal["auto", "cuda", "mps", "cpu"] = "auto"
-        """Where to speak."""
+        """Where to run."""
         voice: str | None = None
-        """Speaker, where a sentence names none. By default the model's first, or the one an adapter was trained on."""
+        """Speaker if a sentence names none. Default: the model's first voice, or the one the adapter was trained on."""
         recordings: Path | None = None
-        """Judges recordings with transcripts instead: whatever `--dataset` takes, such as pairs a.wav + a.txt."""
+        """Judges recordings with transcripts instead: anything that `--dataset` takes, such as pairs a.wav + a.txt."""
         compare: tuple[str, ...] = ()
         """Several systems side by side, NAME=WHAT: a model, MODEL+ADAPTER, an adapter's folder, or a folder of recordings.
-        The others are held against the first."""
+        The others are compared with the first."""
         out: Path = Path(OUT)
-        """Folder for report.json, report.html and the clips; replaced as a whole."""
+        """Folder for report.json, report.html and the clips; an existing one is replaced."""
         list: Annotated[ListOptions, tyro.conf.OmitArgPrefixes] = field(default_factory=ListOptions)
         judging: Annotated[JudgeOptions, tyro.conf.OmitArgPrefixes] = field(default_factory=JudgeOptions)
         sampling: Annotated[SamplingOptions, tyro.conf.OmitArgPrefixes] = field(default_factory=SamplingOptions)
@@ -61,11 +62,13 @@ def _parse(argv):
 
 
 def _systems(arguments):
-    """List of System. Raises InputError for names that are given twice, and for contradictions."""
+    """List of System. Raises InputError for duplicate names and for contradictory arguments."""
     from orpheus.evaluate.systems import System, parse_system
 
     if arguments.compare and arguments.recordings:
-        raise InputError("give --recordings or --compare; recordings can be one of the systems: original=FOLDER")
+        raise InputError(
+            "give --recordings or --compare, not both; recordings can be one of the systems: original=FOLDER"
+        )
     if arguments.recordings:
         return [System("recordings", recordings=arguments.recordings.expanduser())]
     if arguments.compare:
@@ -103,7 +106,7 @@ def _speaks_demo(system):
 
 
 def _reference(arguments, systems):
-    """The folder to hold voices against, or None where likeness is left out. Raises InputError."""
+    """The folder to compare voices with, or None if likeness is left out. Raises InputError."""
     if "likeness" not in arguments.judging.metrics:
         return None
     if arguments.judging.reference:

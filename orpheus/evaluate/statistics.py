@@ -5,17 +5,17 @@ from dataclasses import asdict, dataclass
 import numpy as np
 
 _INTERVAL = (2.5, 97.5)  # percentiles
-_BLOCK = 512  # resamplings at once: some megabytes
+_BLOCK = 512  # resamplings at once: a few megabytes
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """A figure and its 95 % interval; value, low and high are None where no clip has it."""
+    """A figure and its 95 % interval; value, low and high are None if no clip has it."""
 
     value: float | None
     low: float | None
     high: float | None
-    rows: int  # that count
+    rows: int  # how many clips count
 
     def as_dict(self):
         return asdict(self)
@@ -24,7 +24,7 @@ class Estimate:
 def _resampled(numerators, denominators, count, seed):
     """Ratio of sums for `count` resamplings of the clips: float64 (count,), NaN where the denominators add up to 0.
 
-    numerators, denominators: float64 (systems, rows); the same clips are drawn for every system
+    numerators, denominators: float64 (systems, clips); the same clips are drawn for every system
     """
     random, rows = np.random.default_rng(seed), numerators.shape[1]
     ratios = []
@@ -37,7 +37,7 @@ def _resampled(numerators, denominators, count, seed):
 
 
 def _arrays(pairs):
-    """[(numerator, denominator) or None] to two float64 arrays (rows,); None counts for nothing."""
+    """[(numerator, denominator) or None] to two float64 arrays (clips,); None counts for nothing."""
     both = np.array([(0.0, 0.0) if pair is None else pair for pair in pairs], dtype=np.float64).reshape(-1, 2)
     return both[:, 0], both[:, 1]
 
@@ -50,7 +50,7 @@ def _interval(ratios):
 def estimate(pairs, count=2000, seed=0):
     """Sum of numerators over sum of denominators, with its percentile-bootstrap interval.
 
-    pairs: for every clip (numerator, denominator), or None where the clip has no such figure; a mean has denominators of 1
+    pairs: for every clip (numerator, denominator), or None if it lacks the figure; for a mean, denominators are 1
     """
     pairs = [pair for pair in pairs if pair is not None]
     above, below = _arrays(pairs)
@@ -63,7 +63,7 @@ def estimate(pairs, count=2000, seed=0):
 def difference(first, second, count=2000, seed=0):
     """`second` minus `first`, two lists of pairs over the same clips, with the paired bootstrap's interval.
 
-    Rows that lack the figure in either system are left out of both.
+    Clips that lack the figure in either system are left out of both.
     """
     both = [(a, b) for a, b in zip(first, second, strict=True) if a is not None and b is not None]
     (above1, below1), (above2, below2) = _arrays([a for a, _ in both]), _arrays([b for _, b in both])

@@ -20,10 +20,10 @@ class Sentence:
     text: str
     voice: str | None = None
     kind: str | None = None  # a group in the report
-    spoken: str | None = None  # the words to be heard, where they are not written so: "$5" is "five dollars"
+    spoken: str | None = None  # the words that should be heard, if written differently: "$5" is "five dollars"
 
 
-@dataclass(frozen=True, eq=False)  # arrays have no single truth of equality
+@dataclass(frozen=True, eq=False)  # comparing arrays gives no single bool
 class Clip:
     """One recording to be judged."""
 
@@ -32,7 +32,7 @@ class Clip:
     voice: str | None = None
     kind: str | None = None
     take: int = 0
-    finish_reason: str | None = None  # None where nobody knows: a recording
+    finish_reason: str | None = None  # None if unknown: a recording
     spoken: str | None = None  # as in Sentence
 
     @property
@@ -43,7 +43,7 @@ class Clip:
 
 @dataclass(frozen=True)
 class System:
-    """A name and where its speech comes from: a folder of recordings, or a model with an adapter or none."""
+    """A name and where its speech comes from: a folder of recordings, or a model with or without an adapter."""
 
     name: str
     recordings: Path | None = None
@@ -62,7 +62,7 @@ class System:
 
 
 def read_sentences(path):
-    """List of Sentence out of a .txt (one a line) or .jsonl file. Raises InputError with file and line."""
+    """List of Sentence from a .txt (one per line) or .jsonl file. Raises InputError with file and line."""
     path, found = Path(path).expanduser(), []
     if path.suffix.lower() == ".jsonl":
         for line in read_jsonl(path)[1]:
@@ -82,7 +82,7 @@ def read_sentences(path):
 
 
 def spread(sentences, limit):
-    """`limit` of the sentences, evenly over the list; all where it is None."""
+    """`limit` of the sentences, spread evenly over the list; all if it is None."""
     if limit is None or limit >= len(sentences):
         return list(sentences)
     return [sentences[n * len(sentences) // limit] for n in range(limit)]
@@ -96,7 +96,7 @@ def parse_system(argument):
     name, equals, spec = argument.partition("=")
     if not equals or not name.strip() or not spec.strip():
         raise InputError(
-            f"{argument!r} is not NAME=WHAT: base=demo, tuned=demo+lora_model, original=FOLDER of recordings"
+            f"{argument!r} is not NAME=WHAT, such as base=demo, tuned=demo+lora_model, original=FOLDER of recordings"
         )
     return replace(system_of(spec.strip()), name=name.strip())
 
@@ -122,7 +122,7 @@ def system_of(spec):
 
 
 def read_clips(folder):
-    """List of Clip out of any source that `--dataset` takes. Raises InputError where an entry cannot be used."""
+    """List of Clip from any source that `--dataset` takes. Raises InputError if an entry cannot be used."""
     clips = []
     for entry in open_source(DataOptions(dataset=str(folder))).entries:
         if entry.problem or not (entry.text or "").strip():
@@ -133,7 +133,7 @@ def read_clips(folder):
 
 
 def speak(tts, sentences, voice=None, takes=1, seed=0, progress=False, **options):
-    """Lets an OrpheusInference say the sentences, take by take with seed, seed + 1 ...; yields Clip."""
+    """Speaks the sentences with an OrpheusInference, take by take with seed, seed + 1 ...; yields Clip."""
     for take in range(takes):
         for voices in dict.fromkeys(sentence.voice or voice for sentence in sentences):
             of_voice = [sentence for sentence in sentences if (sentence.voice or voice) == voices]

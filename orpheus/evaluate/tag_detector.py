@@ -1,7 +1,7 @@
 """Hears laughs, sighs and the like: a small network over log-mel frames, trained by recipes/tag_detector/make.py.
 
-It was trained on synthesised sounds. How often it is right, and how often it hears one where there is none, was measured on
-speakers that it had not heard and stands in tag_detector.json beside its weights; every report repeats it.
+It was trained on synthesised sounds. How often it is right, and how often it hears a tag that is not there, was
+measured on speakers it had not heard: tag_detector.json, beside its weights, has the results, and so does every report.
 """
 
 import functools
@@ -16,13 +16,13 @@ from orpheus.text.tags import KNOWN_TAGS
 
 CLASSES = (*KNOWN_TAGS, "speech", "silence")
 MELS, HOP, WINDOW = 40, 480, 1024  # a frame every 20 ms, over 43 ms
-LOWEST, HIGHEST = 60.0, 7600.0  # Hz: what is above says more about the recording than about the sound
-OFFSETS = tuple(range(-18, 19, 3))  # frames of context: 0.36 s to either side, each the mean of three
+LOWEST, HIGHEST = 60.0, 7600.0  # Hz: anything higher says more about the recording than about the sound
+OFFSETS = tuple(range(-18, 19, 3))  # frames of context: 0.36 s on either side, each the mean of three
 _FLOOR = -6.0  # log10 of power below the clip's own level
 SMOOTHING = 5  # frames: a tenth of a second
 THRESHOLD = 0.5
-SHORTEST, JOINED = 0.14, 0.3  # seconds: shorter events are none; gaps in a laugh are shorter than this
-SLACK = 0.4  # seconds that a recogniser's word times are off beside a sound that is no word
+SHORTEST, JOINED = 0.14, 0.3  # seconds: shorter events are dropped, events with shorter gaps joined (as in a laugh)
+SLACK = 0.4  # seconds: how far off a recogniser's word times are next to a sound that is not a word
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Event:
     tag: str  # the likeliest
     start: float  # seconds
     end: float
-    score: float  # mean probability of being such a sound
+    score: float  # mean probability of being a tag's sound
 
 
 @functools.cache
@@ -121,7 +121,7 @@ def events_of(probabilities):
 
 
 def match_tags(tags, events):
-    """For every tag of a text the event that stands for it, or None; an event stands for one tag only.
+    """For every tag in a text, the event that matches it, or None; an event matches one tag only.
 
     tags: list of (tag, start, end) with the gap in seconds where it should sound; events: of TagDetector.events
     """

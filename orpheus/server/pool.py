@@ -1,8 +1,8 @@
 """Many texts to streams of audio at once, on one device.
 
-A thread runs one loop: a step of the engine gives every sequence a token; every few steps the frames that came are
-decoded in one batch, on CUDA beside the next steps; chunks go to whoever asked for them. Sequences join and leave between
-steps. What a text sounds like depends on its options alone, not on its neighbours.
+A thread runs one loop: a step of the engine gives every sequence a token; every few steps the new frames are decoded in
+one batch, on CUDA alongside the next steps; chunks go to whoever asked for them. Sequences join and leave between
+steps. What a text sounds like depends only on its options, not on its neighbours.
 """
 
 import queue
@@ -26,14 +26,14 @@ _OVER = object()
 
 
 class PooledSpeech:
-    """Iterator of float32 chunks at 24 kHz of one text. For one consumer, in any thread."""
+    """Iterator of one text's float32 chunks at 24 kHz. For one consumer, in any thread."""
 
     def __init__(self, pool, request, sampling):
         self.sample_rate = SAMPLE_RATE
         self.finish_reason = None  # known after the last chunk
-        self.arrivals = []  # (seconds from `submit` until it was there, samples) of every chunk so far
+        self.arrivals = []  # (seconds after `submit`, samples) of every chunk so far
         self._pool, self._request, self._sampling = pool, request, sampling
-        self._utterances = deque(request.utterances)  # those that have not begun
+        self._utterances = deque(request.utterances)  # those not started yet
         self._items, self.submitted, self._closed = queue.SimpleQueue(), time.perf_counter(), False
 
     def __iter__(self):
@@ -49,7 +49,7 @@ class PooledSpeech:
                 raise item
             if isinstance(item, np.ndarray):
                 return item
-            warn_about_end(item)  # here, so that the warning is the consumer's
+            warn_about_end(item)  # here, so that the consumer gets the warning
 
     def close(self):
         """Stops generating and frees the slot."""
@@ -76,31 +76,31 @@ class PooledSpeech:
 
 @dataclass(eq=False)
 class _Job:
-    """One utterance of one text under way."""
+    """One utterance of one text, in progress."""
 
     speech: PooledSpeech
     utterance: object
     slot: int  # of the engine
     stream: int  # of the decoder
-    ended: bool = False  # no more tokens come
+    ended: bool = False  # no more tokens will come
 
 
 class StreamPool:
     """Serves texts to streams of chunks with one model.
 
-    model: a LoadedModel or an OrpheusInference, which is the pool's alone from now on
+    model: a LoadedModel or an OrpheusInference; from now on only the pool may use it
     slots: texts spoken at the same time
-    length: tokens of prompt and speech that a piece may have; the engine's cache is made for it
-    waiting: texts that may wait for a slot before `submit` refuses
-    tick_steps: steps between decodes at most: 7 decode each stream's frames one by one, more in fewer and larger batches
+    length: the most tokens of a piece, prompt and speech; the engine's cache is made for it
+    waiting: texts that can wait for a slot before `submit` refuses
+    tick_steps: the most steps between decodes: 7 decode each stream's frames one by one, more in fewer, larger batches
 
-    `with StreamPool(...) as pool` closes it at the end. Raises what loading and capturing raise.
+    `with StreamPool(...) as pool` closes it at the end. Raises whatever loading and capturing raise.
     """
 
     def __init__(self, model, slots=8, length=1536, waiting=64, tick_steps=CODES_PER_FRAME):
         self.tts = model if isinstance(model, OrpheusInference) else OrpheusInference(model)
         self.slots, self.length, self.limit, self.tick_steps = slots, length, waiting, tick_steps
-        self.seconds = {"engine": 0.0, "decoder": 0.0}  # the loop's time, of which the GPU may work on beyond
+        self.seconds = {"engine": 0.0, "decoder": 0.0}  # spent in the loop; the GPU may go on working after that
         self.counts = {"steps": 0, "tokens": 0, "ticks": 0, "decoder_steps": 0, "frames": 0}
         self._waiting, self._changed, self._closing, self._error = deque(), threading.Condition(), False, None
         self._asking = threading.Lock()  # one text at a time through the tokenizer
@@ -109,12 +109,12 @@ class StreamPool:
         self._thread.start()
 
     def _open(self):
-        self._jobs = []  # with a slot of the engine
-        self._fresh = {}  # those with something to decode, as a set in order
+        self._jobs = []  # those with an engine slot
+        self._fresh = {}  # those with something to decode, as an ordered set
         self._fresh_steps = 0  # how many steps they have waited
-        self._in_flight = deque()  # (Decoded or None, {stream: job}, jobs that are over with it)
+        self._in_flight = deque()  # (Decoded or None, {stream: job}, jobs that end with it)
         self._engine = self.tts.engine.open(self.slots, self.length)
-        # Twice the slots: the last frames of one piece may be decoded while the next one already has its slot.
+        # Twice the slots: a piece's last frames may still be decoding when the next one already has its slot.
         self._decoder = StreamDecoder(self.tts.codec, 2 * self.slots, batch=self.slots)
 
     # --- for callers ---
@@ -122,18 +122,18 @@ class StreamPool:
     def submit(self, text, voice=None, **options):
         """Asks for a text to be spoken; returns at once, with a PooledSpeech.
 
-        options: fields of SamplingOptions, TextOptions and LongTextOptions. Raises InputError for what cannot be spoken, BusyError where
-        `waiting` texts wait already.
+        options: fields of SamplingOptions, TextOptions and LongTextOptions. Raises InputError if the text cannot be
+        spoken, BusyError if `waiting` texts are waiting already.
         """
         for name in options:
             if name in {field.name for field in fields(StreamOptions)}:
-                raise InputError(f"{name} is no option of a pool: its audio is exact and comes frame by frame")
+                raise InputError(f"{name} is not a pool option: leave it out; a pool's audio is exact, frame by frame")
         with self._asking:
             request, sampling, _ = plan_stream(self.tts.model, text, voice, options)
         longest = max(len(utterance.prompt) for utterance in request.utterances) + sampling.max_new_tokens
         if longest > self.length:
             raise InputError(
-                f"a prompt and max_new_tokens of together {longest} tokens exceed the pool's length {self.length}: "
+                f"the prompt and max_new_tokens, {longest} tokens together, exceed the pool's length {self.length}: "
                 "lower max_new_tokens or piece_seconds, or raise the pool's length"
             )
         speech = PooledSpeech(self, request, sampling)
@@ -142,7 +142,8 @@ class StreamPool:
                 raise OrpheusError("the pool is closed") from self._error
             if len(self._waiting) >= self.limit + self.slots - len(self._jobs):
                 raise BusyError(
-                    f"all {self.slots} slots speak and {self.limit} texts wait: try again later, or raise slots or waiting"
+                    f"all {self.slots} slots are in use and {self.limit} texts are waiting: try again later, "
+                    "or raise slots or waiting"
                 )
             self._waiting.append(speech)
             self._changed.notify()
@@ -159,7 +160,7 @@ class StreamPool:
         return self._error is None and self._thread.is_alive()
 
     def close(self):
-        """Stops; whatever still runs or waits ends with an OrpheusError."""
+        """Stops the pool; texts still running or waiting end with an OrpheusError."""
         with self._changed:
             self._closing = True
             self._changed.notify()
@@ -188,7 +189,7 @@ class StreamPool:
                     break
             try:
                 self._turn()
-            except Exception as error:  # whatever broke a step, it concerns all who took part in it
+            except Exception as error:  # whatever broke a step affects everyone in it
                 try:
                     self._break(error)
                 except Exception as again:
@@ -222,7 +223,7 @@ class StreamPool:
         self._jobs, self._fresh = [], {}
         self._in_flight.clear()
         self._fail(failed, error)
-        self._engine = self._decoder = None  # before there are others: they may be gigabytes
+        self._engine = self._decoder = None  # before making new ones: they can take gigabytes
         self._open()
 
     def _drop_closed(self):
@@ -246,7 +247,7 @@ class StreamPool:
         utterance = speech._utterances.popleft()
         try:
             slot = self._engine.join(utterance.prompt, speech._sampling, utterance.seed)
-        except Exception as error:  # this text's alone
+        except Exception as error:  # affects this text only
             self._fail([speech], error)
             return
         self._jobs.append(_Job(speech, utterance, slot, self._decoder.join(utterance.seed)))
@@ -282,7 +283,7 @@ class StreamPool:
                 self._waiting.appendleft(job.speech)
 
     def _decode(self):
-        """Decodes what came when it is time: all of it every `tick_steps`, a text's first samples as soon as they can be."""
+        """Decodes new frames when due: all of them every `tick_steps`, a text's first samples as soon as possible."""
         if not self._fresh:
             return
         self._fresh_steps += 1
@@ -312,7 +313,7 @@ class StreamPool:
         self.seconds["decoder"] += time.perf_counter() - began
 
     def _hand_out(self, wait):
-        """Gives away the samples that are there; with `wait` all that are on their way."""
+        """Hands out the samples that are ready; with `wait`, all that are in flight."""
         while self._in_flight and (wait or self._in_flight[0][0] is None or self._in_flight[0][0].ready):
             decoded, streams, over = self._in_flight.popleft()
             for stream, samples in decoded.chunks().items() if decoded else ():

@@ -1,6 +1,6 @@
 """Text in, speech out.
 
-synthesis    OrpheusInference: the ways to speak, and Speech    model        from names to what speaks
-request      a text, checked and cut into utterances            streaming    tokens as they come to audio
-retries      what went wrong is spoken again                    options      every setting of speaking
+synthesis    OrpheusInference: the ways to speak, and Speech    model        from names to a loaded model
+request      a text and its voice, checked, as utterances       streaming    tokens to audio as they arrive
+retries      speaking again what went wrong                     options      every speech setting
 """

@@ -14,7 +14,7 @@ from orpheus.speech.options import PIECE_SECONDS
 
 DEMO_VOICE = ROOT / "assets" / "demo_voice"
 
-# Names under which the same 3B weights are known; an adapter for one fits the others.
+# Names of the same 3B weights; an adapter for one fits the others.
 _SAME_WEIGHTS = {"unsloth/orpheus-3b-0.1-ft", "canopylabs/orpheus-3b-0.1-ft"}
 _QUANTIZED_SUFFIXES = ("-unsloth-bnb-4bit", "-bnb-4bit")
 
@@ -39,9 +39,9 @@ class LoadedModel:
     engine: object  # orpheus.engines.Engine
     prompts: object  # orpheus.text.prompt.PromptBuilder
     codec: object  # orpheus.codec.snac.Codec
-    voices: tuple  # known speakers; empty where the model names none
-    default_voice: str | None  # spoken when none is asked for; None is a prompt without a speaker
-    voices_closed: bool  # whether a voice that is not known is an error
+    voices: tuple  # known speakers; empty if the model names none
+    default_voice: str | None  # used if none is asked for; None means that prompts carry no speaker name
+    voices_closed: bool  # whether an unknown voice is an error
     piece_seconds: float  # how much speech a piece of long text should have
     normalize_text: bool = False  # whether it needs numbers, dates and the like written as words
 
@@ -50,7 +50,7 @@ class LoadedModel:
 
 
 def find_adapter(lora):
-    """The adapter's folder, or None. "auto" takes lora_model/ where it holds one."""
+    """The adapter's folder, or None. "auto" takes lora_model/ if it holds one."""
     if lora in (None, "none", ""):
         return None
     if lora == "auto":
@@ -59,13 +59,13 @@ def find_adapter(lora):
     folder = locate(lora, _ADAPTER_FILES)
     if not (folder / "adapter_config.json").exists():
         raise InputError(
-            f"{folder} holds no adapter_config.json: not a LoRA adapter. Give the folder that the training wrote, or --lora none"
+            f"{folder} holds no adapter_config.json: not a LoRA adapter. Give the folder that training wrote, or --lora none"
         )
     return folder
 
 
 def adapter_base(folder):
-    """Name of the model that an adapter was trained on."""
+    """The name of the model that an adapter was trained on."""
     base = read_json(folder / "adapter_config.json").get("base_model_name_or_path")
     if not isinstance(base, str) or not base:
         raise CheckpointError(f"{folder / 'adapter_config.json'} does not name its base model: not a LoRA adapter")
@@ -73,7 +73,7 @@ def adapter_base(folder):
 
 
 def _canonical(name):
-    """One spelling for names of the same weights: without quantization, and a folder of the hub's cache by its id."""
+    """One spelling for all names of the same weights: no quantization suffix, hub cache folders by their id."""
     name = re.sub(r".*models--([^/]+)--([^/]+)/snapshots/.*", r"\1/\2", str(name).rstrip("/"))
     for suffix in _QUANTIZED_SUFFIXES:
         name = name.removesuffix(suffix)
@@ -89,16 +89,16 @@ def _is_orpheus_3b(checkpoint):
 
 
 def check_adapter_fits(adapter, model):
-    """Refuses an adapter whose base is not `model`, a hub id or a folder. Raises CheckpointError with both names."""
+    """Refuses an adapter whose base is not `model` (a hub id or folder). Raises CheckpointError with both names."""
     base, model = _canonical(adapter_base(adapter)), _canonical(model)
     same = base == model or (Path(base).exists() and Path(model).exists() and Path(base).samefile(model))
-    # A downloaded copy is known by its folder's name.
+    # A downloaded copy is recognised by its folder's name.
     if not same and (Path(model).is_dir() or Path(base).is_dir() or Path(base).is_absolute()):
         same = Path(base).name == Path(model).name
     if not same:
         raise CheckpointError(
             f"the adapter {adapter} was made for {adapter_base(adapter)}, not for {model}. "
-            f"Use --model {adapter_base(adapter)} with it, or --lora none without it"
+            f"Use it with --model {adapter_base(adapter)}, or speak without it: --lora none"
         )
 
 
@@ -117,7 +117,7 @@ def choose_model(model, adapter, cuda):
 
 
 def choose_device(device):
-    """A device that is there, "auto" resolved. Raises InputError for another."""
+    """An available device, with "auto" resolved. Raises InputError if it is not available."""
     import torch
 
     there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
@@ -125,14 +125,14 @@ def choose_device(device):
         return next(name for name, available in there.items() if available)
     if not there.get(str(device).split(":")[0]):
         raise InputError(
-            f"there is no device {str(device)!r} here; take {' or '.join(n for n, here in there.items() if here)}"
+            f"there is no device {str(device)!r} here; use {' or '.join(n for n, here in there.items() if here)}"
         )
     return str(device)
 
 
 @dataclass(frozen=True)
 class Resolved:
-    """What names stand for on this machine."""
+    """What the names mean on this machine."""
 
     checkpoint: str  # the model: a folder or a hub id
     adapter: Path | None  # its folder
@@ -141,7 +141,7 @@ class Resolved:
 
 
 def resolve(model, lora, device):
-    """Names to a Resolved whose adapter fits its model. Raises InputError and CheckpointError."""
+    """Resolves names and checks that the adapter fits the model. Raises InputError and CheckpointError."""
     for name, value in (("model", model), ("lora", lora)):
         if value is not None and not isinstance(value, (str, os.PathLike)):
             raise InputError(f"{name} must be a name or a folder, not {value!r}")
@@ -160,12 +160,12 @@ def resolve(model, lora, device):
 
 def _names(value, path):
     if not isinstance(value, list) or not all(isinstance(name, str) for name in value):
-        raise CheckpointError(f"the voices in {path} are not a list of names but {value!r:.80}")
+        raise CheckpointError(f"the voices in {path} must be a list of names, not {value!r:.80}")
     return tuple(value)
 
 
 def _voices(checkpoint, adapter):
-    """(known voices, default voice, whether others are refused); needs no more than the model's config.json."""
+    """(known voices, default voice, whether others are refused); of the model it needs only the config.json."""
     if _is_orpheus_3b(checkpoint):
         base = ORPHEUS_3B_VOICES
     else:
@@ -179,7 +179,7 @@ def _voices(checkpoint, adapter):
 
 
 def find_codec(codec, model_folder):
-    """The codec's folder: `codec` where it is named, else the one inside the model's folder, else the hub's SNAC."""
+    """The codec's folder: `codec` if given, else the one inside the model's folder, else the hub's SNAC."""
     if codec is None:
         codec = model_folder / "codec" if (model_folder / "codec").is_dir() else SNAC_24KHZ
     return locate(codec, _CODEC_FILES)
@@ -192,14 +192,14 @@ def known_voices(model="auto", lora="auto", device="auto"):
 
 
 def load_model(model="auto", lora="auto", codec=None, device="auto", engine="auto"):
-    """Loads everything that speaking needs; cheap checks come first.
+    """Loads everything needed to speak; cheap checks come first.
 
     model: "auto", "demo", a folder or a hub id; lora: "auto", "none", a folder or a hub id; codec: a folder or a hub id,
-    by default the `codec` folder inside the model's, else the 24 kHz SNAC of the hub; engine: one of ENGINES
+    by default the `codec` folder inside the model's, else the hub's 24 kHz SNAC; engine: one of ENGINES
     returns: (LoadedModel, whether "auto" fell back to the demo voice)
     """
     if engine not in ENGINES:
-        raise InputError(f"there is no engine {engine!r}; take {', '.join(ENGINES)}")
+        raise InputError(f"there is no engine {engine!r}; use {', '.join(ENGINES)}")
     resolved = resolve(model, lora, device)
     checkpoint, adapter = resolved.checkpoint, resolved.adapter
     folder = locate(checkpoint, MODEL_FILES)

@@ -1,4 +1,4 @@
-"""Every setting of speaking with its default and the reason for it; how tokens are drawn stands in engines/options.py."""
+"""Every speech setting with its default and the reason for it; for how tokens are drawn, see engines/options.py."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -6,7 +6,7 @@ from typing import Literal
 from orpheus.common.frame import CONTEXT_FRAMES
 from orpheus.common.options import check, is_number, is_whole
 
-PIECE_SECONDS = 10.0  # where neither the user nor the model says
+PIECE_SECONDS = 10.0  # if neither the user nor the model says otherwise
 
 
 EXAMPLES = (
@@ -23,14 +23,14 @@ class LongTextOptions:
     """How text that is too long for one generation is spoken."""
 
     piece_seconds: float | None = None
-    """Estimated speech per piece. By default what the model's config.json asks for (6 for the demo voice, which was
-    trained on short clips), else 10: under the 14.6 s of max_new_tokens also for a slow speaker."""
+    """Estimated speech per piece. Default: what the model's config.json asks for (6 for the demo voice, which was
+    trained on short clips), else 10, which keeps even a slow speaker under the 14.6 s of max_new_tokens."""
     sentence_pause: float = 0.15
-    """Seconds of silence between pieces; the pieces bring some of their own."""
+    """Seconds of silence between pieces, on top of the silence that the pieces contain."""
     paragraph_pause: float = 0.5
     """Seconds of silence between paragraphs."""
     batch_size: int = 8
-    """Pieces generated side by side. More is faster on a GPU, for more memory."""
+    """Pieces generated side by side. More is faster on a GPU but takes more memory."""
 
     def __post_init__(self):
         check(
@@ -48,7 +48,7 @@ class LongTextOptions:
 
 @dataclass(frozen=True)
 class TextOptions:
-    """How text is written before the model reads it."""
+    """How text is rewritten before the model reads it."""
 
     normalize: Literal["auto", "on", "off"] = "auto"
     """Writes numbers, dates, currency, times, units, abbreviations and addresses as words. auto is off unless the model's
@@ -60,14 +60,14 @@ class TextOptions:
 
 @dataclass(frozen=True)
 class RetryOptions:
-    """When a piece of text is spoken again, and which attempt is kept."""
+    """When a piece of text is retried, and which attempt is kept."""
 
     retries: int = 0
-    """How often a piece is spoken again, with another seed, that was cut off, ended out of range, loops, or is far too
-    short or long for its text. The best attempt is kept. 0 is off; not for streams."""
+    """Retries a piece up to this many times, with another seed, if it is cut off, ends out of range, loops, or is
+    implausibly long or short for its text. Keeps the best attempt. 0 is off; not for streams."""
     choose_by_asr: str | None = None
-    """Speech recognition that listens to each attempt: a piece that is misheard is spoken again too, and the attempt with
-    the lowest word error rate is kept. A model of faster-whisper (tiny.en, small.en ...) or its folder."""
+    """A faster-whisper model (tiny.en, small.en ...) or its folder, to listen to each attempt: a misheard piece is
+    retried too, and the attempt with the lowest word error rate is kept."""
 
     def __post_init__(self):
         check(
@@ -86,12 +86,14 @@ class RetryOptions:
 
 @dataclass(frozen=True)
 class StreamOptions:
-    """When a chunk of audio is let out."""
+    """When a chunk of audio is sent."""
 
     lookahead: int = CONTEXT_FRAMES
-    """Frames (85 ms each) of right context a frame waits for. 3 is exact; see orpheus/speech/streaming.py for what fewer costs."""
+    """How many later frames (85 ms each) a frame waits for before it is sent. 3 is exact; orpheus/speech/streaming.py
+    says what fewer cost."""
     max_chunk_frames: int = 8
-    """The first chunk is one frame or less, later ones grow up to this: fewer, larger decodes once the player has something to play."""
+    """The first chunk is one frame or less; later ones grow up to this: fewer, larger decodes once the player has
+    something to play."""
 
     def __post_init__(self):
         check(

@@ -19,7 +19,7 @@ from orpheus.text.cleaning import clean_text, is_speakable
 from orpheus.text.pieces import split_text
 from orpheus.text.tags import KNOWN_TAGS, unknown_tags
 
-NOTHING_SAMPLES = 1_000  # silence that stands for speech without a single valid frame
+NOTHING_SAMPLES = 1_000  # silence, in place of speech without a single valid frame
 
 
 @dataclass
@@ -32,15 +32,13 @@ class Utterance:
     pause: float  # seconds of silence after it
     assembler: FrameAssembler = field(repr=False)
     seconds_taken: float = 0.0  # its share of the time of its batch, over all attempts
-    attempts: list = field(
-        default_factory=list, repr=False
-    )  # orpheus.speech.retries.Attempt, where there may be several
-    audio: np.ndarray | None = field(default=None, repr=False)  # where it is decoded already
+    attempts: list = field(default_factory=list, repr=False)  # orpheus.speech.retries.Attempt, if there can be several
+    audio: np.ndarray | None = field(default=None, repr=False)  # if it is already decoded
 
 
 @dataclass
 class Request:
-    """One text that was asked for."""
+    """One requested text."""
 
     text: str
     voice: str | None
@@ -58,24 +56,24 @@ class Request:
 
     @property
     def retried_for(self):
-        """Why, once per retry."""
+        """The reason for each retry."""
         return tuple(
             a.reason for utterance in self.utterances for a in utterance.attempts[: len(utterance.attempts) - 1]
         )
 
 
 def first_trouble(reasons):
-    """The first finish reason other than end_of_speech, where there is one."""
+    """The first finish reason other than end_of_speech, if there is one."""
     return next((reason for reason in reasons if reason != "end_of_speech"), "end_of_speech")
 
 
 def split_options(options):
-    """Keyword arguments to (SamplingOptions, TextOptions, LongTextOptions, RetryOptions, StreamOptions). Raises InputError."""
+    """Keyword arguments as SamplingOptions, TextOptions, LongTextOptions, RetryOptions, StreamOptions; else InputError."""
     groups = (SamplingOptions, TextOptions, LongTextOptions, RetryOptions, StreamOptions)
     known = {f.name: group for group in groups for f in fields(group)}
     for name in options:
         if name not in known:
-            raise InputError(f"unknown option {name!r}; known are {', '.join(known)}")
+            raise InputError(f"unknown option {name!r}; the options are {', '.join(known)}")
     return tuple(group(**{name: value for name, value in options.items() if known[name] is group}) for group in groups)
 
 
@@ -90,7 +88,7 @@ def plan_request(model, text, voice, sampling, writing, long_text):
     """A Request for one text.
 
     model: LoadedModel; voice: a speaker's name, None for the model's default; sampling, writing, long_text: SamplingOptions,
-    TextOptions, LongTextOptions. Raises InputError for what cannot be spoken; what is odd is an OrpheusWarning.
+    TextOptions, LongTextOptions. Raises InputError if the text cannot be spoken; an OrpheusWarning says what is odd.
     """
     clean = _checked(text)
     if writing.normalize == "on" or (writing.normalize == "auto" and model.normalize_text):
@@ -114,11 +112,11 @@ def plan_request(model, text, voice, sampling, writing, long_text):
 
 
 def plan_stream(model, text, voice, options):
-    """(Request, SamplingOptions, StreamOptions) of a text whose sound is let out while it is made. Raises InputError."""
+    """(Request, SamplingOptions, StreamOptions) of a text that is sent while it is generated. Raises InputError."""
     sampling, writing, long_text, retry, stream_options = split_options(options)
     if retry.retries:
         raise InputError(
-            f"a stream cannot take back what was sent: leave retries = {retry.retries} out, or speak into a file"
+            f"a stream cannot take back what it has sent: leave out retries = {retry.retries}, or write to a file"
         )
     return plan_request(model, text, voice, sampling, writing, long_text), sampling, stream_options
 
@@ -146,7 +144,7 @@ def _check_voice(model, voice):
         known = f"{model.name} knows {', '.join(model.voices)}" if model.voices else f"{model.name} names no voices"
         if model.voices_closed:
             raise InputError(f"unknown voice {voice!r}; {known}")
-        warn(f"voice {voice!r} is not among the known ones; {known}. Fine if the model was trained with it")
+        warn(f"voice {voice!r} is not among the known ones; {known}. That is fine if the model was trained with it")
     return voice
 
 
@@ -154,16 +152,16 @@ def _check_voice(model, voice):
 
 
 def warn_about_end(utterance):
-    """Says where an utterance has no speech, or was cut off."""
+    """Warns if an utterance has no speech or was cut off."""
     made = utterance.assembler
     seconds = made.frames / FRAMES_PER_SECOND
     if not made.frames:
         warn(
-            f"no valid audio for {utterance.text!r:.60}: token {made.layout.describe(made.ended_by)} at position "
-            f"{made.position} came instead; {NOTHING_SAMPLES} samples of silence stand for it. Try another --seed"
+            f"no valid audio for {utterance.text!r:.60}: the model gave token {made.layout.describe(made.ended_by)} at "
+            f"position {made.position}; {NOTHING_SAMPLES} samples of silence take its place. Try another --seed"
         )
     elif made.finish_reason == "max_new_tokens":
         warn(
             f"speech was cut off after {seconds:.1f} s by max_new_tokens = {made.position}: {utterance.text!r:.60}. "
-            f"Raise --max-new-tokens ({TOKENS_PER_SECOND:.0f} a second) or lower --piece-seconds"
+            f"Raise --max-new-tokens ({TOKENS_PER_SECOND:.0f} per second) or lower --piece-seconds"
         )

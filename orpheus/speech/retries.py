@@ -1,4 +1,4 @@
-"""Speaking again what went wrong: which attempt at a piece is suspect, and which of several is kept."""
+"""Retries: which attempt at a piece is suspect, and which of several attempts is kept."""
 
 import math
 import time
@@ -11,38 +11,38 @@ from orpheus.text.comparison import distance, normalise
 from orpheus.text.pieces import estimate_seconds
 from orpheus.text.recognition import EXACTLY, Recognizer
 
-# Speech is implausible outside shortest..longest of the estimate, give or take the silence around it: slow and fast
-# voices differ by less than a factor of two from the estimate, a dropped or repeated half by more.
+# Speech is implausible outside shortest..longest times the estimate, give or take the silence around it: slow and fast
+# voices differ from the estimate by less than a factor of two, a dropped or repeated half by more.
 _SHORTEST, _LONGEST = 0.5, 1.6  # times the estimated seconds
 _FREE_SECONDS = 0.6  # on top of the longest: the silence before and after one word
 
-_LOOP_FRAMES = 24  # 2 s; a pause or a held sound repeats its coarse code for less
-_LOOP_SHARE = 0.9  # of the coarse codes in a loop equal those one period earlier
+_LOOP_FRAMES = 24  # 2 s; a pause or a held sound repeats its coarse code for less time
+_LOOP_SHARE = 0.9  # the share of a loop's coarse codes that equal those one period earlier
 _LONGEST_PERIOD = 36  # frames, 3 s
-_SEED_STEP = 0x9E3779B97F4A7C15  # 2^64 / golden ratio: far from the seeds of the other pieces, which are neighbours
+_SEED_STEP = 0x9E3779B97F4A7C15  # 2^64 / golden ratio: far from the other pieces' seeds, which are neighbours
 
 
 def attempt_seed(seed, attempt):
-    """Seed of the attempt-th attempt at what has `seed`; attempt 0 is the seed itself."""
+    """The seed of attempt number `attempt` at an utterance with `seed`; attempt 0 has `seed` itself."""
     return (seed + attempt * _SEED_STEP) % 2**63
 
 
 def loops(coarse):
-    """Whether a stretch of coarse codes repeats itself, at any period up to 3 s, for 2 s after its first time.
+    """Whether a stretch of coarse codes repeats itself, at any period up to 3 s, for 2 s after it was first heard.
 
     coarse: int (frames,), the first code of each frame
     """
     coarse = np.asarray(coarse)
     for period in range(1, min(_LONGEST_PERIOD, len(coarse) - 1) + 1):
         repeats = np.cumsum(np.concatenate(([0], coarse[period:] == coarse[:-period])))
-        window = max(_LOOP_FRAMES, 2 * period)  # said three times at least
+        window = max(_LOOP_FRAMES, 2 * period)  # said at least three times
         if len(repeats) > window and (repeats[window:] - repeats[:-window]).max() >= _LOOP_SHARE * window:
             return True
     return False
 
 
 def why_again(text, codes, finish_reason):
-    """Why an attempt should be spoken again, or None where nothing is suspect.
+    """Why an attempt should be retried, or None if nothing is suspect.
 
     text: what was to be said; codes: int (frames, 7) in frame order; finish_reason: why generation ended
     returns: "max_new_tokens", "out_of_range", "loop", "too_short" or "too_long", the first that holds
@@ -66,13 +66,13 @@ class Attempt:
 
     seed: int
     assembler: object  # its FrameAssembler
-    reason: str | None  # of `why_again`, or "misheard"; None where nothing is suspect
-    word_error_rate: float = 0.0  # where speech recognition chooses
-    audio: np.ndarray | None = None  # where it was decoded for that: float32 (samples,)
+    reason: str | None  # of `why_again`, or "misheard"; None if nothing is suspect
+    word_error_rate: float = 0.0  # if speech recognition chooses
+    audio: np.ndarray | None = None  # if it was decoded for that: float32 (samples,)
 
 
 def rank(text, attempt):
-    """Sort key, the best attempt first: heard right, not suspect, ended by itself, no loop, nearest to the estimate."""
+    """Sort key, best attempt first: heard correctly, not suspect, ended by itself, no loop, closest to the estimate."""
     made = attempt.assembler
     distance = abs(math.log(max(made.frames, 0.5) / FRAMES_PER_SECOND / max(estimate_seconds(text), 0.1)))
     suspect = attempt.reason not in (None, "misheard")
@@ -83,8 +83,8 @@ def rank(text, attempt):
 class Retries:
     """Judges attempts and keeps the best of each utterance.
 
-    options: RetryOptions; decode: utterance -> float32 (samples,), asked only where speech recognition chooses
-    Raises InputError where the speech recognition that was asked for is missing.
+    options: RetryOptions; decode: utterance -> float32 (samples,), called only if speech recognition chooses
+    Raises InputError if the speech recognition that was asked for is missing.
     """
 
     def __init__(self, options, decode):
@@ -92,7 +92,7 @@ class Retries:
         self._recognizer = _recognizer(options.choose_by_asr) if options.choose_by_asr else None
 
     def judge(self, utterance):
-        """Adds the utterance's state to its attempts."""
+        """Judges the utterance as it is now and adds that to its attempts."""
         made = utterance.assembler
         reason = why_again(utterance.text, made.window(0, made.frames), made.finish_reason)
         heard, audio = 0.0, None
@@ -105,7 +105,7 @@ class Retries:
         utterance.attempts.append(Attempt(utterance.seed, made, reason, heard, audio))
 
     def speak_again(self, utterances, generate):
-        """Speaks utterances that are suspect again, side by side, until none is or `most` is reached; each keeps its best.
+        """Retries suspect utterances side by side until none is left or `most` is reached; each keeps its best attempt.
 
         utterances: with text, seed, assembler, attempts and seconds_taken; generate: (utterances) -> None fills their assemblers
         """
@@ -134,6 +134,6 @@ def _recognizer(model):
 
 
 def word_error_rate(text, heard):
-    """Word errors per word of `text`, tags left out, after Whisper's own text normaliser for English."""
+    """Word errors per word of `text`, without tags, after Whisper's own text normaliser for English."""
     said = normalise(text)
     return distance(said, normalise(heard)) / len(said) if said else 0.0

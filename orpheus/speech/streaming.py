@@ -1,14 +1,17 @@
-"""Tokens as they come to audio as soon as it can be exact: every frame once, in order, the tail included.
+"""Turns tokens into audio as they arrive, as soon as it can be exact: every frame once, in order, including the tail.
 
-A sample is let out when the `lookahead` frames after it are known, or all that decide it; CONTEXT_FRAMES frames before it are decoded
-with it and thrown away. With look-ahead 3 the chunks are the whole, sample for sample. With fewer, speech starts sooner, at an error
-(energy relative to the speech; the demo voice's codec on speech, and the 24 kHz SNAC's shape with random weights):
+A sample is sent once the `lookahead` frames after it are known, or all that affect it; CONTEXT_FRAMES frames before it
+are decoded with it and thrown away. With a look-ahead of 3, the chunks equal decoding everything at once, sample for
+sample. With less, speech starts sooner but with an error (energy relative to the speech; the demo voice's codec on
+speech, and the 24 kHz SNAC's shape with random weights):
 
     lookahead   tokens before the first audio   error, demo voice   24 kHz shape
     3           21 (256 ms of speech)           exact (1e-5)        exact (1e-5)  of the first chunk, 58 ms; 28 for the second
     2           21 (256 ms)                     -67 dB              -81 dB        inaudible
     1           14 (171 ms)                     -30 dB              -39 dB        a faint roughness
     0           7 (85 ms)                       -9 dB               -20 dB        an audible seam at every chunk
+
+Many streams at once (orpheus/server/pool.py) decode frame by frame instead, and hand each on as it comes.
 """
 
 import numpy as np
@@ -17,18 +20,18 @@ from orpheus.common.frame import CODES_PER_FRAME, CONTEXT_FRAMES, DECODER_REACH,
 
 
 class FrameAssembler:
-    """Collects tokens of one utterance into frames and stops at the first that is out of range for its place."""
+    """Collects an utterance's tokens into frames and stops at the first that is out of range for its position."""
 
     def __init__(self, layout):
         self.layout, self.position, self.ended_by = layout, 0, None
         self.codes = []  # one list of 7 per frame, the last may be incomplete
 
     def fresh(self):
-        """An empty one of the same layout."""
+        """An empty one with the same layout."""
         return FrameAssembler(self.layout)
 
     def push(self, token):
-        """Takes one token; returns False once speech has ended (this token was no audio for its place)."""
+        """Takes one token; returns False once speech has ended (this token is not audio for its position)."""
         if not self.layout.is_valid(token, self.position):
             self.ended_by = int(token)
             return False
@@ -55,22 +58,23 @@ class FrameAssembler:
 
 
 def stream_audio(tokens, decode, assembler, lookahead, max_chunk_frames):
-    """Yields float32 chunks while `tokens` come.
+    """Yields float32 chunks as `tokens` arrive.
 
     tokens: iterable of ids, read no further than the one that ends speech
     decode: (codes (frames, 7), index of the first frame) -> float32 (frames * 2048,)
-    assembler: a fresh FrameAssembler; afterwards it tells the frames and why speech ended
+    assembler: a fresh FrameAssembler; afterwards it holds the frames and says why speech ended
 
-    With the full look-ahead the first chunk is what three frames decide, 1,387 samples; with less it is one frame. The next is
-    one frame, each later one twice the last up to `max_chunk_frames`, since decoding a chunk costs up to 2 * CONTEXT_FRAMES
-    frames of context. For `decode` = Codec.decode_window the chunks joined equal Codec.decode of the whole.
+    With the full look-ahead, the first chunk is the 1,387 samples that three frames determine; with less it is one
+    frame. The next is one frame, and each later one twice the last, up to `max_chunk_frames`, since decoding a chunk
+    costs up to 2 * CONTEXT_FRAMES frames of context. With `decode` = Codec.decode_window, the joined chunks equal
+    Codec.decode of all the codes.
     """
     early = CONTEXT_FRAMES * FRAME_SAMPLES - DECODER_REACH if lookahead == CONTEXT_FRAMES else 0
-    done, chunk = 0, 1  # samples that are out; frames of the next chunk
-    due = 0 if early else 1  # frames behind the look-ahead at which it comes
+    done, chunk = 0, 1  # samples sent so far; frames in the next chunk
+    due = 0 if early else 1  # frames, not counting the look-ahead, at which it is sent
 
     def emit(end):
-        """The samples done..end, decoded with all frames that are there on the right."""
+        """The samples done..end, decoded with all frames so far to their right."""
         first = max(0, done // FRAME_SAMPLES - CONTEXT_FRAMES)
         last = -(-end // FRAME_SAMPLES) + CONTEXT_FRAMES
         window = decode(assembler.window(first, min(last, assembler.frames)), first)
@@ -85,7 +89,7 @@ def stream_audio(tokens, decode, assembler, lookahead, max_chunk_frames):
             chunk = 1 if not done and early else min(2 * chunk, max_chunk_frames)
             done, due = end, due + chunk
     total = assembler.frames * FRAME_SAMPLES
-    while done < total:  # the tail: all its context is there
+    while done < total:  # the tail: all its context is known
         end = min((done // FRAME_SAMPLES + max_chunk_frames) * FRAME_SAMPLES, total)
         yield emit(end)
         done = end

@@ -46,7 +46,7 @@ class Speech:
 
     @property
     def finish_reason(self):
-        """Why it ended; of several pieces, the first that did not end by itself."""
+        """Why it ended; with several pieces, the first reason that is not a normal end."""
         return first_trouble(self.finish_reasons)
 
     @property
@@ -67,17 +67,16 @@ class Speech:
 class OrpheusInference:
     """Speaks tagged text with Orpheus-3B, a fine-tuned adapter of it, or the demo voice.
 
-    model: "auto" (Orpheus-3B where there is CUDA, else the demo voice), "demo", a folder, or a hub id; or a LoadedModel
-    lora: "auto" takes lora_model/ where it is; "none"; a folder or a hub id
-    codec: a folder or hub id of a SNAC, where the model's own is not wanted
+    model: "auto" (Orpheus-3B with CUDA, else the demo voice), "demo", a folder, or a hub id; or a LoadedModel
+    lora: "auto" (lora_model/ if it exists), "none", a folder or a hub id
+    codec: a folder or hub id of a SNAC to use instead of the model's own
     device: "auto", "cuda", "mps" or "cpu"
-    engine: "fast" (a step of its own), "fast-int8" (the same with weights in 8 bits), "transformers" (any model), or "auto"
-        (fast where it can compute the model)
+    engine: "fast" (a hand-written Llama step), "fast-int8" (the same with 8-bit weights), "transformers" (any model),
+        or "auto" (fast if it supports the model)
 
-    Raises CheckpointError where something cannot be loaded and InputError for a name that is none. One object serves one
-    thread at a time. The options of every method are the fields of
-    SamplingOptions, TextOptions, LongTextOptions, RetryOptions and (for `stream`) StreamOptions: see orpheus/speech/options.py and
-    orpheus/engines/options.py.
+    Raises CheckpointError if something cannot be loaded and InputError for a name that means nothing. One object serves
+    one thread at a time. Every method's options are the fields of SamplingOptions, TextOptions, LongTextOptions,
+    RetryOptions and (for `stream`) StreamOptions: see orpheus/speech/options.py and orpheus/engines/options.py.
     """
 
     def __init__(self, model="auto", lora="auto", codec=None, device="auto", engine="auto"):
@@ -95,7 +94,7 @@ class OrpheusInference:
     def generate(self, prompts, voice=None, output_dir=OUTPUT_DIR, progress=False, **options):
         """Speaks texts into `output_dir`/output_0.wav, output_1.wav ...; returns the paths.
 
-        prompts: a text or several; they are generated as batches
+        prompts: one text or several, generated in batches
         """
         prompts = [prompts] if isinstance(prompts, str) else list(prompts)
         speeches = self.synthesize_all(prompts, voice, progress, **options)
@@ -106,9 +105,9 @@ class OrpheusInference:
         return next(self.synthesize_all([text], voice, progress, **options))
 
     def synthesize_all(self, texts, voice=None, progress=False, **options):
-        """Speaks several texts side by side: an iterator of Speech in their order, as each finishes.
+        """Speaks several texts side by side: an iterator of Speech, in their order, as each finishes.
 
-        Each is what it would be alone. All texts are checked at once, before the first is spoken.
+        Each sounds as it would alone. All texts are checked before the first is spoken.
         """
         sampling, writing, long_text, retry, _ = split_options(options)
         requests = [plan_request(self.model, text, voice, sampling, writing, long_text) for text in texts]
@@ -134,7 +133,7 @@ class OrpheusInference:
         """Speaks one text while it is being generated: an iterator of float32 chunks at 24 kHz.
 
         Joined, the chunks are what `synthesize` returns. The iterator's `finish_reason` is known after the last chunk.
-        Input is checked at once, before the first chunk is asked for. With retries it raises InputError: sound that was
+        Input is checked right away, before the first chunk is asked for. Retries raise InputError: audio that has been
         sent cannot be taken back.
         """
         return SpeechStream(self.engine, self.codec, *plan_stream(self.model, text, voice, options))
@@ -157,7 +156,7 @@ class OrpheusInference:
             utterance.seconds_taken += taken * (utterance.assembler.position + 1) / tokens
 
     def _finish(self, request, sampling):
-        """Decodes a request whose codes are there."""
+        """Decodes a request whose codes are complete."""
         began = time.perf_counter()
         audio = [part for u in request.utterances for part in (self._sound(u), silence(u.pause))]
         audio.pop()  # no pause after the last
@@ -174,7 +173,7 @@ class OrpheusInference:
         )
 
     def _sound(self, utterance):
-        """float32 samples of an utterance; silence and a warning where it has none."""
+        """float32 samples of an utterance; silence and a warning if it has none."""
         warn_about_end(utterance)
         if not utterance.assembler.frames:
             return np.zeros(NOTHING_SAMPLES, np.float32)

@@ -1,6 +1,6 @@
-"""From what is written to the ids that the model reads, and from what is heard back to words. No PyTorch.
+"""From written text to the ids the model reads, and from speech back to words. No PyTorch.
 
 tags, cleaning    emotion tags; text as a model reads it      pieces       long text, cut to what one generation speaks
-normalization/    numbers, dates and the like as words        prompt       the one place that knows the prompt's layout
+normalization/    numbers, dates and the like as words        prompt       the one file that knows the prompt's layout
 recognition       speech recognition (faster-whisper)         comparison   what was said against what was heard
 """

@@ -21,10 +21,10 @@ _UNSPEAKABLE = {"Cc", "Cf", "Cs", "Co", "Cn"}  # control, format, surrogate, pri
 
 
 def clean_text(text):
-    """Text as a model reads it, and what was taken out.
+    """Cleans text for a model and lists what was taken out.
 
-    Typographic quotes, dots and spaces become plain ones, known tags lower case, white space single; an empty line stays
-    as the paragraph break "\\n\\n". Emoji and invisible characters are left out.
+    Typographic quotes, dots and spaces become plain ones, known tags lower case, runs of white space one space; an
+    empty line stays as the paragraph break "\\n\\n". Emoji and invisible characters are left out.
 
     returns: (clean text, list of the characters left out)
     """
@@ -47,5 +47,5 @@ def clean_text(text):
 
 
 def is_speakable(text):
-    """Whether there is a letter, a digit or a tag to be heard."""
+    """Whether the text has a letter, a digit or a tag to speak."""
     return any(character.isalnum() for character in text)

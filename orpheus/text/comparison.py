@@ -1,4 +1,4 @@
-"""What was said against what was heard: normalised words, their alignment, repeats and skips."""
+"""Compares what was said with what was heard: normalised words, their alignment, repeats and skips."""
 
 import functools
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from orpheus.text.tags import TAG
 
 @functools.cache
 def _normaliser(language):
-    """Whisper's own text normaliser, as transformers carries it (Radford et al. 2022, appendix C)."""
+    """Whisper's own text normaliser, as shipped with transformers (Radford et al. 2022, appendix C)."""
     from transformers.models.whisper.english_normalizer import BasicTextNormalizer, EnglishTextNormalizer
 
     # The table of British and American spellings comes with a checkpoint; without it "colour" differs from "color".
@@ -18,11 +18,11 @@ def _normaliser(language):
 def normalise(text, language="en"):
     """Words for comparison, lower case, without tags and punctuation: "I've 21 <laugh>" -> ["i", "have", "21"]."""
     words = _normaliser(language)(TAG.sub(" ", text)).split()
-    return [word for word in words if any(character.isalnum() for character in word)]  # it leaves the dots of "well..."
+    return [word for word in words if any(character.isalnum() for character in word)]  # the dots of "well..." remain
 
 
 def normalise_with_tags(text, language="en"):
-    """(words, [(tag, number of words before it)]): each stretch between tags is normalised by itself."""
+    """(words, [(tag, number of words before it)]); each stretch between tags is normalised separately."""
     words, tags, end = [], [], 0
     for match in TAG.finditer(text):
         words += normalise(text[end : match.start()], language)
@@ -35,10 +35,10 @@ def normalise_with_tags(text, language="en"):
 
 
 def edits(said, heard):
-    """Minimal edit operations from `said` to `heard`, two sequences.
+    """The fewest edit operations that turn `said` into `heard`, two sequences.
 
     returns: list of (operation, i, j) in order; operation is "equal", "substitute", "delete" (said[i] was not heard) or
-    "insert" (heard[j] was not said); i and j are where in the two sequences it happens
+    "insert" (heard[j] was not said); i and j are its positions in the two sequences
     """
     rows, columns = len(said) + 1, len(heard) + 1
     cost = [list(range(columns))] + [[i] + [0] * (columns - 1) for i in range(1, rows)]
@@ -65,7 +65,7 @@ def edits(said, heard):
 
 
 def distance(said, heard):
-    """Levenshtein distance of two sequences."""
+    """Levenshtein distance between two sequences."""
     row = list(range(len(heard) + 1))
     for i, a in enumerate(said, 1):
         diagonal, row[0] = row[0], i
@@ -76,14 +76,14 @@ def distance(said, heard):
 
 @dataclass(frozen=True)
 class Comparison:
-    """One row's words, counted."""
+    """One clip's words, compared."""
 
     said: list
     heard: list
     operations: list  # of `edits`
     character_errors: int
-    repeated: list  # words heard twice that stand once
-    skipped: list  # words that stand in the text and were not heard
+    repeated: list  # words heard again that are in the text once
+    skipped: list  # words in the text that were not heard
 
     @property
     def word_errors(self):
@@ -108,7 +108,7 @@ def compare(said, heard):
 
 
 def _repeated(operations, heard):
-    """Inserted runs that copy their neighbours: "the the", "so much so much", also three times and more."""
+    """Inserted runs that copy their neighbours: "the the", "so much so much", or more often still."""
     inserted = [j for operation, _, j in operations if operation == "insert"]
     runs, found = [], []
     for j in inserted:
@@ -138,7 +138,7 @@ def _regions(operations):
 
 
 def _skipped(operations, said, heard):
-    """Deleted words, but not where only the spelling differs: "any more" heard as "anymore"."""
+    """Deleted words, unless only the spelling differs: "any more" heard as "anymore"."""
     found = []
     for region in _regions(operations):
         spoken = "".join(said[i] for operation, i, _ in region if operation != "insert")
@@ -151,15 +151,15 @@ def _skipped(operations, said, heard):
 # --- places ----------------------------------------------------------------------------------------------------------
 
 
-_SECONDS_PER_LETTER, _SHORTEST_WORD = 0.07, 0.1  # a slow reader's
+_SECONDS_PER_LETTER, _SHORTEST_WORD = 0.07, 0.1  # for a slow reader
 
 
 def spoken_gap(operations, words, times, place, seconds):
-    """Where in the recording the gap before word number `place` of the text lies: (start, end) in seconds.
+    """Finds the gap before word number `place` of the text in the recording: (start, end) in seconds.
 
-    words, times: all words heard and their (start, end) in seconds. The gap reaches from the last word before that was
-    recognised to the first one after, or to the recording's own ends. A recogniser stretches words over sounds that are
-    none, so a word next to the gap is believed only as long as its letters take.
+    words, times: all words heard and their (start, end) in seconds. The gap runs from the last recognised word before
+    it to the first one after it, or to the ends of the recording. Recognisers stretch words over sounds that are not
+    words, so a word next to the gap is taken to be only as long as its letters need.
     """
     start, end = 0.0, seconds
     for operation, i, j in operations:

@@ -3,16 +3,16 @@
 import re
 from dataclasses import dataclass
 
-from orpheus.text.tags import TAG
+from orpheus.text.tags import ANY_TAG, TAG
 
-CHARACTERS_PER_SECOND = 15  # read English, punctuation and spaces included; the teacher of the demo voice reads 15.3
-# Spoken length of what is written short, in characters: "7" is said "seven", "NASA" may be spelled, a Chinese, Japanese
-# or Korean character is a syllable, a tag is a sound.
+CHARACTERS_PER_SECOND = 15  # of English read aloud, with punctuation and spaces; the demo voice's teacher reads 15.3
+# Spoken length, in characters, of what is written short: "7" is said "seven", "NASA" may be spelled out, a Chinese,
+# Japanese or Korean character is a syllable, a tag is a sound.
 _DIGIT_CHARACTERS, _CAPITAL_CHARACTERS, _SYLLABLE_CHARACTERS, _TAG_CHARACTERS = 5, 3, 4, 15
 
 
 def estimate_seconds(text):
-    """Roughly how long `text` takes to say: digits, capitals and tags count for what is heard."""
+    """Roughly how long `text` takes to say; digits, capitals and tags count as they sound."""
     tags = TAG.findall(text)
     plain = TAG.sub("", text)
     digits = sum(character.isdigit() for character in plain)
@@ -33,12 +33,12 @@ def estimate_seconds(text):
 _TITLES = frozenset(
     "mr mrs ms dr prof st sr jr rev fr hon gen col maj capt cmdr lt sgt gov sen rep mt vs cf viz approx fig figs vol dept est".split()
 )
-# After these it does only where no digit follows: "No. 5", "pp. 3".
+# After these it does unless a digit follows: "No. 5", "pp. 3".
 _BEFORE_NUMBER = frozenset("no nos pp p art sec ch eq jan feb mar apr jun jul aug sep sept oct nov dec".split())
-# End of a sentence: marks, closing quotes or brackets, and the tags that follow belong to it.
-_SENTENCE_END = re.compile(r"(?:(?<![.!?])[.!?]+[\"')\]]*(?:\s*<[A-Za-z]+>)*(?=\s))|[。！？]+")
-_NEXT = re.compile(r"(?:[\s\"'(\[]|<[A-Za-z]+>)*(.?)", re.S)  # the first letter of what follows
-_LONGEST_WORD = 40  # characters looked back at for an abbreviation
+# End of a sentence: its marks, closing quotes or brackets, and the tags that follow.
+_SENTENCE_END = re.compile(rf"(?:(?<![.!?])[.!?]+[\"')\]]*(?:\s*{ANY_TAG})*(?=\s))|[。！？]+")
+_NEXT = re.compile(rf"(?:[\s\"'(\[]|{ANY_TAG})*(.?)", re.S)  # the first letter of what follows
+_LONGEST_WORD = 40  # characters to look back for an abbreviation
 
 
 def _ends_sentence(text, start, match):
@@ -59,7 +59,7 @@ def _ends_sentence(text, start, match):
 
 
 def split_sentences(paragraph):
-    """Sentences of one paragraph. Joined by single spaces they give it back; tags stay with their sentence."""
+    """Splits a paragraph into sentences. Joined with single spaces they give it back; tags stay with their sentence."""
     sentences, start = [], 0
     for match in _SENTENCE_END.finditer(paragraph):
         if _ends_sentence(paragraph, start, match):
@@ -81,7 +81,7 @@ class Piece:
 
 
 def _cut_in_two(text):
-    """Cuts a sentence that is too long: at a clause near the middle, else at a space, else anywhere but inside a tag."""
+    """Cuts an overlong sentence: at a clause near the middle, else at a space, else anywhere but inside a tag."""
     middle = len(text) / 2
     for pattern in (r"(?<=[,;:])\s|\s(?=[-–—]\s)|\s(?=\()", r"\s"):
         cuts = [
@@ -107,9 +107,9 @@ def _fit(sentence, max_seconds):
 
 
 def _join_evenly(parts, max_seconds):
-    """Joins neighbours into as few texts of at most `max_seconds` as possible, about equally long (shortest path)."""
+    """Joins neighbours into as few texts of at most `max_seconds` as possible, of similar length (shortest path)."""
     lengths = [estimate_seconds(part + " ") for part in parts]
-    best = [(0, 0.0, 0)]  # of the first n parts: texts, sum of squared lengths, where the last text starts
+    best = [(0, 0.0, 0)]  # for the first n parts: texts, sum of squared lengths, start of the last text
     for end in range(1, len(parts) + 1):
         length, choices = 0.0, []
         for start in range(end - 1, -1, -1):
@@ -128,10 +128,10 @@ def _join_evenly(parts, max_seconds):
 
 
 def split_text(text, max_seconds):
-    """Cleaned text to pieces of about `max_seconds` at most, cut at sentence ends where possible.
+    """Cuts cleaned text into pieces of at most about `max_seconds`, at the ends of sentences if possible.
 
-    Sentences of a paragraph share a piece while they fit; pieces of a paragraph come out about equally long, since a very
-    short last piece would sound cut off. Joined by white space the pieces give the text back.
+    Sentences of a paragraph share a piece while they fit. The pieces of a paragraph are of similar length, since a very
+    short last piece would sound cut off. Joined with white space, the pieces give the text back.
     """
     pieces = []
     for paragraph in text.split("\n\n"):

@@ -1,10 +1,10 @@
-"""Prompts and training rows: the only place that knows the layout.
+"""Prompts and training examples: the only file that knows their layout.
 
-    prompt        SOH BOS text EOT EOH SOA SOS
-    training row  SOH BOS text EOT EOH SOA SOS codes EOS EOA
+    prompt    SOH BOS text EOT EOH SOA SOS
+    example   SOH BOS text EOT EOH SOA SOS codes EOS EOA
 
-`text` is "voice: text" with several speakers, or plain. Everything is built from ids: a prompt that is decoded and
-tokenized again gets a second BOS, and a control string that a user typed would turn into the control token.
+`text` is "voice: text" if there are several speakers, else the plain text. Everything is built from ids: decoding a
+prompt and tokenizing it again adds a second BOS, and would turn a control string typed by a user into a control token.
 """
 
 import numpy as np
@@ -13,11 +13,11 @@ from orpheus.common.errors import CheckpointError
 from orpheus.common.frame import CODES_PER_FRAME
 from orpheus.common.tokens import CONTROL_TOKENS, TokenLayout
 
-IGNORE = -100  # label that takes no part in the loss
+IGNORE = -100  # a label that the loss ignores
 
 
 def layout_of(tokenizer, codebook_size):
-    """The TokenLayout of a tokenizer with Orpheus' `<custom_token_N>`. Raises CheckpointError where it has none."""
+    """The TokenLayout of a tokenizer with Orpheus' `<custom_token_N>`. Raises CheckpointError if it has none."""
     ids = {}
     last = CONTROL_TOKENS + CODES_PER_FRAME * codebook_size - 1
     for token in ("<|begin_of_text|>", "<|eot_id|>", "<custom_token_0>", f"<custom_token_{last}>"):
@@ -25,21 +25,22 @@ def layout_of(tokenizer, codebook_size):
         if ids[token] is None or ids[token] == tokenizer.unk_token_id:
             raise CheckpointError(
                 f"the tokenizer {tokenizer.name_or_path!r} has no {token}: it is not an Orpheus tokenizer for a codec with "
-                f"{codebook_size} codes per level. Take the tokenizer that belongs to the model"
+                f"{codebook_size} codes per level. Use the tokenizer that belongs to the model"
             )
     base = ids["<custom_token_0>"]
     if ids[f"<custom_token_{last}>"] != base + last:
         raise CheckpointError(
-            f"the tokenizer {tokenizer.name_or_path!r} does not number <custom_token_0..{last}> without gaps"
+            f"the tokenizer {tokenizer.name_or_path!r} has gaps in the ids of <custom_token_0..{last}>. "
+            "Use the tokenizer that belongs to the model"
         )
     return TokenLayout(codebook_size, base, ids["<|begin_of_text|>"], ids["<|eot_id|>"])
 
 
 def _encode_plain(tokenizer, text, control_ids):
-    """Ids of `text` with every control string in it as plain text.
+    """Ids of `text`, with every control string in it treated as plain text.
 
-    An added token is matched wherever its spelling stands; cutting the text after the spelling's first character
-    leaves two halves that only ordinary merges can touch.
+    The tokenizer matches an added token wherever its spelling appears; cutting the text after the first character of
+    the spelling leaves two halves that only ordinary merges can touch.
     """
     encoded = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
     tokens = zip(encoded["input_ids"], encoded["offset_mapping"], strict=True)
@@ -61,7 +62,7 @@ class PromptBuilder:
         return _encode_plain(self.tokenizer, text if voice is None else f"{voice}: {text}", self._control_ids)
 
     def prompt(self, text, voice=None):
-        """Prompt ids, a list that ends with start-of-speech: the next token is the first audio code."""
+        """The prompt's ids, a list ending with start-of-speech: the next token is the first audio code."""
         t = self.layout
         text_ids = self.text_ids(text, voice)
         return [
@@ -78,8 +79,8 @@ class PromptBuilder:
         """One example for training.
 
         codes: (frames, 7) in frame order
-        returns: (input_ids, labels), int64 of equal length; labels are IGNORE on the prompt, so that the loss is on the
-        audio and on the two tokens that end it
+        returns: (input_ids, labels), int64 of equal length; labels are IGNORE on the prompt, so that the loss covers
+        the audio and the two tokens that end it
         """
         t = self.layout
         prompt = self.prompt(text, voice)

@@ -1,4 +1,4 @@
-"""Speech recognition: faster-whisper, for missing transcripts, for choosing among attempts and for the evaluation."""
+"""Speech recognition with faster-whisper: for missing transcripts, choosing among attempts, and the evaluation."""
 
 from dataclasses import dataclass
 
@@ -12,19 +12,19 @@ from orpheus.common.hub import brief
 
 RECOGNIZER_RATE = 16_000  # Hz: what Whisper was trained on
 INSTALL = "pip install faster-whisper"
-EXACTLY = {"beam_size": 1, "temperature": 0.0}  # greedy, without a fall-back: the same sound is always heard alike
-_SHORTEST = SAMPLE_RATE // 20  # samples: in less there is no word
+EXACTLY = {"beam_size": 1, "temperature": 0.0}  # greedy, no fallback: the same audio always gives the same words
+_SHORTEST = SAMPLE_RATE // 20  # samples: anything shorter holds no word
 
 
 def at_16khz(audio):
-    """float32 (samples,) at 24 kHz to 16 kHz, inside -1..1."""
+    """Resamples float32 (samples,) from 24 kHz to 16 kHz, within -1..1."""
     import librosa
 
     return np.clip(librosa.resample(audio, orig_sr=SAMPLE_RATE, target_sr=RECOGNIZER_RATE), -1, 1)
 
 
 def require_faster_whisper(needed_by, install=INSTALL):
-    """The library. Raises InputError, with the command that installs it, where it is missing."""
+    """The library. If it is missing, raises InputError with the command that installs it."""
     try:
         import faster_whisper
     except ImportError as error:
@@ -34,17 +34,17 @@ def require_faster_whisper(needed_by, install=INSTALL):
 
 @dataclass(frozen=True)
 class Heard:
-    """What was made of a recording."""
+    """What was heard in a recording."""
 
     text: str
-    words: tuple = ()  # (word, start, end) in seconds, where word times were asked for
+    words: tuple = ()  # (word, start, end) in seconds, if word times were asked for
 
 
 class Recognizer:
-    """A model of faster-whisper.
+    """A faster-whisper model.
 
-    model: a size like tiny.en, a hub id or a folder; needed_by, install: for the error where the library is missing; cure:
-    for the one where the model cannot be loaded; how: options of WhisperModel.transcribe
+    model: a size like tiny.en, a hub id or a folder; needed_by, install: for the error if the library is missing; cure:
+    what to do if the model cannot be loaded; how: options of WhisperModel.transcribe
     Raises InputError.
     """
 
@@ -54,10 +54,10 @@ class Recognizer:
         try:
             self._model = library.WhisperModel(model, device="auto", compute_type=compute_type)
         except Exception as error:  # of ctranslate2, huggingface_hub, or the file system
-            raise InputError(f"faster-whisper's model {model!r} cannot be loaded: {brief(error)}. {cure}") from error
+            raise InputError(f"the faster-whisper model {model!r} cannot be loaded: {brief(error)}. {cure}") from error
 
     def listen(self, audio):
-        """What is heard in 24 kHz audio, float32 (samples,): Heard."""
+        """Transcribes 24 kHz audio, float32 (samples,); returns Heard."""
         if len(audio) < _SHORTEST:
             return Heard("")
         segments = list(self._model.transcribe(at_16khz(audio), **self._how)[0])
@@ -68,14 +68,14 @@ class Recognizer:
 
 
 class Transcriber:
-    """Writes missing transcripts; loads the model when the first recording is not in the cache."""
+    """Writes missing transcripts; loads the model at the first recording that is not in the cache."""
 
     def __init__(self, model_name, cache_folder):
         self.name, self._recognizer, self._cache = model_name, None, Cache(cache_folder, "transcripts")
         require_faster_whisper("--transcribe")
 
     def transcribe(self, data, content_hash):
-        """The transcript of an audio file's bytes, possibly ""; kept by content."""
+        """The transcript of an audio file's bytes, possibly ""; cached by content."""
         key = key_of("transcript", 1, self.name, content_hash)
         kept = self._cache.get(key)
         if kept is not None:

@@ -1,4 +1,4 @@
-"""Emotion tags: the known ones, and those in a text."""
+"""Emotion tags: the known ones, and finding them in a text."""
 
 import difflib
 import re
@@ -9,12 +9,9 @@ TAGS = {
     "Emotions": ("sigh", "gasp"),
     "Physical": ("yawn", "cough", "sniffle", "groan"),
 }
-
-
 KNOWN_TAGS = tuple(tag for tags in TAGS.values() for tag in tags)
-
-
-TAG = re.compile(r"<([A-Za-z]+)>")
+ANY_TAG = "<[A-Za-z]+>"  # for larger patterns
+TAG = re.compile("<([A-Za-z]+)>")
 
 
 def find_tags(text):

@@ -1,4 +1,4 @@
-"""Runs the kernels of `fused_encoder` in Triton's interpreter; TRITON_INTERPRET=1 must be set before Triton is imported."""
+"""Runs the encoder's kernels in Triton's interpreter; TRITON_INTERPRET=1 must be set before Triton is imported."""
 
 import numpy as np
 import torch

@@ -247,7 +247,7 @@ def test_encoding_leaves_the_callers_precision(small_codec, random):
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("part", ["encoder", "decoder"])
 def test_the_fused_kernels_compute_what_the_layers_do(part):
-    """In Triton's interpreter, where Triton is installed; `tests/codec/test_gpu_encoder.py`, `tests/codec/test_gpu_streams.py` show it on a GPU."""
+    """In Triton's interpreter, where Triton is; `test_gpu_encoder.py` and `test_gpu_streams.py` show it on a GPU."""
     pytest.importorskip("triton")
     done = subprocess.run(
         [sys.executable, "-m", f"tests.codec.interpret_{part}"],
@@ -284,10 +284,10 @@ def test_the_real_shape_is_accepted(tmp_path, random):
 @pytest.mark.parametrize(
     "change, named",
     [
-        ({"sampling_rate": 32_000}, "sampling_rate is 32000, needed is 24000"),
+        ({"sampling_rate": 32_000}, "sampling_rate is 32000, must be 24000"),
         ({"vq_strides": [8, 4, 2, 1]}, r"vq_strides is \[8, 4, 2, 1\]"),
         ({"vq_strides": [2, 2, 1]}, r"vq_strides is \[2, 2, 1\]"),
-        ({"encoder_rates": [3, 3, 7, 7]}, "samples per frame is 1764, needed is 2048"),
+        ({"encoder_rates": [3, 3, 7, 7]}, "samples per frame is 1764, must be 2048"),
         ({"decoder_rates": [8, 8, 4, 4]}, "samples per frame when decoding is 4096"),
         ({"attn_window_size": 32}, "attn_window_size is 32"),
     ],
@@ -322,7 +322,7 @@ def test_keys_that_snac_does_not_know_are_left_alone(tmp_path):
 def test_configurations_that_are_none(tmp_path, config):
     save_codec(tmp_path, snac_config(32))
     (tmp_path / "config.json").write_text(json.dumps(config))
-    with pytest.raises(CheckpointError, match="no SNAC"):
+    with pytest.raises(CheckpointError, match="not a SNAC"):
         Codec.from_folder(tmp_path)
 
 

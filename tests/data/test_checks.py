@@ -277,7 +277,9 @@ def test_transcribe_without_faster_whisper_says_what_to_install(tmp_path, monkey
 def test_the_checks_need_no_torch(tmp_path):
     folder_of(tmp_path / "data", GOOD)
     program = (
-        "import sys; from orpheus.data.recordings import read_recordings; from orpheus.data.options import DataOptions\n"
+        "import sys\n"
+        "from orpheus.data.options import DataOptions\n"
+        "from orpheus.data.recordings import read_recordings\n"
         f"read_recordings(DataOptions(dataset={str(tmp_path / 'data')!r}, code_cache={str(tmp_path / 'cache')!r}))\n"
         "assert 'torch' not in sys.modules"
     )

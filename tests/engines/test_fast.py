@@ -223,7 +223,7 @@ def test_what_slots_refuse(model, sampling):
     slots.join(PROMPTS[0], replace(sampling, max_new_tokens=91), 0)
     with pytest.raises(OrpheusError, match="all 1 slots are taken"):
         slots.join(PROMPTS[0], replace(sampling, max_new_tokens=7), 0)
-    for arguments, match in (((0, 100), "slots 0"), ((1, 20_000), "length 20000 is not in 2..16384")):
+    for arguments, match in (((0, 100), "slots 0"), ((1, 20_000), "length 20000 must be in 2..16384")):
         with pytest.raises(InputError, match=match):
             engine.open(*arguments)
 
@@ -286,7 +286,7 @@ def test_what_fails_while_setting_up_falls_back_with_one_line(model, sampling, e
     with pytest.warns(OrpheusWarning) as warned:
         assert rows_of(engine, PROMPTS, sampling, SEEDS) == expected
     assert [str(warning.message) for warning in warned] == [
-        "the fast engine cannot run here (RuntimeError: no compiler); speaking through transformers"
+        "the fast engine cannot run here (RuntimeError: no compiler); using transformers instead"
     ]
     assert rows_of(engine, PROMPTS[:1], sampling, SEEDS[:1]) == expected[:1]  # and says so once
     monkeypatch.undo()
@@ -305,7 +305,7 @@ def test_which_engine_is_chosen(model):
     other = GPT2LMHeadModel(GPT2Config(vocab_size=500, n_embd=16, n_layer=1, n_head=2))
     assert unfit(other) == "a gpt2 model, not a llama"
     assert isinstance(choose_engine("auto", other, SMALL_LAYOUT), TransformersEngine)
-    with pytest.warns(OrpheusWarning, match=r"cannot compute this model \(a gpt2 model, not a llama\)"):
+    with pytest.warns(OrpheusWarning, match=r"cannot run this model \(a gpt2 model, not a llama\)"):
         assert isinstance(choose_engine("fast", other, SMALL_LAYOUT), TransformersEngine)
 
 

@@ -1,4 +1,4 @@
-"""The true judges and a true browser, where they are installed: pip install -r requirements-eval.txt; chromium on the path."""
+"""The true judges and a true browser, where they are: pip install -r requirements-eval.txt; chromium on the path."""
 
 import json
 import shutil

@@ -1,8 +1,8 @@
 """Checkpoints in the real formats, made on the spot: what the tests load instead of downloading.
 
-The language model is a Llama with random weights and one thing laid in by hand, the walk from slot to slot: it answers a
-token of slot j with one of slot j + 1, and now and then with end-of-speech at a frame's border. So the real loading and
-generating code has something to do at any size, from a unit test to the full 3B shape.
+The language model is a Llama with random weights and one thing laid in by hand, the walk from slot to slot: it answers
+a token of slot j with one of slot j + 1, and now and then with end-of-speech at a frame's border. So the real loading
+and generating code has something to do at any size, from a unit test to the full 3B shape.
 """
 
 import json
@@ -180,7 +180,7 @@ def save_adapter(folder, model_folder, base_name, rank=4, seed=1, size=0.005):
 
 
 def save_full_size_voice(folder, device="cuda", frames=10**6):
-    """Orpheus-3B's shape with random weights in bf16 (6.6 GB), its vocabulary, and the 24 kHz SNAC's shape beside it."""
+    """Orpheus-3B's shape with random weights in bf16 (6.6 GB), its vocabulary, and the 24 kHz SNAC's shape."""
     folder = Path(folder)
     model = walking_model(ORPHEUS_3B_CONFIG, ORPHEUS_LAYOUT, frames, dtype=torch.bfloat16, device=device, margin=11.0)
     model.save_pretrained(folder)

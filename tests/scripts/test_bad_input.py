@@ -48,15 +48,15 @@ TABLE = [
     ("a missing text file", ["--text-file", "none.txt"], 2, "--text-file none.txt cannot be read"),
     ("a text and a text file", ["Hi.", "--text-file", "none.txt"], 2, "give a text or --text-file, not both"),
     ("one file for two texts", ["Hi.", "Ho.", "--out", "x.wav"], 2, "names one file for 2 texts"),
-    ("a stream of two texts", ["Hi.", "Ho.", "--stream", "pcm"], 2, "--stream speaks one text, 2 were given"),
-    ("a stream and a file", ["Hi.", "--stream", "wav", "--out", "x.wav"], 2, "give one of the two"),
+    ("a stream of two texts", ["Hi.", "Ho.", "--stream", "pcm"], 2, "--stream speaks one text, but 2 were given"),
+    ("a stream and a file", ["Hi.", "--stream", "wav", "--out", "x.wav"], 2, "give only one of them"),
     ("another format", ["Hi.", "--out", "x.mp3"], 2, "only WAV is written"),
     ("a file that is a folder", ["Hi.", "--out", "folder.wav"], 2, "folder.wav is a folder"),
-    ("a long name", ["Hi.", "--out", "x" * 300 + ".wav"], 2, "255 bytes at most, this one has 304"),
-    ("standard input twice", ["-", "-"], 2, "give one - only"),
+    ("a long name", ["Hi.", "--out", "x" * 300 + ".wav"], 2, "at most 255 bytes, not 304"),
+    ("standard input twice", ["-", "-"], 2, "give a single -"),
     ("a device that is not here", ["Hi.", "--device", "mps"], 2, "no device 'mps' here"),
     ("no model", ["Hi.", "--model", ""], 2, "'' is not a folder"),
-    ("a folder that is a file", ["Hi.", "--out", "file/out"], 2, "cannot be made"),
+    ("a folder that is a file", ["Hi.", "--out", "file/out"], 2, "cannot be created"),
 ]
 
 

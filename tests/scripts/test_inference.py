@@ -86,7 +86,7 @@ def test_options_reach_the_engine(run, small_voice):
 
 @pytest.fixture
 def run_into(run, monkeypatch):
-    """Runs the command line with standard output into a file or descriptor, and closes that, as the end of a process does."""
+    """Runs the command line with standard output into a file or descriptor, then closes it, as a process's end does."""
 
     def run_into(target, *arguments, mode="wb"):
         with monkeypatch.context() as patch, open(target, mode) as file, io.TextIOWrapper(file) as stdout:

@@ -35,7 +35,8 @@ def flags(recordings, small_voice_folder):
     """Arguments of a run on the small voice whose files go into a folder."""
 
     def flags(folder, *more, base=("--model", small_voice_folder, "--device", "cpu")):
-        fixed = "--report-to none --no-keep-best --save-steps 2 --eval-steps 3 --tokens-per-step 300 --learning-rate 1e-3".split()
+        fixed = "--report-to none --no-keep-best --save-steps 2 --eval-steps 3".split()
+        fixed += "--tokens-per-step 300 --learning-rate 1e-3".split()
         paths = ["--out", folder / "lora", "--run-dir", folder / "run", "--samples", folder / "audio"]
         cache = recordings.parent / "codes"
         return [str(a) for a in (*base, "--dataset", recordings, *fixed, *paths, "--code-cache", cache, *more)]

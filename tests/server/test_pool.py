@@ -157,7 +157,7 @@ def test_a_full_queue_refuses(loaded):
         while not pool.counts["steps"]:  # until it has the slot
             pass
         second = pool.submit("Yes.", seed=1)
-        with pytest.raises(BusyError, match="all 1 slots speak and 1 texts wait"):
+        with pytest.raises(BusyError, match="all 1 slots are in use and 1 texts are waiting"):
             pool.submit("Yes.", seed=2)
         assert pool.backlog() == 1
         second.close()
@@ -227,7 +227,7 @@ def test_input_is_refused_at_once(loaded):
         for text, options, message in (
             ("...", {}, "nothing to speak"),
             ("Yes.", {"voice": "eve"}, "unknown voice"),
-            ("Yes.", {"lookahead": 1}, "lookahead is no option of a pool"),
+            ("Yes.", {"lookahead": 1}, "lookahead is not a pool option"),
             ("Yes.", {"max_new_tokens": 99}, "exceed the pool's length 100"),
         ):
             with pytest.raises(InputError, match=message):

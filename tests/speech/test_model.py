@@ -165,7 +165,7 @@ def test_a_model_that_names_no_voices_warns_about_any(copied):
 def test_voices_that_are_no_list_of_names(copied, voices):
     config = json.loads((copied / "config.json").read_text())
     (copied / "config.json").write_text(json.dumps(config | {"voices": voices}))
-    with pytest.raises(CheckpointError, match="are not a list of names"):
+    with pytest.raises(CheckpointError, match="must be a list of names"):
         loading.known_voices(str(copied))
 
 
@@ -173,7 +173,7 @@ def test_voices_that_are_no_list_of_names(copied, voices):
 def test_devices_that_are_not_here(device, monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
-    with pytest.raises(InputError, match=f"no device '{device}' here; take cpu"):
+    with pytest.raises(InputError, match=f"no device '{device}' here; use cpu"):
         loading.choose_device(device)
 
 
@@ -214,7 +214,7 @@ def hub_errors():
 
 
 @pytest.mark.parametrize("error, reason", hub_errors())
-def test_every_hub_error_is_one_message_with_the_cures(monkeypatch, error, reason):
+def test_every_hub_error_is_one_message_that_says_what_to_do(monkeypatch, error, reason):
     import huggingface_hub
 
     def fail(*_, **__):
@@ -225,8 +225,8 @@ def test_every_hub_error_is_one_message_with_the_cures(monkeypatch, error, reaso
         OrpheusInference(ORPHEUS_3B, device="cpu")
     message = str(caught.value)
     assert ORPHEUS_3B in message and reason in message and "\n" not in message
-    for cure in ("local folder", "HF_TOKEN", "HF_HUB_OFFLINE", "--model demo"):
-        assert cure in message
+    for remedy in ("local folder", "HF_TOKEN", "HF_HUB_OFFLINE", "--model demo"):
+        assert remedy in message
 
 
 def test_offline_without_a_cache_is_such_an_error():
@@ -261,7 +261,9 @@ def test_missing_weights(copied):
     state = load_file(copied / "model.safetensors")
     del state["model.layers.1.mlp.up_proj.weight"]
     save_file(state, copied / "model.safetensors", metadata={"format": "pt"})
-    with pytest.raises(CheckpointError, match="incomplete: 1 weights are missing, model.layers.1.mlp.up_proj.weight"):
+    with pytest.raises(
+        CheckpointError, match="incomplete: 1 weights are missing, including model.layers.1.mlp.up_proj.weight"
+    ):
         OrpheusInference(str(copied))
 
 

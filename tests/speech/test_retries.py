@@ -145,7 +145,7 @@ def test_suspect_pieces_of_a_batch_are_spoken_together(seeded, small_voice):
 
 
 def test_streams_refuse_it(small_voice):
-    with pytest.raises(InputError, match="a stream cannot take back what was sent: leave retries = 2 out"):
+    with pytest.raises(InputError, match="a stream cannot take back what it has sent: leave out retries = 2"):
         small_voice.stream(TEXT, retries=2)
 
 

@@ -267,7 +267,7 @@ def test_an_unknown_tag_warns_and_lists_the_known_ones(small_voice):
 
 
 def test_an_unknown_option_is_refused_and_not_ignored(small_voice):
-    with pytest.raises(InputError, match="unknown option 'speed'; known are temperature, top_p"):
+    with pytest.raises(InputError, match="unknown option 'speed'; the options are temperature, top_p"):
         small_voice.synthesize("Hi.", speed=1.5)
 
 

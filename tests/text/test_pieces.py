@@ -1,3 +1,5 @@
+import time
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -98,7 +100,10 @@ def test_paragraphs_are_never_joined():
 
 
 def test_a_long_sentence_is_cut_at_a_clause():
-    sentence = "When the rain had stopped and the sun was out again, we walked down to the harbour to look at the ships that came in"
+    sentence = (
+        "When the rain had stopped and the sun was out again, "
+        "we walked down to the harbour to look at the ships that came in"
+    )
     assert [piece.text for piece in split_text(sentence, 5)] == [
         "When the rain had stopped and the sun was out again,",
         "we walked down to the harbour to look at the ships that came in",
@@ -123,12 +128,13 @@ def test_pieces_give_the_text_back_and_keep_tags_whole(words, seconds):
     assert all(estimate_seconds(piece) <= seconds or len(piece.split()) == 1 for piece in pieces)
 
 
-@pytest.mark.timeout(20)
 def test_a_hundred_thousand_characters():
     """Each kind in a second or two: nothing here may take time with the square of the length."""
+    began = time.process_time()
     kinds = ("x", "word ", "<laugh>", "A. ", "1. ", "a.b ", "no! ", "“")
     for text in (*(kind * (100_000 // len(kind)) for kind in kinds), "." * 100_000 + "a"):
         text = clean_text(text)[0]
         pieces = [piece.text for piece in split_text(text, 10)]
         assert max(map(estimate_seconds, pieces)) <= 10 or not is_speakable(text)
         assert "".join("".join(pieces).split()) == "".join(text.split())
+    assert time.process_time() - began < 20  # of this process: others may be busy

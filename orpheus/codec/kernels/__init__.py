@@ -1,1 +1,1 @@
-"""SNAC's layers as Triton kernels. Nothing here is needed where there is no CUDA; each is tested against plain PyTorch."""
+"""SNAC's layers as Triton kernels. Without CUDA nothing here is needed; each is tested against plain PyTorch."""

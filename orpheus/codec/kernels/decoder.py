@@ -1,9 +1,9 @@
-"""A SNAC decoder's layers for streams as Triton kernels; computes what `stream_layers.StreamLayers` does.
+"""A SNAC decoder's layers for streams as Triton kernels; computes the same as `stream_layers.StreamLayers`.
 
 Activations are (streams * times, channels): a convolution's taps are rows, a kernel reads channels side by side, and a
 transposed convolution of kernel 2s and stride s is a matrix product of [x before, x] with a weight of s * channels columns,
-whose result lies in memory as the next layer's rows. Every layer keeps the end of its input for each stream (`_Past`),
-and reads zeros for positions outside the stream.
+whose result is laid out in memory as the next layer's rows. Every layer keeps the end of its input for each stream
+(`_Past`) and reads zeros for positions outside the stream.
 
 Memory passes per frame, in units of a block's output (344 k numbers in all blocks of the 24 kHz SNAC, 0.10 ms for 220
 streams at 3 TB/s): transposed convolution 1 (writes; its input is smaller), noise 2 (reads, writes; reads again from the
@@ -26,14 +26,14 @@ from orpheus.common.frame import LEVEL_CODES
 _ROW, _SEED, _FIRST, _END, _CODES = (tl.constexpr(column) for column in (ROW, SEED, FIRST, END, CODES))
 _COLUMNS = tl.constexpr(COLUMNS)
 _FAR = tl.constexpr(2**20)  # times: beyond any frame
-_MULTIPLE = 16  # of every number of channels: so few terms are summed at once
+_MULTIPLE = 16  # divides every number of channels: the fewest terms that are summed at once
 
 
 @triton.jit
 def _frame(INPUTS, stream, inside, T: tl.constexpr, DELAY: tl.constexpr):
-    """For each row's stream: where its layer's past is and will be (row of `_Past.values`), and the times that lie in it.
+    """For each row's stream: where its layer's past is and will be (row of `_Past.values`), and which times it spans.
 
-    Two pasts take turns from frame to frame, so that no program overwrites what another one still reads.
+    Two pasts take turns from frame to frame, so that no program overwrites what another is still reading.
     """
     inputs = INPUTS + stream * _COLUMNS
     row = tl.load(inputs + _ROW, mask=inside, other=0)
@@ -49,7 +49,7 @@ def _frame(INPUTS, stream, inside, T: tl.constexpr, DELAY: tl.constexpr):
 @triton.jit
 def _remember(PAST, old, new, time, values, column, C: tl.constexpr, T: tl.constexpr, L: tl.constexpr, inside, held):
     """Keeps the last L rows of (past | values) of each stream; values (rows, columns) at the times of a frame."""
-    if L > T:  # a part of the past stays
+    if L > T:  # part of the past stays
         moved = (inside & (time < L - T))[:, None] & held[None, :]
         source = PAST + (old * L + time + T) * C
         kept = tl.load(source[:, None] + column[None, :], mask=moved, other=0.0)
@@ -133,10 +133,10 @@ def _product_kernel(
 ):  # fmt: skip
     """Y = X times WEIGHT plus BIAS, T rows for each stream.
 
-    UP: a row of the product is the row before X's and X's own; else X's own
-    PLACE: from 0, the product is multiplied with the noise of this place and X added
-    REACH: from 1, SKIP is added as it was REACH rows before
-    SNAKE: whether Snake comes last; L: from 1, how much of Y the next layer keeps as its past
+    UP: whether a row of the product reads X's row and the one before it; otherwise X's row only
+    PLACE: if at least 0, the product is multiplied by the noise of this place and X is added
+    REACH: if above 0, SKIP is added, from REACH rows earlier
+    SNAKE: whether Snake comes last; L: if above 0, how much of Y the next layer keeps as its past
     """
     first_row, first_column = place_of(streams * T, N, BLOCK_M, BLOCK_N, ROWS_FIRST)
     row = first_row + tl.arange(0, BLOCK_M)
@@ -150,7 +150,7 @@ def _product_kernel(
         half: tl.constexpr = K // 2
         here = X + (at - 1) * half
         before = tl.where(time == 0, X_PAST + old * half, here)
-        # Of two neighbours one or both lie in the stream.
+        # One or both of the two neighbours are inside the stream.
         first = tl.where((time - 1 >= low) & (time - 1 < high), 0, half // 4)
         last = tl.where((time >= low) & (time < high), K // 4, half // 4)
         total = multiply(before, here, first, last, column, WEIGHT, half, K, SMALL, BLOCK_M, BLOCK_N, BLOCK_K)
@@ -207,7 +207,7 @@ class _Past:
 
 
 class FusedLayers:
-    """`StreamLayers` with these kernels, for a model on a CUDA device; the model itself is left alone."""
+    """`StreamLayers` with these kernels, for a model on a CUDA device; does not change the model."""
 
     def __init__(self, model, rows):
         self.rows, self.device, self.pasts = rows, next(model.parameters()).device, []
@@ -229,7 +229,7 @@ class FusedLayers:
         for block, x_past, snake, past in zip(blocks, after, snakes[1:], after[1:]):
             _, up, noise, *units = block.block
             stride, channels = up.stride[0], up.out_channels
-            # Of the kernel's 2 * stride taps an output meets one with the input at its place, one with that before.
+            # Of the kernel's 2 * stride taps, an output uses two: for the input at its place, and for the one before.
             taps = up.weight.unflatten(2, (2, stride)).permute(3, 1, 2, 0).flip(2)  # (stride, out, [before, here], in)
             product = Product(taps.reshape(stride * channels, -1), up.bias.repeat(stride))
             self._steps.append(self._product(product, times, delay, x_past=x_past))
@@ -246,7 +246,7 @@ class FusedLayers:
 
     @property
     def state_bytes(self):
-        """Memory of the past of one stream."""
+        """Bytes kept of one stream's past."""
         return sum(2 * past.values[0].nbytes for past in self.pasts)
 
     def _past(self, length, channels):
@@ -262,7 +262,7 @@ class FusedLayers:
         return x
 
     def _depthwise(self, convolution, past, times, delay, snakes=None):
-        """A function of (x, inputs): the convolution with its past, between two Snakes if there are."""
+        """A function of (x, inputs): the convolution with its past, between two Snakes if they are given."""
         channels, dilation = convolution.in_channels, convolution.dilation[0]
         weight, bias = taps_of(convolution), convolution.bias.detach().clone()
         alphas = [snake.alpha.detach().flatten().clone() for snake in snakes] if snakes else [bias, bias]
@@ -276,8 +276,8 @@ class FusedLayers:
         return function
 
     def _product(self, product, times, delay, x_past=None, place=-1, skip_past=None, snake=None, past=None):
-        """A function of (x, inputs, skip): what `_product_kernel` says."""
-        # Rows of X lie K apart, and a tile of terms is of one time.
+        """A function of (x, inputs, skip): see `_product_kernel`."""
+        # Rows of X are K apart, and a tile of terms belongs to one time.
         assert product.whole and (x_past is None or product.terms // 2 % product.tile.terms == 0), product.tile
         alpha = product.bias if snake is None else snake.alpha.detach().flatten().clone()
         options = dict(T=times, DELAY=delay, UP=x_past is not None, PLACE=place, SNAKE=snake is not None)
@@ -294,7 +294,7 @@ class FusedLayers:
         return function
 
     def _unit(self, unit, before, times, delay, snake, past):
-        """A function of (x, inputs): a residual unit, and the Snake that follows it if one does."""
+        """A function of (x, inputs): a residual unit, and the Snake after it, if any."""
         first, wide, second, point = unit.block
         depthwise = self._depthwise(wide, before, times, delay, (first, second))
         product = Product(point.weight[..., 0], point.bias)
@@ -319,7 +319,7 @@ class FusedLayers:
 
 
 def fits(model):
-    """Whether the decoder has the layers that the kernels know: those of the 24 kHz SNAC, in most widths."""
+    """Whether the kernels support the decoder's layers: those of the 24 kHz SNAC, in most widths."""
     first, _, *blocks, _, last, _ = model.decoder.model
     wide = [first]
     for block in blocks:

@@ -1,9 +1,9 @@
-"""SNAC's encoder for clips of any lengths laid end to end: Triton kernels. A clip's features do not depend on the others.
+"""SNAC's encoder as Triton kernels, for clips of any length laid end to end; none affects the features of another.
 
-Activations are (times, channels), all clips one after the other; a convolution reads zeros beyond its own clip's ends, as
-it would for that clip alone. So nothing is padded, whatever the lengths. Products are those of `products`, whose rows
-do not depend on each other: a clip's features are bit for bit the same alone and in any batch. Of the `snac` package's
-they differ as float32 rounds.
+Activations are (times, channels), one clip after another; a convolution reads zeros beyond its own clip's ends, as it
+would for that clip alone. So nothing is padded, whatever the lengths. Products are those of `products`, whose rows do
+not depend on each other: a clip's features are bit for bit the same alone and in any batch. They differ from the `snac`
+package's by float32 rounding.
 
 An encoder spends its time moving activations. Here a residual unit moves them five times: Snake, depthwise convolution
 and Snake (2), pointwise convolution with the sum (3). A strided convolution is a product with rows that overlap in memory.
@@ -22,7 +22,7 @@ from orpheus.common.frame import FRAME_SAMPLES, LEVEL_CODES
 
 @triton.jit
 def _bounds(FIRST, END, frame, inside, T: tl.constexpr):
-    """The clip that each frame belongs to: its first time and the one after its last, seen from the frame's."""
+    """The clip that each frame belongs to: its first time and the one after its last, relative to the frame's."""
     first = (tl.load(FIRST + frame, mask=inside, other=0) - frame) * T
     end = (tl.load(END + frame, mask=inside, other=0) - frame) * T
     return first, tl.where(inside, end, first)
@@ -79,7 +79,7 @@ def _product_kernel(
 ):  # fmt: skip
     """Y = X times WEIGHT plus BIAS, T rows for each frame.
 
-    STRIDE: 0 for a row of X's C channels; else a row of the product is the 2 * STRIDE rows of X around its place
+    STRIDE: 0 if a row of the product reads one row of X, C channels; else it reads the 2 * STRIDE rows around its place
     ADD: whether SKIP is added; SNAKE: whether Snake comes last
     """
     first_row, first_column = place_of(frames * T, N, BLOCK_M, BLOCK_N, ROWS_FIRST)
@@ -107,7 +107,7 @@ def _product_kernel(
 
 
 class FusedEncoder:
-    """A SNAC model's encoder and quantizer with their weights laid out for the kernels; the model itself is left alone."""
+    """A SNAC model's encoder and quantizer, with weights laid out for the kernels; does not change the model."""
 
     def __init__(self, model):
         first, *blocks, last = model.encoder.block
@@ -155,7 +155,7 @@ def _depthwise(x, clips, frames, times, dilation, weight, bias, alpha=None, next
 
 
 def _product(product, x, clips, frames, times, stride=0, add=None, alpha=None):
-    """The product of x's rows, or windows with a stride; with `add`, added to that in place."""
+    """The product of x's rows, or of its windows if there is a stride; added to `add` in place, if given."""
     y = x.new_empty(frames * times, product.columns) if add is None else add
     options = dict(T=times, C=x.shape[1], STRIDE=stride, ADD=add is not None, SNAKE=alpha is not None)
     alpha = product.bias if alpha is None else alpha
@@ -173,7 +173,7 @@ def _alpha(snake):
 
 
 def fits(model):
-    """Whether the encoder has the layers that the kernels know: those of the 24 kHz SNAC, in most widths."""
+    """Whether the kernels support the encoder's layers: those of the 24 kHz SNAC, in most widths."""
     first, *blocks, last = model.encoder.block
     units = [unit.block[1] for block in blocks for unit in block.block[:-2]]
     return first.out_channels % VECTOR == 0 and all(
@@ -183,7 +183,7 @@ def fits(model):
 
 @torch.inference_mode()
 def load(model):
-    """A FusedEncoder, or None where the kernels do not know the model, cannot be built, or compute something else."""
+    """A FusedEncoder, or None if the kernels do not support the model, cannot be built, or give different results."""
     device = next(model.parameters()).device
     if device.type != "cuda" or not fits(model):
         return None
@@ -192,5 +192,5 @@ def load(model):
         encoder, expected = FusedEncoder(model), model.encoder(audio[None, None])[0].t()
         close = (encoder(audio, np.array([0, 1])) - expected).norm() < 1e-3 * expected.norm()
         return encoder if close and len(encoder.codes(audio, np.array([0, 1]))[2]) == LEVEL_CODES[2] else None
-    except Exception:  # compilers, drivers and Triton each have errors of their own
+    except Exception:  # compilers, drivers and Triton each raise their own errors
         return None

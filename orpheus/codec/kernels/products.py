@@ -1,11 +1,11 @@
-"""Matrix products in float32 on tensor cores, the same for a row whatever other rows there are.
+"""float32 matrix products on tensor cores; a row's result does not depend on what other rows there are.
 
-Tensor cores multiply TF32, 11 significant bits. Each factor is split into two such numbers, x = big + small, and
-small * big + big * small + big * big is float32's product but for 2**-22 of it (Ootomo & Yokota 2022, "Recovering single
-precision accuracy from Tensor Cores"; CUTLASS calls it 3xTF32). Weights are split once, activations on the way. Tensor
-cores cut off what does not fit into a sum instead of rounding it, so their sums stay short: BLOCK_K terms, which ordinary
-additions join. One program sums a result from the first term to the last, in an order that its tile alone decides, and
-the tile is the shape's: no library chooses by the number of rows.
+Tensor cores multiply TF32, 11 significant bits. Each factor is split into two of these numbers, x = big + small, and
+small * big + big * small + big * big equals float32's product to within 2**-22 of it (Ootomo & Yokota 2022, "Recovering
+single precision accuracy from Tensor Cores"; CUTLASS calls it 3xTF32). Weights are split once, activations on the fly.
+Tensor cores truncate their sums instead of rounding them, so those sums stay short: BLOCK_K terms, joined by ordinary
+additions. One program sums a result from the first term to the last, in an order that depends only on its tile, and the
+tile depends only on the weight's shape: no library chooses by the number of rows.
 """
 
 from typing import NamedTuple
@@ -14,9 +14,9 @@ import torch
 import triton
 import triton.language as tl
 
-VECTOR = 4  # float32 numbers that are loaded at once; what a row leaves out begins and ends at a multiple of it
+VECTOR = 4  # float32 numbers loaded at once; what a row leaves out begins and ends at a multiple of this
 _VECTOR = tl.constexpr(VECTOR)
-_CACHED = 2**25  # bytes of a weight that stays in the level 2 cache while rows pass by; a larger one is read once
+_CACHED = 2**25  # bytes: a weight up to this stays in the level 2 cache while rows pass by; a larger one is read once
 
 
 class Tile(NamedTuple):
@@ -26,11 +26,10 @@ class Tile(NamedTuple):
     columns: int
     terms: int  # BLOCK_K
     warps: int
-    stages: int  # tiles of terms on their way at once
+    stages: int  # tiles of terms in flight at once
 
 
-# (terms, columns) of a product -> its tile, where that is not the ordinary one. Results depend on `terms` in their last
-# bits, on nothing else here.
+# (terms, columns) of a product -> its tile, if not the ordinary one. Only `terms` affects results, in their last bits.
 TILES: dict[tuple[int, int], Tile] = {}
 
 
@@ -67,7 +66,7 @@ def multiply(
 
     here: (BLOCK_M,) pointers to each row's k = 0; before: the same for k < EDGE, a multiple of BLOCK_K
     low, high: (BLOCK_M,) in VECTORs; terms outside read as zero
-    SMALL: how far the small parts lie behind the big ones in WEIGHT
+    SMALL: how far behind the big parts the small ones are in WEIGHT
     """
     k = tl.arange(0, BLOCK_K)
     weight = WEIGHT + (column[None, :] * K + k[:, None])

@@ -35,7 +35,7 @@ def _nearest_kernel(
     ROWS: tl.constexpr,
     BLOCK: tl.constexpr,
 ):
-    """The code vector nearest to each latent, all scaled to length 1; of equally near ones the first."""
+    """The code vector nearest to each latent, all scaled to length 1; the first one in a tie."""
     row = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
     latent, length = (), tl.zeros([ROWS], tl.float32)
     for part in tl.static_range(SIZE):
@@ -61,18 +61,18 @@ def _nearest_kernel(
 
 
 class FusedQuantizer:
-    """A SNAC model's quantizer; the model itself is left alone."""
+    """A SNAC model's quantizer; does not change the model."""
 
     def __init__(self, quantizer):
         self._levels = []
         for level in quantizer.quantizers:
-            # The mean of `stride` neighbours, projected, is a product with all of them: they lie side by side.
+            # The mean of `stride` neighbours, projected, is a product with all of them: they are side by side.
             weight = level.in_proj.weight[..., 0].repeat(1, level.stride) / level.stride
             vectors = level.codebook.weight.detach()
             book = F.normalize(vectors)
             table = vectors @ level.out_proj.weight[..., 0].t() + level.out_proj.bias  # (codes, channels)
             product = Product(weight, level.in_proj.bias)
-            assert product.whole, product.tile  # rows of features lie K apart
+            assert product.whole, product.tile  # rows of features are K apart
             self._levels.append((level.stride, product, book.t().contiguous(), book.square().sum(1), table.detach()))
 
     def __call__(self, features):

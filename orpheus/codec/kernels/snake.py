@@ -9,14 +9,14 @@ import torch
 import triton
 import triton.language as tl
 
-TAPS = 7  # of every convolution of SNAC but the pointwise and the strided ones
+TAPS = 7  # of every convolution in SNAC except the pointwise and strided ones
 _LARGEST_BLOCK = 1024
 _RUNS = 4, 8  # outputs that one lane of `depthwise` makes
-_NUMBERS = 512  # lanes times channels of a program with `depthwise`: four a thread, which are loaded at once
+_NUMBERS = 512  # lanes times channels of a program with `depthwise`: four per thread, loaded at once
 
 _PER_PI = tl.constexpr(0.31830987334251404)  # 1 / pi in float32
 _PER_PI_REST = tl.constexpr(1.2841276486e-08)
-_ROUND = tl.constexpr(12582912.0)  # 1.5 * 2**23: what is added to it is rounded to a whole number
+_ROUND = tl.constexpr(12582912.0)  # 1.5 * 2**23: adding it rounds to a whole number
 
 
 @triton.jit
@@ -33,7 +33,7 @@ def scaled_sine(half_turns, scale):
 
 @triton.jit
 def snake_of(x, alpha):
-    """x + sin(alpha x)^2 / alpha. The square has period pi: whole half turns are left out."""
+    """x + sin(alpha x)^2 / alpha. The square has period pi, so whole half turns are dropped."""
     turns = alpha * _PER_PI
     rest = tl.fma(alpha, _PER_PI, -turns) + alpha * _PER_PI_REST
     whole = tl.fma(x, turns, _ROUND) - _ROUND
@@ -52,7 +52,7 @@ def _kernel(X, ALPHA, Y, channels, length, BLOCK: tl.constexpr):
 
 @triton.jit
 def lanes_of(count, T: tl.constexpr, DILATION: tl.constexpr, RUN: tl.constexpr, LANES: tl.constexpr):
-    """The frame of `count` that each of a program's lanes works in, its first time there, and whether there is one."""
+    """For each lane of a program: its frame (of `count`), its first time in that frame, whether the frame exists."""
     per_frame: tl.constexpr = (T + RUN * DILATION - 1) // (RUN * DILATION) * DILATION
     lane = tl.program_id(0) * LANES + tl.arange(0, LANES)
     frame, at = lane // per_frame, lane % per_frame
@@ -80,13 +80,13 @@ def depthwise(
     RUN: tl.constexpr,
     SNAKES: tl.constexpr,
 ):
-    """Stores a depthwise convolution of rows of channels; with SNAKES, Snake of the convolution of Snake.
+    """Stores a depthwise convolution of rows of channels; with SNAKES, between two Snakes.
 
-    A lane makes RUN outputs, `begin`, `begin` + DILATION and so on, below T, of its frame: so it reads, and takes the
-    Snake of, RUN + 6 inputs, not 7 for each. An output at t needs the inputs t + 0..6 * DILATION.
+    A lane makes RUN outputs of its frame: `begin`, `begin` + DILATION and so on, below T. So it reads RUN + 6 inputs
+    and takes their Snake, instead of 7 for each output. An output at t needs the inputs t + 0..6 * DILATION.
     here: (LANES,) pointers to the input 0; before: the same for inputs below EDGE
     low, high: (LANES,) inputs outside read as zero; inside: (LANES,) bool, lanes that store; y: pointers to the output 0
-    channel: (CHANNELS,) which; WEIGHT: (7, C)
+    channel: (CHANNELS,) which channels; WEIGHT: (7, C)
     """
     xs = ()
     for tap in tl.static_range(RUN + 6):
@@ -120,7 +120,7 @@ def depthwise(
 
 def depthwise_options(channels, times, dilation, frames):
     """Constants and grid of a kernel around `depthwise` for this many times per frame."""
-    run = min(_RUNS, key=lambda run: -(-times // (run * dilation)) * (run + TAPS - 1))  # what reads least
+    run = min(_RUNS, key=lambda run: -(-times // (run * dilation)) * (run + TAPS - 1))  # whichever reads least
     block = min(64, channels & -channels)
     options = dict(C=channels, T=times, DILATION=dilation, RUN=run, LANES=_NUMBERS // block, BLOCK=block, num_warps=4)
     lanes = frames * -(-times // (run * dilation)) * dilation
@@ -144,12 +144,12 @@ def snake(x, alpha):
 
 @functools.cache
 def runs(device):
-    """Whether Triton can build the kernel for this device, and it computes Snake."""
+    """Whether Triton can build the kernel for this device and its results are right."""
     x, alpha = (
         torch.linspace(-30, 30, 2 * 3 * 100, device=device).view(2, 3, 100),
         torch.rand(1, 3, 1, device=device) + 0.5,
     )
     try:
         return bool((snake(x, alpha) - (x + torch.sin(alpha * x).square() / (alpha + 1e-9))).abs().max() < 1e-4)
-    except Exception:  # compilers, drivers and Triton each have errors of their own
+    except Exception:  # compilers, drivers and Triton each raise their own errors
         return False

@@ -1,4 +1,4 @@
-"""The fast engine: a Llama step of its own.
+"""The fast engine: a hand-written Llama step.
 
 engine    class FastEngine         slots    sequences that join and leave between steps
 llama     one step, in PyTorch     head     from the last layer to the next token

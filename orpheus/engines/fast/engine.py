@@ -1,7 +1,7 @@
-"""The fast engine: a Llama step of its own over a cache with a slot per sequence. See docs/speed.md.
+"""The fast engine: a hand-written Llama step over a cache with a slot per sequence. See docs/speed.md.
 
-On CUDA it runs kernels of its own in CUDA graphs; where those cannot be built it says so once and speaks through the
-TransformersEngine. On a CPU it is the same step in plain PyTorch.
+On CUDA it runs Triton kernels in CUDA graphs; if those cannot be built, it warns once and uses the TransformersEngine
+instead. On a CPU it is the same step in plain PyTorch.
 """
 
 import warnings
@@ -21,25 +21,26 @@ __all__ = ["FastEngine", "unfit"]
 
 
 class FastEngine:
-    """See orpheus.engines.Engine. Same seed, same tokens, whatever the neighbours; in 16 bits in the same batch shape.
+    """See orpheus.engines.Engine. Same seed, same tokens, whatever the neighbours (in 16 bits, per batch shape).
 
-    model: a LlamaForCausalLM, adapter merged; its linear layers become views of this engine's
+    model: a LlamaForCausalLM with any adapter merged; its linear layers become views of this engine's
     head: "position" or "full" (see head.py)
-    weights: "same" as the model's, or "int8": what one sequence reads is halved; several gain nothing
-    kernels: None takes them on CUDA; True, False
-    tiles: {name: Tile} instead of those of orpheus/engines/fast/kernels/layer.py; overlap: None overlaps kernels where the GPU can
-    Raises ValueError for a model that it cannot compute; `unfit` says why.
+    weights: "same" as the model's, or "int8", which halves what one sequence reads; several gain nothing
+    kernels: True, False, or None to use them on CUDA
+    tiles: {name: Tile} instead of those in orpheus/engines/fast/kernels/layer.py
+    overlap: whether kernels overlap; None if the GPU can
+    Raises ValueError for a model that it cannot run; `unfit` says why.
     """
 
     def __init__(self, model, layout, head="position", weights="same", kernels=None, tiles=None, overlap=None):
         if weights not in WEIGHTS:
-            raise ValueError(f"weights {weights!r} are none of {', '.join(WEIGHTS)}")
+            raise ValueError(f"weights {weights!r} must be {' or '.join(WEIGHTS)}")
         self.model, self.layout, self.head = model.eval(), layout, head
         self.captured = model.device.type == "cuda" and kernels is not False
         self.llama = Llama(model, weights)
         self._tuning = tiles, overlap
-        self._plain = None  # the engine that speaks instead, once something has failed
-        self._idle = None  # Slots that no one uses now
+        self._plain = None  # the engine used instead, once something has failed
+        self._idle = None  # Slots not in use
         if kernels is None:
             kernels = self.captured
         if kernels:
@@ -47,7 +48,7 @@ class FastEngine:
 
     @property
     def fallen_back(self):
-        """Whether the TransformersEngine speaks instead."""
+        """Whether the TransformersEngine is used instead."""
         return self._plain is not None
 
     # --- ways to speak ---
@@ -76,13 +77,13 @@ class FastEngine:
     def open(self, slots, length):
         """Room for `slots` sequences of at most `length` tokens each, prompt included, that join and leave between steps.
 
-        returns: orpheus.engines.fast.slots.Slots, whose memory is its own. On CUDA all its steps are captured here.
-        Raises InputError for a length that the model has not, OrpheusError where it does not fit the memory.
+        returns: orpheus.engines.fast.slots.Slots, with separate memory. On CUDA all its steps are captured here.
+        Raises InputError for a length beyond the model's positions, OrpheusError if it does not fit into memory.
         """
         if not slots >= 1:
-            raise InputError(f"slots {slots} is not a whole number from 1 up")
+            raise InputError(f"slots {slots} must be a whole number of at least 1")
         if not 2 <= length <= self.llama.limit:
-            raise InputError(f"length {length} is not in 2..{self.llama.limit}, the model's positions")
+            raise InputError(f"length {length} must be in 2..{self.llama.limit}, the model's positions")
         try:
             opened = self._guarded(self._open, slots, length, True) if self.captured else None
             return opened or self._open(slots, length)
@@ -90,7 +91,7 @@ class FastEngine:
             raise too_large(slots) from error
 
     def release(self):
-        """Gives back the memory that is kept for the next call."""
+        """Frees the memory kept for the next call."""
         self._idle = None
         if self._plain:
             self._plain.release()
@@ -120,7 +121,7 @@ class FastEngine:
         return opened
 
     def _slots_for(self, prompts, sampling):
-        """Slots with room for these prompts: those of the last call, or larger ones."""
+        """Slots with room for these prompts: the last call's, or larger ones."""
         count, length = len(prompts), max(map(len, prompts)) + sampling.max_new_tokens
         slots, self._idle = self._idle, None
         try:
@@ -138,17 +139,17 @@ class FastEngine:
         return slots
 
     def _guarded(self, work, *arguments):
-        """What `work` returns; None where it failed, and from then on the TransformersEngine speaks."""
+        """What `work` returns, or None if it failed; from then on the TransformersEngine is used."""
         try:
             return work(*arguments)
         except (OrpheusError, torch.OutOfMemoryError):
             raise
-        except Exception as error:  # compilers, drivers, CUDA and Triton each have errors of their own
+        except Exception as error:  # compilers, drivers, CUDA and Triton each raise their own errors
             if not self.captured and self.llama.operations is TorchOperations and work != self._use_kernels:
                 raise
             reason = str(error).strip().splitlines() or [type(error).__name__]
             warnings.warn(
-                f"the fast engine cannot run here ({type(error).__name__}: {reason[0]:.120}); speaking through transformers",
+                f"the fast engine cannot run here ({type(error).__name__}: {reason[0]:.120}); using transformers instead",
                 OrpheusWarning,
                 stacklevel=3,
             )

@@ -1,12 +1,12 @@
-"""From the last layer's output to the next token: which rows of the head are read, and the draw among them.
+"""From the last layer's output to the next token: which rows of the head are read, and drawing among them.
 
-"position"  reads the rows of the codes that may stand at the token's position in its frame, and of the control tokens: 4,106 of Orpheus-3B's
-        156,940. All other tokens (text, codes of another position) would end the speech as out of range; they cannot be drawn,
-        and the probability they would have had is shared out among the rest in proportion.
-"full"  reads all rows, as `transformers` does.
+"position"  reads the rows of the codes allowed at the token's position in its frame, and of the control tokens: 4,106
+            of Orpheus-3B's 156,940. All other tokens (text, codes of another position) would end the speech as out of
+            range; they cannot be drawn, and their probability is shared out among the rest in proportion.
+"full"      reads all rows, as `transformers` does.
 
-Which tokens may be drawn is the only difference: where the whole vocabulary's draw is in range, so is the position's, and in
-greedy decoding it is the same token.
+Which tokens can be drawn is the only difference: if the whole vocabulary's draw is in range, so is the position's, and
+greedy decoding gives the same token.
 """
 
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ from orpheus.engines.layers import rms_norm
 from orpheus.engines.sampling import draw_rows, penalize, uniforms, whole
 
 HEADS = ("position", "full")
-_ALIGNED = 16  # rows: products of a matrix with a multiple of these are faster on a GPU
+_ALIGNED = 16  # rows: a GPU is faster at products of a matrix whose rows are a multiple of this
 
 
 @dataclass
@@ -30,7 +30,7 @@ class State:
     """Sampling state of every slot, on the device. `counts` is how many tokens the sequence has drawn."""
 
     ids: torch.Tensor  # int64 (slots,), the token fed next
-    positions: torch.Tensor  # int64 (slots,), its place in the sequence
+    positions: torch.Tensor  # int64 (slots,), its position in the sequence
     counts: torch.Tensor  # int64 (slots,)
     mass: torch.Tensor  # int64 (slots,), whole(top_p)
     temperature: torch.Tensor  # float32 (slots,)
@@ -51,21 +51,21 @@ class State:
 
 
 class Head:
-    """The head of a Llama for one token layout. Columns are the ids it covers, `first` being column 0."""
+    """A Llama's head for one token layout. Columns are the ids it covers; `first` is column 0."""
 
     def __init__(self, llama, layout, kind="position"):
         if kind not in HEADS:
-            raise ValueError(f"head {kind!r} is none of {', '.join(HEADS)}")
+            raise ValueError(f"head {kind!r} must be {' or '.join(HEADS)}")
         self.kind, self.layout, self.norm, self.eps = kind, layout, llama.norm, llama.shape.eps
         self.weight = llama.head  # (vocabulary, hidden)
         self.codes = layout.codebook_size
         self.first = layout.base if kind == "position" else 0
         self.columns = CONTROL_TOKENS + CODES_PER_FRAME * self.codes if kind == "position" else len(llama.head)
-        self.width = CONTROL_TOKENS + self.codes if kind == "position" else self.columns  # of what may be drawn at once
-        self.above = min(-self.columns % _ALIGNED, self.first)  # rows before `first` that are read for alignment
+        self.width = CONTROL_TOKENS + self.codes if kind == "position" else self.columns  # how many can be drawn
+        self.above = min(-self.columns % _ALIGNED, self.first)  # rows before `first` that are read too, for alignment
 
     def audio_rows(self):
-        """The rows of all columns, a few more before them: (above + columns, hidden)."""
+        """The rows of all columns, plus a few before them: (above + columns, hidden)."""
         return self.weight[self.first - self.above : self.first + self.columns]
 
     def logits(self, x, counts):
@@ -74,7 +74,7 @@ class Head:
         if self.kind == "full":
             return F.linear(hidden, self.weight).float()
         places = counts % CODES_PER_FRAME
-        if len(x) == 1 and not x.is_cuda:  # the place is known here
+        if len(x) == 1 and not x.is_cuda:  # the position is known here
             start = self.first + CONTROL_TOKENS + int(places) * self.codes
             rows = self.weight[self.first : self.first + CONTROL_TOKENS], self.weight[start : start + self.codes]
             return torch.cat([F.linear(hidden, part) for part in rows], dim=1).float()
@@ -82,14 +82,14 @@ class Head:
         return logits.gather(1, self.drawable(places))
 
     def drawable(self, places):
-        """Columns of what may be drawn at each place in the frame (0 to 6): int64 (T, width)."""
+        """The columns that can be drawn at each position in the frame (0 to 6): int64 (T, width)."""
         column = torch.arange(self.width, device=places.device)
         if self.kind == "full":
             return column.expand(len(places), -1)
         return column + torch.where(column < CONTROL_TOKENS, 0, places[:, None] * self.codes)
 
     def next_tokens(self, x, slots, state):
-        """Draws the next token of the slots int64 (T,) and notes it in their state. Returns int64 (T,)."""
+        """Draws the next token of the slots int64 (T,) and records it in their state. Returns int64 (T,)."""
         counts, temperature = state.counts[slots], state.temperature[slots, None]
         logits = self.logits(x, counts)
         columns = self.drawable(counts % CODES_PER_FRAME)
@@ -109,7 +109,7 @@ class Head:
         return ids
 
     def join(self, state, sequences):
-        """Begins sequences. sequences: [(slot, prompt, SamplingOptions, seed)]"""
+        """Starts sequences. sequences: [(slot, prompt, SamplingOptions, seed)]"""
         device = state.ids.device
         slots = torch.tensor([slot for slot, *_ in sequences]).to(device, non_blocking=True)
         length = state.uniforms.shape[1]

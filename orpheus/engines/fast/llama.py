@@ -1,7 +1,7 @@
-"""One step of a Llama for tokens of many sequences, over a cache with a slot for each: plain PyTorch, and the weights as it takes them.
+"""One Llama step for tokens of many sequences, over a cache with a slot for each: plain PyTorch, and its weights.
 
-Every token says which slot of the cache is its sequence's and at which position it stands; it writes its key and value there and
-attends to that slot up to itself. So reading a prompt and drawing the next tokens of many sequences are one function, nothing is
+Every token carries its sequence's slot in the cache and its position; it writes its key and value there and attends to
+that slot up to itself. So one function both reads a prompt and draws the next tokens of many sequences, nothing is
 padded, and what a sequence gets does not depend on its neighbours or on the length of the buffers.
 
 `orpheus/engines/fast/kernels/layer.py` has the same four operations as Triton kernels, and is tested against these.
@@ -23,9 +23,9 @@ WEIGHTS = ("same", "int8")
 class Matrix(NamedTuple):
     """A linear layer's weight.
 
-    values: (out, in) in the model's data type; or int8 with the columns of the first and the second half in turn (0, in / 2,
-    1, in / 2 + 1, ...), so that a kernel finds in two bytes what it multiplies with two runs of its input
-    scale: None, or float32 (out,) that an int8 row is multiplied with
+    values: (out, in) in the model's data type; or int8 with columns of the first and second half alternating
+    (0, in / 2, 1, in / 2 + 1, ...), so that two adjacent bytes hold what a kernel multiplies by two runs of its input
+    scale: None, or float32 (out,), which int8 rows are multiplied by
     """
 
     values: torch.Tensor
@@ -39,7 +39,7 @@ class Matrix(NamedTuple):
 
 
 def _in_turn(x):
-    """(n, 2 * half) with the columns of both halves in turn."""
+    """(n, 2 * half) with the columns of both halves alternating."""
     return x.unflatten(1, (2, -1)).transpose(1, 2).flatten(1)
 
 
@@ -71,8 +71,8 @@ class Tokens:
     """What a step reads.
 
     ids, slots, positions: int64 (T,) on the model's device
-    spans: [(first, end, slot, first position)], runs of `ids` that follow each other in one slot; None where only the device
-    knows, for kernels
+    spans: [(first, end, slot, first position)], runs of consecutive `ids` in one slot; None for kernels, where only the
+    device knows
     """
 
     ids: torch.Tensor
@@ -82,7 +82,7 @@ class Tokens:
 
 
 def unfit(model):
-    """Why this step cannot compute a model of transformers, in a few words; None where it can."""
+    """Why this step cannot run a transformers model, in a few words; None if it can."""
     config = getattr(model, "config", None)
     if getattr(config, "model_type", None) != "llama" or not hasattr(getattr(model, "model", None), "layers"):
         return f"a {getattr(config, 'model_type', type(model).__name__)} model, not a llama"
@@ -90,7 +90,7 @@ def unfit(model):
         return f"activation {config.hidden_act}, rope {config.rope_parameters['rope_type']}"
     linear = [module for layer in model.model.layers for module in layer.modules() if hasattr(module, "in_features")]
     if any(type(module) is not nn.Linear for module in linear):
-        return "layers that are not plain linear ones (quantized, or an adapter that is not merged)"
+        return "layers that are not plain linear (quantized, or an unmerged adapter)"
     if any(module.bias is not None for module in linear):
         return "linear layers with a bias"
     if len({parameter.dtype for parameter in model.parameters()}) > 1:
@@ -99,14 +99,14 @@ def unfit(model):
 
 
 def _fused(modules):
-    """The modules' weights in one tensor; the modules keep views of it, so that memory is not taken twice."""
+    """The modules' weights in one tensor; the modules keep views of it, so that it takes no extra memory."""
     parts = [module.weight.data for module in modules]
     rows, width = sum(map(len, parts)), parts[0].shape[1]
     storage = parts[0].untyped_storage()
     follows = storage.nbytes() == rows * width * parts[0].element_size() and parts[0].storage_offset() == 0
     for part, following in zip(parts, parts[1:]):
         follows &= following.data_ptr() == part.data_ptr() + part.nbytes and following.is_contiguous()
-    if follows:  # another engine of the same model has done it
+    if follows:  # another engine of the same model has already done it
         return parts[0].as_strided((rows, width), (width, 1))
     weight = torch.cat(parts)
     for module, part in zip(modules, weight.split([len(part) for part in parts])):
@@ -123,9 +123,9 @@ def quantized(weight):
 class Llama:
     """A Llama's weights for the step; made from a LlamaForCausalLM, which stays usable (its layers become views).
 
-    weights: "same" as the model's, or "int8": linear layers in 8 bits with a scale per row, the head excepted
-    operations: a module or class with `qkv`, `attend`, `add_product` and `gate_up`; by default those below
-    Raises ValueError where `unfit` says why.
+    weights: "same" as the model's, or "int8": linear layers in 8 bits with a scale per row, except the head
+    operations: a module or class with `qkv`, `attend`, `add_product` and `gate_up`; default: those below
+    Raises ValueError with the reason that `unfit` gives.
     """
 
     @torch.no_grad()
@@ -208,7 +208,7 @@ class TorchOperations:
 
     @staticmethod
     def add_product(x, y, matrix):
-        """x (T, hidden) + y (T, in) times the matrix; may overwrite x."""
+        """x (T, hidden) plus y (T, in) times the matrix; may overwrite x."""
         return x + matrix(y)
 
     @staticmethod

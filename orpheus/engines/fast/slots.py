@@ -1,11 +1,11 @@
-"""Rows that join and leave between steps (continuous batching), each in its slot of one cache.
+"""Sequences that join and leave between steps (continuous batching), each in its slot of one cache.
 
-A joining sequence's prompt is read, but for its last token, by the same step function as everything else; its last token is then
-fed like any other sequence's. So the next step draws the sequence's first token.
+A joining sequence's prompt, except its last token, is read by the same step function as everything else; the last token
+is then fed like any other sequence's. So the next step draws the sequence's first token.
 
-On CUDA a step is one captured graph per number of sequences (1, 2, 4, ... up to the slots): filled up with a spare slot that nobody
-reads. The next step is launched before the tokens of the last are read, since it needs none of them: what it draws for a sequence
-that turns out to be over is dropped.
+On CUDA a step is one captured graph per number of sequences (1, 2, 4, ... up to the slots), padded with a spare slot
+that nobody reads. The next step is launched before the tokens of the last one are read, since it needs none of them;
+what it draws for a sequence that turns out to be over is dropped.
 """
 
 from collections import deque
@@ -20,7 +20,7 @@ from orpheus.engines.fast.head import State
 from orpheus.engines.fast.llama import Tokens
 
 PREFILL_TOKENS = 512  # prompt tokens read between two steps: about as much work as three steps at the 3B shape
-_PREFILL_SIZES = (64, 128, 256, 512)  # of captured prefills; longer ones run as they are
+_PREFILL_SIZES = (64, 128, 256, 512)  # of captured prefills; longer ones run uncaptured
 
 
 @dataclass(eq=False)
@@ -41,7 +41,7 @@ class _Sequence:
 
 @dataclass
 class _Flight:
-    """A step that was launched: its sequences and where their tokens arrive."""
+    """A launched step: its sequences and where their tokens arrive."""
 
     sequences: list
     tokens: torch.Tensor
@@ -49,14 +49,14 @@ class _Flight:
 
 
 def sizes_up_to(slots):
-    """Numbers of sequences with a step of their own: powers of two, and `slots`."""
+    """Numbers of sequences that each get a captured step: powers of two, and `slots`."""
     return [*(2**power for power in range((slots - 1).bit_length())), slots]
 
 
 class Slots:
-    """`slots` sequences side by side, each of at most `length` tokens with its prompt. See FastEngine.open.
+    """`slots` sequences side by side, each of at most `length` tokens, prompt included. See FastEngine.open.
 
-    fixed: None, or the number of sequences that every step computes; by default the smallest that holds the running ones
+    fixed: the number of sequences that every step computes; None for the smallest that holds the running ones
     """
 
     @torch.inference_mode()
@@ -86,13 +86,13 @@ class Slots:
         return sum(sequence is not None and not sequence.over for sequence in self._seats)
 
     def join(self, prompt, sampling, seed):
-        """Takes a sequence in; returns its slot, an int. Its first token comes with one of the next steps.
+        """Adds a sequence; returns its slot, an int. Its first token comes with one of the next steps.
 
         prompt: token ids; sampling: SamplingOptions; seed: 0..2^63-1
-        Raises InputError where prompt and max_new_tokens exceed `length`, OrpheusError where no slot is free.
+        Raises InputError if prompt and max_new_tokens exceed `length`, OrpheusError if no slot is free.
         """
         if not len(prompt):
-            raise ValueError("a prompt needs a token")
+            raise ValueError("a prompt needs at least one token")
         check_length([prompt], sampling, self.length)
         if None not in self._seats:
             raise OrpheusError(f"all {self.slots} slots are taken: leave one first")
@@ -102,7 +102,7 @@ class Slots:
         return sequence.slot
 
     def leave(self, slot):
-        """Frees a slot, whether its sequence is over or not."""
+        """Frees a slot, whether or not its sequence is over."""
         sequence, self._seats[slot] = self._seats[slot], None
         if sequence in self._waiting:
             self._waiting.remove(sequence)
@@ -116,8 +116,8 @@ class Slots:
 
     @torch.inference_mode()
     def step(self):
-        """One token for every running sequence: int64 (slots,), ENDED for slots that are empty or over, WAITING for sequences whose
-        first token is yet to come (their prompt is queued, or the step that reads it is under way)."""
+        """One token for every running sequence: int64 (slots,), ENDED for slots that are empty or over, WAITING for
+        sequences whose first token is yet to come (their prompt is queued, or the step that reads it is in flight)."""
         self._admit(PREFILL_TOKENS)
         while self._flights and not any(self._lives(sequence) for sequence in self._flights[0].sequences):
             self._flights.popleft()
@@ -133,7 +133,7 @@ class Slots:
 
     @torch.inference_mode()
     def admit_all(self):
-        """Reads the prompts of all waiting sequences now, instead of a bounded number of tokens per step."""
+        """Reads the prompts of all waiting sequences now, instead of a limited number of tokens per step."""
         while self._waiting:
             self._admit(_PREFILL_SIZES[-1])
 
@@ -141,7 +141,7 @@ class Slots:
         return self._seats[sequence.slot] is sequence and not sequence.over
 
     def _land(self, flight, tokens):
-        """Waits for a step and notes what it drew."""
+        """Waits for a step and records what it drew."""
         if flight.event:
             flight.event.synchronize()
         for sequence, token in zip(flight.sequences, flight.tokens.tolist()):
@@ -186,14 +186,14 @@ class Slots:
         return True
 
     def _advance(self, slots, spans=None):
-        """One step of the slots `slots` int64 (B,): returns what each draws."""
+        """One step of the slots `slots` int64 (B,); returns what each draws."""
         tokens = Tokens(self.state.ids[slots], slots, self.state.positions[slots], spans)
         return self.head.next_tokens(self.llama.hidden(tokens, self.cache, self.rope), slots, self.state)
 
     # --- prompts ---
 
     def _admit(self, budget):
-        """Reads prompts of waiting sequences, first come first served: at least one, more while they fit into the budget."""
+        """Reads waiting sequences' prompts, first come, first served: at least one, more while they fit the budget."""
         batch = []
         while self._waiting and (not batch or budget >= len(self._waiting[0].prompt)):
             batch.append(self._waiting.popleft())
@@ -205,7 +205,7 @@ class Slots:
             )
 
     def _prefill(self, sequences):
-        """Fills the cache with the sequences' prompts but for their last tokens."""
+        """Fills the cache with the sequences' prompts, except their last tokens."""
         ids, slots, positions, spans = [], [], [], []
         for sequence in sequences:
             count = len(sequence.prompt) - 1
@@ -230,7 +230,7 @@ class Slots:
 
     @torch.inference_mode()
     def capture(self, sizes=None, prefill=(64,)):
-        """Captures the steps of these numbers of sequences (by default all) and prefills ahead of their first use."""
+        """Captures the steps for these numbers of sequences (default: all) and the prefills, before their first use."""
         for size in sizes or sizes_up_to(self.slots):
             if self.captured and size not in self._steps:
                 self._capture(size)
@@ -253,7 +253,7 @@ class Slots:
         return self._prefills[size]
 
     def _graph(self, work):
-        """A CUDA graph of `work`, which is run twice before: kernels are compiled and libraries set up then."""
+        """A CUDA graph of `work`, which runs twice first, to compile kernels and set up libraries."""
         side = torch.cuda.Stream()
         side.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(side):
@@ -268,7 +268,7 @@ class Slots:
 
 
 class _Inputs:
-    """The slots that a captured step reads, and what is in them."""
+    """The slots that a captured step reads, and what was put there."""
 
     def __init__(self, tensor):
         self.tensor, self.slots = tensor, None

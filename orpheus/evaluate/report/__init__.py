@@ -1,1 +1,1 @@
-"""What an evaluation leaves: a table, report.json and report.html with players, spectrograms and plots."""
+"""What an evaluation produces: a table, report.json, and report.html with players, spectrograms and plots."""

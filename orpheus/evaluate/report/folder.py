@@ -1,4 +1,4 @@
-"""What an evaluation found: as a dictionary for report.json, as a table for the screen, as the folder with both and the HTML."""
+"""An evaluation's results: a dictionary for report.json, a table for the screen, and the folder with the HTML too."""
 
 import json
 from pathlib import Path
@@ -14,8 +14,8 @@ _GROUP_FIGURES = ("wer", "clean_rows", "tags_realised", "dnsmos_ovrl", "likeness
 def make_report(systems, options, facts, detector_card=None):
     """All figures as a dictionary that JSON can write.
 
-    systems: [(name, what it is, scores of scoring.judge)], the first the one that others are held against; options:
-    JudgeOptions; facts: what the reader should know (models of the judges, list, seed)
+    systems: [(name, what it is, scores of scoring.judge)]; the others are compared with the first
+    options: JudgeOptions; facts: what the reader should know (models of the judges, list, seed)
     """
     described = [
         {
@@ -49,7 +49,7 @@ def _group(scores, options):
 
 
 def table(report):
-    """What is shown on screen."""
+    """The table shown on screen."""
     columns = [["", *(f.title for f in present(report))]]
     for system in report["systems"]:
         head = f"{system['name']} ({len(system['rows'])} clips)"
@@ -67,7 +67,8 @@ def table(report):
             counts = ", ".join(f"{tag} {c['realised']}/{c['count']}" for tag, c in system["tags"].items())
             lines.append(f"{system['name']}, tags audible: {counts}")
     lines.append(
-        "In brackets: 95 % intervals, bootstrap over the clips; no width where all clips agree (3/rows may still be otherwise)."
+        "In brackets: 95 % intervals, bootstrap over the clips. If all n clips agree, the interval has no width, "
+        "but up to 3/n may still differ."
     )
     if "tag_detector" in report and any(f.name == "tags_realised" for f in present(report)):
         lines.append(detector_words(report["tag_detector"]))
@@ -75,7 +76,7 @@ def table(report):
 
 
 def write_report(folder, report, clips, html_audio="opus"):
-    """Writes report.json and report.html into `folder`, and the clips as WAV: whole or not at all. Raises OutputError.
+    """Writes report.json, report.html and the clips as WAV into `folder`, atomically. Raises OutputError.
 
     clips: {system's name: list of audio (samples,), float32 at 24 kHz, in the order of its scores}
     """

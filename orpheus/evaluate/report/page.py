@@ -1,4 +1,4 @@
-"""report.html: one file with players, spectrograms and plots in it, and no address that leads out."""
+"""report.html: one file with players, spectrograms and plots, and no links to anything outside it."""
 
 from html import escape
 
@@ -58,7 +58,7 @@ document.addEventListener('play', event => {
 
 def _figures_table(report):
     head = "<th></th>" + "".join(
-        f'<th><span class="dot" style="background:{COLOURS[n % len(COLOURS)]}"></span>{escape(s["name"])}<br><small>{escape(s["what"])}, {len(s["rows"])} scores</small></th>'
+        f'<th><span class="dot" style="background:{COLOURS[n % len(COLOURS)]}"></span>{escape(s["name"])}<br><small>{escape(s["what"])}, {len(s["rows"])} clips</small></th>'
         for n, s in enumerate(report["systems"])
     )
     head += "".join(f"<th>{escape(name)}<br><small>paired difference</small></th>" for name in report["differences"])
@@ -98,7 +98,7 @@ def _groups_table(report):
                 )
                 cells = "".join(f'<td class="range">{_range(shown(f, group.get(f.name)))}</td>' for f in figures)
                 lines.append(f"<tr><td>{escape(name)}</td><td>{dot}</td><td>{group['rows']}</td>{cells}</tr>")
-    head = "<th>Rows</th><th>System</th><th></th>" + "".join(f"<th>{escape(f.title)}</th>" for f in figures)
+    head = "<th>Group</th><th>System</th><th>Clips</th>" + "".join(f"<th>{escape(f.title)}</th>" for f in figures)
     return f'<h2>By kind of text and voice</h2><div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{"".join(lines)}</tbody></table></div>'
 
 
@@ -106,7 +106,7 @@ def _groups_table(report):
 
 
 def _words(score):
-    """The words with what went wrong marked."""
+    """The words, with errors marked."""
     if "changes" not in score:
         return ""
     parts = []
@@ -205,16 +205,16 @@ def page(report, clips, html_audio="opus"):
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
 <title>Speech evaluation: {escape(", ".join(s["name"] for s in report["systems"]))}</title><style>{_STYLE}</style></head><body><main>
 <h1>Speech evaluation</h1>
-<p class="soft">Small figures are 95 % intervals by the bootstrap over clips; a difference is called better or worse where its interval does not hold 0.
-Where all clips agree an interval has no width: of n clips, 3/n may still be otherwise.</p>
+<p class="soft">Small figures are 95 % intervals, bootstrap over the clips; a difference is called better or worse if its interval excludes 0.
+If all n clips agree, the interval has no width, but up to 3/n may still differ.</p>
 {_figures_table(report)}
 <h2>Figures with intervals</h2><div class="plot"><img alt="figures with intervals" src="{pictures.intervals_plot(report, main)}"></div>
 <h2>Pace{" and tags" if len(plots) > 1 else ""}</h2><div class="plots">{"".join(f'<img alt="plot" src="{plot}">' for plot in plots)}</div>
 {_groups_table(report)}
 <h2>How it was judged</h2><ul>{facts}{detector}</ul>
-<h2>Rows</h2>
+<h2>Clips</h2>
 <div class="tools"><input id="find" placeholder="find words"><select id="kind"><option value="">all kinds</option>{"".join(f"<option>{escape(kind)}</option>" for kind in kinds)}</select>
-<select id="order"><option value="index">in the list's order</option><option value="trouble">most errors first</option><option value="noise">lowest DNSMOS first</option></select></div>
+<select id="order"><option value="index">in list order</option><option value="trouble">most errors first</option><option value="noise">lowest DNSMOS first</option></select></div>
 <div id="rows">{"".join(_articles(report, clips, html_audio))}</div>
 </main><script>{_SCRIPT}</script></body></html>
 """

@@ -1,4 +1,4 @@
-"""Sound and pictures for the HTML report, as data: addresses that need no network."""
+"""Sound and pictures for the HTML report, as data: URLs, which need no network."""
 
 import base64
 import io
@@ -18,13 +18,13 @@ def data_url(kind, data):
 
 
 def sound(audio, form="opus"):
-    """24 kHz audio as an address for a player; Opus at about 32 kbit/s, or WAV."""
+    """24 kHz audio as a data: URL for a player; Opus at about 32 kbit/s, or WAV."""
     if form == "wav":
         return data_url("audio/wav", wav_bytes(audio))
     import soundfile
 
     file = io.BytesIO()
-    # libsndfile's level 0 to 1 stands for 256 to 6 kbit/s
+    # libsndfile's levels 0 to 1 mean 256 to 6 kbit/s
     clipped = np.clip(audio, -1, 1)
     soundfile.write(file, clipped, SAMPLE_RATE, format="OGG", subtype="OPUS", compression_level=1 - 26_000 / 250_000)
     return data_url("audio/ogg", file.getvalue())
@@ -95,7 +95,7 @@ def intervals_plot(report, figures):
 
 
 def pace_plot(report):
-    """Length of the text against length of the speech, a point for each clip: loops stand above, skips below."""
+    """Length of the text against length of the speech, a point for each clip: loops are above, skips below."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(5.8, 3.4), layout="constrained")
@@ -107,13 +107,13 @@ def pace_plot(report):
     axes.set_ylabel("seconds of speech", fontsize=9)
     axes.tick_params(labelsize=8)
     axes.legend(fontsize=8, frameon=False)
-    axes.set_title("Loops stand above the crowd, skips below", fontsize=9)
+    axes.set_title("Loops are above the crowd, skips below", fontsize=9)
     _clean(axes)
     return _svg(figure)
 
 
 def tags_plot(report):
-    """Share of each tag that is audible."""
+    """The share of each tag that is audible."""
     from matplotlib.figure import Figure
 
     systems = [system for system in report["systems"] if system["tags"]]

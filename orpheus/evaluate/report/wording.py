@@ -4,7 +4,7 @@ from orpheus.evaluate.scoring import FIGURES
 
 
 def shown(figure, estimate, signed=False):
-    """A figure with its interval as text: "4.2 % (2.9 to 5.6)"; "-" where no clip has it."""
+    """A figure with its interval as text: "4.2 % (2.9 to 5.6)"; "-" if no clip has it."""
     if not estimate or estimate["value"] is None:
         return "-"
     scale, digits = (100, 1) if figure.unit == "%" else (1, 2)
@@ -15,7 +15,7 @@ def shown(figure, estimate, signed=False):
 
 
 def verdict(figure, estimate):
-    """ "better", "worse", or "" where the interval holds 0."""
+    """ "better", "worse", or "" if the interval includes 0."""
     if not estimate or estimate["value"] is None or not figure.better or estimate["low"] <= 0 <= estimate["high"]:
         return ""
     return "better" if (estimate["value"] > 0) == (figure.better == "higher") else "worse"
@@ -33,7 +33,7 @@ def detector_words(card):
     test = card["unheard_voices"]
     words = (
         f"Tag detector, on synthesised sounds of voices it had not heard ({test['clips']:,} tags): hears {test['heard']:.1%}, names "
-        f"{test['named']:.1%} right; hears one in {test['false_alarms']:.1%} of {test['clips_without_tag']:,} clips without a tag"
+        f"{test['named']:.1%} correctly; hears one in {test['false_alarms']:.1%} of {test['clips_without_tag']:,} clips without a tag"
     )
     if "demo_speaker" in card:
         other = card["demo_speaker"]

@@ -1,4 +1,4 @@
-"""How English writes things short, and what each is called: the tables behind orpheus/text/normalization/rules.py."""
+"""English short forms and how each is said: the tables behind orpheus/text/normalization/rules.py."""
 
 MONTHS = "January February March April May June July August September October November December".split()
 SCALE = "hundred|thousand|million|billion|trillion"
@@ -82,7 +82,7 @@ NUMBERED = (
     "Chapter Part Act Scene Volume Book Section Phase Type Class Level Title Appendix Figure Article Stage".split()
 )
 
-# Capitals: read as a word, read letter by letter, or short words that somebody shouts.
+# Capitals: read as a word, read letter by letter, or short words that someone shouts.
 ACRONYMS = set(
     "NASA NATO UNESCO UNICEF OPEC COVID AIDS NAFTA FIFA PIN RAM SIM LASER SWAT SCUBA RADAR JPEG ASAP".split()
 )

@@ -1,10 +1,10 @@
-"""Numbers as Americans say them, over num2words."""
+"""Numbers as Americans say them, using num2words."""
 
 import functools
 
 from num2words import num2words as _num2words
 
-num2words = functools.lru_cache(10_000)(_num2words)  # it takes some tenths of a millisecond
+num2words = functools.lru_cache(10_000)(_num2words)  # a call takes a few tenths of a millisecond
 
 
 def _american(words):
@@ -18,7 +18,7 @@ def say_digits(text):
 
 
 def say_cardinal(text):
-    """ "1,250.50" -> "one thousand two hundred fifty point five zero"; a leading zero or very many are read out."""
+    """ "1,250.50" -> "one thousand two hundred fifty point five zero"; "007" and the very long digit by digit."""
     whole, point, decimals = text.replace(",", "").partition(".")
     if len(whole) > 15 or (len(whole) > 1 and whole.startswith("0")):
         words = say_digits(whole)

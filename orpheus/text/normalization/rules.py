@@ -1,7 +1,7 @@
 """Written English to spoken English: numbers, dates, currency, times, units, abbreviations and addresses as words.
 
-For models that never learnt to read them. Numbers are spelt by num2words; the rules here only find them, in the order in
-which they stand in `_RULES`, American where readings differ (3/14 is in March). A rule sees what those before it left.
+For models that never learnt to read them. num2words spells the numbers; the rules here only find them, in the order of
+`_RULES`, with the American reading where readings differ (3/14 is in March). Each rule sees what earlier ones left.
 """
 
 import re
@@ -25,12 +25,12 @@ from orpheus.text.normalization.forms import (
 )
 from orpheus.text.normalization.numbers import num2words, plural, say_cardinal, say_digits, say_ordinal, say_year
 
-# What must come through as it is: tags and control strings.
+# What must stay as it is: tags and control strings.
 _KEPT = re.compile(r"<[^<>\s]+>")
 
 _MONTH = "|".join(MONTHS) + r"|(?:Jan|Feb|Mar|Apr|Jun|Jul|Aug|Sept?|Oct|Nov|Dec)\.?"
 _NUMBER = r"(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?|\.\d+"  # 1,000 and 12.5 and .5
-_START, _END = r"(?<![\w.,:/-])", r"(?!\w|[.,:/]\d)"  # a number on its own, not a part of another
+_START, _END = r"(?<![\w.,:/-])", r"(?!\w|[.,:/]\d)"  # a number by itself, not part of another
 _CURRENCY = "[" + "".join(CURRENCIES) + "]"
 _UNIT = "|".join(sorted(map(re.escape, UNITS.keys() - {"s"}), key=len, reverse=True))  # "20s" is a decade
 _ABBREVIATION = "|".join(sorted(map(re.escape, ABBREVIATIONS), key=len, reverse=True))
@@ -49,7 +49,7 @@ def _after(match):
     return match.string[match.end() : match.end() + _NEAR]
 
 
-# --- rules: each takes a match and gives words -----------------------------------------------------------------------
+# --- rules: each turns a match into words ----------------------------------------------------------------------------
 
 
 def _address(match):
@@ -98,7 +98,7 @@ def _day_and_month(match):
 
 
 def _half_day(text, match):
-    """ "a m" or "p m", and the full stop where the abbreviation's own also ends the sentence."""
+    """ "a m" or "p m", and a full stop if the abbreviation's also ends the sentence."""
     if not text:
         return ""
     ends = text.endswith(".") and re.match(r"\s*$|\s+[A-Z\"]", _after(match))
@@ -146,7 +146,7 @@ def _money_behind(match):
 
 
 def _unit(match):
-    """ "5 km" -> "five kilometers"; before a noun, "a 5 km run", it is "a five kilometer run"."""
+    """ "5 km" -> "five kilometers"; before a noun, "a 5 km run" -> "a five kilometer run"."""
     adjective = re.search(r"\b[Aa]n? $", _before(match)) and re.match(r" [a-z]", _after(match))
     return f"{say_cardinal(match[1])} {UNITS[match[2]][0 if adjective or _is_one(match[1]) else 1]}"
 
@@ -193,7 +193,7 @@ def _pairs(digits):
 
 
 def _abbreviation(match):
-    """Spelt out; the full stop stays where it also ends the sentence."""
+    """Spells it out; keeps the full stop if it also ends the sentence."""
     word, before, after = match[1], _before(match), _after(match)
     last, capital_next = not after.strip(), re.match(r"\s+[\"'(]?[A-Z]", after)
     if word in STREETS and re.search(r"\b(?:[A-Z][a-z]+|\d+(?:st|nd|rd|th))\s+$", before):
@@ -222,7 +222,7 @@ def _initials(match):
 
 
 def _capitals(match):
-    """Initialisms letter by letter; other words in capitals as the words they are."""
+    """Reads initialisms letter by letter, other words in capitals as ordinary words."""
     word, plural = match.groups()
     if word == "OK":
         return "okay"
@@ -287,9 +287,9 @@ _BEGINS = re.compile(r"[.!?][\"')\]]*\s+[\"'(\[]*$")
 
 
 def _spoken(text, begins):
-    """One stretch without tags; `begins` says whether a sentence begins with it.
+    """Spells out a stretch without tags; `begins` says whether it begins a sentence.
 
-    What begins a sentence has a capital letter, by which sentences are told apart later.
+    What begins a sentence gets a capital letter: that is how sentences are told apart later.
     """
     text = re.sub(r"(?<=\d)(?=[½¼¾⅓⅔])", " ", text).translate(SIGNS)
     for pattern, spoken in _COMPILED:
@@ -304,10 +304,10 @@ def _spoken(text, begins):
 
 
 def normalize(text):
-    """Clean text as it is said: "Dr. Lee paid $5.20." -> "Doctor Lee paid five dollars and twenty cents."
+    """Writes clean text as it is said: "Dr. Lee paid $5.20." -> "Doctor Lee paid five dollars and twenty cents."
 
-    Tags, control strings and paragraph breaks stay as they are; so does a text without anything to spell out.
-    text: English, as `clean_text` gives it
+    Tags, control strings and paragraph breaks stay as they are; so does a text with nothing to spell out.
+    text: English, as `clean_text` returns it
     """
     parts, end, begins = [], 0, True
     for match in [*_KEPT.finditer(text), None]:

@@ -1,1 +1,1 @@
-"""The step's operations as Triton kernels. Nothing here is needed where there is no CUDA."""
+"""The step's operations as Triton kernels. Without CUDA nothing here is needed."""

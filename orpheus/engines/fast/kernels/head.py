@@ -1,7 +1,7 @@
-"""The position's head and the draw (see orpheus/engines/fast/head.py) as two Triton kernels.
+"""The "position" head and the draw (see orpheus/engines/fast/head.py) as two Triton kernels.
 
-The draw needs no sort: the least weight that is kept is found by halving the range of whole numbers, 37 times, and so is
-the drawn token. The sums are of whole numbers, so that their order does not matter.
+The draw needs no sort: it finds the smallest weight to keep by halving the range of whole numbers 37 times, and the
+drawn token in the same way. The sums are of whole numbers, so their order does not matter.
 """
 
 import torch
@@ -22,7 +22,7 @@ def _head_row_kernel(
     X, NORM, eps, W, SLOTS, COUNTS, LOGITS, width, first, CONTROL: tl.constexpr, CODES: tl.constexpr, FRAME: tl.constexpr, K: tl.constexpr,
     ROWS: tl.constexpr, COLUMNS: tl.constexpr, PDL: tl.constexpr
 ):  # fmt: skip
-    """Logits of what may be drawn at the position that the sequence's count says."""
+    """Logits of the tokens that can be drawn at the position given by the sequence's count."""
     begin(PDL)
     wait(PDL)
     place = (tl.load(COUNTS + tl.load(SLOTS)) % FRAME) * CODES
@@ -38,7 +38,7 @@ def _draw_kernel(
     LOGITS, stride, above, compact, SLOTS, SEEN, UNIFORMS, length, COUNTS, TEMPERATURE, MASS, PENALTY, IDS, POSITIONS, DRAWN, first, spare,
     CONTROL: tl.constexpr, CODES: tl.constexpr, FRAME: tl.constexpr, BLOCK: tl.constexpr, HALVINGS: tl.constexpr, PDL: tl.constexpr
 ):  # fmt: skip
-    """What Head.next_tokens does. LOGITS (T, stride): of all columns after `above` others, or, compact, of the position alone."""
+    """As Head.next_tokens. LOGITS (T, stride): of all columns after `above` others; if compact, the position only."""
     begin(PDL)
     wait(PDL)
     token = tl.program_id(0)
@@ -75,7 +75,7 @@ def _draw_kernel(
 
 @triton.jit
 def _likeliest(x, n, BLOCK: tl.constexpr):
-    """The first of the largest; of what are no numbers, the first."""
+    """The index of the largest, the first in a tie; 0 for NaN."""
     return tl.min(tl.where(x == tl.max(x, axis=0), n, BLOCK), axis=0) % BLOCK
 
 
@@ -85,7 +85,7 @@ def _draw(x, n, uniform, mass, width, HALVINGS: tl.constexpr):
     p = tl.exp(x - tl.max(x, axis=0))
     weights = (p / tl.sum(p, axis=0) * 68719476736.0).to(tl.int64)  # of 2^36
     low, high = tl.zeros([], tl.int64), tl.full([], 68719476736, tl.int64)
-    for _ in range(37):  # the least weight whose heavier ones sum to less than the mass
+    for _ in range(37):  # the smallest weight such that the heavier ones sum to less than the mass
         middle = (low + high) // 2
         enough = tl.sum(tl.where(weights > middle, weights, 0), axis=0) < mass
         high = tl.where(enough, middle, high)
@@ -102,7 +102,7 @@ def _draw(x, n, uniform, mass, width, HALVINGS: tl.constexpr):
 
 
 class KernelHead(Head):
-    """A Head whose kind "position" runs in kernels. `spare`: a slot that fills a batch up and keeps its state."""
+    """A Head whose kind "position" runs in kernels. `spare`: a slot that pads a batch; its state does not change."""
 
     def __init__(self, llama, layout, kind, operations, spare):
         super().__init__(llama, layout, kind)

@@ -1,12 +1,12 @@
 """The operations of a layer (see orpheus/engines/fast/llama.py) as Triton kernels.
 
-One row reads 5.6 GB of weights a token at the 3B shape and computes next to nothing, so a layer is five kernels that each
-stream one weight: norm, qkv, rotation and cache; attention; o and sum; norm, gate, up and SiLU; down and sum. Many rows take
-the matrix products of PyTorch, and kernels for what lies between them. Sums run in a fixed order without atomics: the same
-input gives the same output, bit for bit.
+One row reads 5.6 GB of weights per token at the 3B shape and computes next to nothing, so a layer is five kernels that
+each stream one weight: norm, qkv, rotation and cache; attention; o and sum; norm, gate, up and SiLU; down and sum. Many
+rows use PyTorch's matrix products, and kernels for what lies between them. Sums run in a fixed order without atomics:
+the same input gives the same output, bit for bit.
 
-Where the GPU can (compute capability 9.0), a kernel begins before the one before it has ended, fetches its first weights and
-waits only then (programmatic dependent launch; PDL below). Nothing but weights is read before the wait.
+If the GPU can (compute capability 9.0), a kernel starts before the previous one has ended, fetches its first weights
+and only then waits (programmatic dependent launch; PDL below). Only weights are read before the wait.
 """
 
 from typing import NamedTuple
@@ -17,7 +17,7 @@ import triton.language as tl
 
 from orpheus.engines.fast.kernels.row import add_row_kernel, begin, gate_up_row_kernel, qkv_row_kernel, store_head, wait
 
-GROUP = 16  # query heads of one key head, filled up: the smallest tile of a matrix product
+GROUP = 16  # query heads of one key head, padded: the smallest tile of a matrix product
 
 
 class Tile(NamedTuple):
@@ -28,8 +28,8 @@ class Tile(NamedTuple):
     warps: int
 
 
-# Fixed, not chosen at run time: which of two equally fast tiles wins varies, and with it the last bits of every sum. The fastest
-# of twelve on an H100, by `benchmarks/generate.py --tune`.
+# Fixed, not chosen at run time: which of two equally fast tiles wins varies, and the last bits of every sum vary with
+# it. The fastest of twelve on an H100, by `benchmarks/generate.py --tune`.
 TILES = {
     "qkv": Tile(8, 512, 4),
     "o": Tile(8, 1024, 4),
@@ -37,7 +37,7 @@ TILES = {
     "down": Tile(4, 2048, 8),
     "head": Tile(8, 1024, 4),
 }
-TILES_INT8 = {  # columns of two
+TILES_INT8 = {  # columns in pairs
     "qkv": Tile(4, 512, 4),
     "o": Tile(8, 512, 4),
     "gate_up": Tile(4, 256, 1),
@@ -117,7 +117,7 @@ def rms_norm(x, norm, eps):
 
 
 def can_overlap(device):
-    """Whether kernels may begin before the one before them has ended (PDL)."""
+    """Whether a kernel can start before the previous one has ended (PDL)."""
     return (
         device.type == "cuda"
         and torch.cuda.get_device_capability(device) >= (9, 0)
@@ -128,7 +128,7 @@ def can_overlap(device):
 class KernelOperations:
     """The operations of TorchOperations.
 
-    tiles: {name: Tile} instead of TILES and TILES_INT8; overlap: with PDL
+    tiles: {name: Tile} instead of TILES and TILES_INT8; overlap: whether to use PDL
     """
 
     def __init__(self, tiles=None, overlap=False):

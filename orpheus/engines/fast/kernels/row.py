@@ -6,7 +6,7 @@ import triton.language as tl
 
 @triton.jit
 def begin(PDL: tl.constexpr):
-    """From here on the next kernel may begin."""
+    """Lets the next kernel start."""
     if PDL:
         tl.extra.cuda.gdc_launch_dependents()
 
@@ -19,7 +19,7 @@ def wait(PDL: tl.constexpr):
 
 @triton.jit
 def _byte(w, shift: tl.constexpr):
-    """float32 of the int8 that lies in bits shift..shift + 7 of w: the last bits of a float, as converting is slow."""
+    """float32 of the int8 in bits shift..shift + 7 of w, made from the last bits of a float: converting is slow."""
     return (((w >> shift) & 0xFF) ^ 0x4B000080).to(tl.float32, bitcast=True) - 8388736.0
 
 
@@ -35,7 +35,7 @@ def _normed(X, NORM, at, inside, NORMED: tl.constexpr):
 
 @triton.jit
 def first_columns(W, row, inside, K: tl.constexpr, COLUMNS: tl.constexpr):
-    """The first columns of some rows of W, for `row_products`: what may be loaded before the wait."""
+    """The first columns of some rows of W, for `row_products`: they can be loaded before the wait."""
     column = tl.arange(0, COLUMNS)
     place = W + row.to(tl.int64)[:, None] * K + column[None, :]
     return tl.load(place, mask=inside[:, None] & (column < K)[None, :], other=0)
@@ -94,7 +94,7 @@ def qkv_row_kernel(
     blocks: tl.constexpr = DIM // ROWS
     head = tl.program_id(0) // blocks
     n = tl.arange(0, ROWS)
-    pair = (tl.program_id(0) % blocks) * (ROWS // 2) + n // 2  # two rows that are rotated together lie side by side
+    pair = (tl.program_id(0) % blocks) * (ROWS // 2) + n // 2  # two rows that are rotated together are side by side
     row = head * DIM + pair + (n % 2) * (DIM // 2)
     w = first_columns(W, row, n < ROWS, K, COLUMNS)
     if SCALED:
