@@ -5,7 +5,7 @@ OrpheusError            base of all; its message is for the user: the value, the
 ├── CheckpointError     a model, codec, tokenizer or adapter that cannot be loaded or does not fit
 ├── OutputError         a result that cannot be written (also an OSError)
 ├── BusyError           a pool of streams whose queue is full: try again later
-├── StoppedError        training was stopped by Ctrl-C, its state saved
+├── StoppedError        training was stopped by Ctrl-C, after its state was saved
 └── WorseError          training ended, and what it made is no better than what it began with
 OrpheusWarning          there is speech, but with something the user should know
 """
