@@ -41,12 +41,12 @@ def forecast(lengths, held_out, options, demo, device):
     lengths: estimated tokens of the examples to train on; held_out: how many are not; options: TrainingOptions;
     demo: whether the base is the demo voice; device: name of the GPU and its memory in GB, None without one
     """
-    steps, tokens, words = plan_of(lengths, options, bool(held_out and options.eval_steps))
+    _, tokens, words = plan_of(lengths, options, bool(held_out and options.eval_steps))
     yield (
         "would train",
         (
-            f"on {len(lengths):,} examples, {held_out:,} held out. {words}. {steps:,} steps and {tokens:,} tokens at most "
-            f"(estimated from the seconds, {TOKENS_PER_SECOND:.0f} tokens each, and the text)"
+            f"{words}; {held_out:,} more are held out. At most {tokens:,} tokens in all, estimated from the text and the seconds "
+            f"({TOKENS_PER_SECOND:.0f} tokens each)"
         ),
     )
     like = _like(options, demo, device)
@@ -58,7 +58,7 @@ def forecast(lengths, held_out, options, demo, device):
     yield (
         "time",
         (
-            f"at most about {_duration(tokens / like.tokens_per_second)} of training, as measured on {like.what} "
+            f"at most {_duration(tokens / like.tokens_per_second)} of training, as measured on {like.what} "
             f"({like.tokens_per_second:,.0f} tokens/s){aside}; loading, held-out loss and samples come on top"
         ),
     )

@@ -41,8 +41,9 @@ def test_what_is_shown(folder, capsys):
         "  metadata.csv:11 (9.wav): nothing to speak: '...' has no letter, digit or tag",
     ):
         assert line in shown.splitlines(), line
-    assert "would train  on 9 examples, 0 held out: 1 steps of up to 12,288 tokens, 1 passes, 1," in shown
-    assert "time         about 0.1 minutes of training, as measured on 2 CPU cores, the demo voice" in shown
+    assert "would train  9 examples of 187 tokens: steps of 748 tokens (auto), 3 to a pass; 10 passes (auto; " in shown
+    assert "; 0 more are held out. At most 16,830 tokens in all" in shown
+    assert "time         at most 0.2 minutes of training, as measured on 2 CPU cores, the demo voice" in shown
 
 
 def test_nothing_is_written(folder, capsys):
@@ -88,7 +89,11 @@ def test_the_demo(tmp_path):
     command = [sys.executable, ROOT / "orpheus_sft_unsloth.py", "--demo", "--check-data"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=200)
     assert done.returncode == 0, done.stderr
-    assert "60 read, 60 used" in done.stdout and "\nwould train  on 52 examples, 8 held out" in done.stdout
+    assert (
+        "60 read, 60 used" in done.stdout
+        and "\nwould train  58 examples of 383 tokens: 96 steps of 2,048 tokens" in done.stdout
+        and "; 2 more are held out." in done.stdout
+    )
     assert os.listdir(tmp_path) == []
 
 
