@@ -96,8 +96,10 @@ def _standard_input():
 
 def _paths(out, count):
     """The output files. Checks that they can be written before anything is loaded."""
+    from orpheus.common.audio import OTHER_FORMATS
+
     out = Path(OUTPUT_DIR) if out is None else out
-    if out.suffix.lower() in (".mp3", ".flac", ".ogg", ".opus", ".m4a"):
+    if out.suffix.lower() in OTHER_FORMATS:
         raise InputError(f"--out {out}: only WAV is written; give a name ending in .wav or a folder")
     if out.suffix.lower() == ".wav":
         if count > 1:

@@ -4,6 +4,7 @@ import io
 import os
 import struct
 from contextlib import contextmanager
+from pathlib import Path
 
 import numpy as np
 
@@ -11,6 +12,7 @@ from orpheus.common.errors import InputError
 from orpheus.common.files import atomic_file
 from orpheus.common.frame import SAMPLE_RATE
 
+OTHER_FORMATS = (".mp3", ".flac", ".ogg", ".opus", ".m4a")  # that a name may promise
 _UNKNOWN_LENGTH = 0xFFFFFFFF  # players read this as "until the pipe ends"
 
 
@@ -156,8 +158,15 @@ def wav_bytes(audio):
     return wav_header(len(data)) + data
 
 
+def check_wav_name(path):
+    """Refuses a name that promises another format than WAV. Raises InputError."""
+    if Path(path).suffix.lower() in OTHER_FORMATS:
+        raise InputError(f"{path}: only WAV can be written; give a name ending in .wav")
+
+
 def write_wav(path, audio):
     """Writes float32 (samples,) atomically as a 16-bit mono 24 kHz WAV."""
+    check_wav_name(path)
     with atomic_file(path) as file:
         file.write(wav_bytes(audio))
 

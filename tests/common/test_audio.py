@@ -105,3 +105,9 @@ def test_a_pcm_stream_has_no_header():
     stream.write(np.array([0.5], np.float32))
     stream.close()
     assert raw.getvalue() == b"\x00\x40"
+
+
+def test_a_name_that_promises_another_format_is_refused(tmp_path):
+    with pytest.raises(InputError, match="speech.flac: only WAV can be written"):
+        audio.write_wav(tmp_path / "speech.flac", np.zeros(10, np.float32))
+    assert list(tmp_path.iterdir()) == []
