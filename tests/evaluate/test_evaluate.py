@@ -248,7 +248,7 @@ def two_systems():
 def test_the_report_folder(two_systems, tmp_path):
     report, clips = two_systems
     folder = write_report(tmp_path / "evaluation", report, clips)
-    assert sorted(p.name for p in folder.iterdir()) == ["0_base", "1_tuned", "report.html", "report.json"]
+    assert sorted(p.name for p in folder.glob("[!.]*")) == ["0_base", "1_tuned", "report.html", "report.json"]
     assert json.loads((folder / "report.json").read_text()) == json.loads(json.dumps(report))
     again = read_clips(folder / "0_base")
     assert [(c.text, c.voice, len(c.audio)) for c in again] == [
@@ -418,7 +418,7 @@ def test_recordings_are_judged_against_a_reference(fakes, in_empty_folder, capsy
     assert report["systems"][0]["figures"]["wer"]["value"] == 0.2
     assert report["systems"][0]["figures"]["likeness"]["value"] == 0.5
     assert "end_of_speech" not in report["systems"][0]["figures"]
-    assert sorted(p.name for p in (in_empty_folder / "out").iterdir()) == ["report.html", "report.json"]
+    assert sorted(p.name for p in (in_empty_folder / "out").glob("[!.]*")) == ["report.html", "report.json"]
 
 
 def test_systems_side_by_side(fakes, small_voice_folder, in_empty_folder, capsys):
