@@ -40,7 +40,9 @@ class RunOptions:
     out: Path = Path(LORA_DIR)
     """Folder of the adapter."""
     run_dir: Path = Path(RUN_DIR)
-    """Folder of states, samples and logs."""
+    """Every run gets a folder in this one for its states, samples and logs: run_001, run_002 ..."""
+    keep_runs: int | None = None
+    """Removes all but this many runs, the newest, once this one has come to its end. By default all of them stay."""
     samples: Path = Path(OUTPUT_DIR)
     """Folder of the sample sentences; `before/` in it has them as the base model speaks them."""
     merge: Path | None = None
@@ -64,7 +66,9 @@ def parse(argv=None):
         demo: Annotated[bool, plain] = False
         """The demo voice learns the speaker that the repository carries: no GPU, no network, under 5 minutes."""
         resume: Annotated[bool, plain] = False
-        """Goes on from the last saved state of the same run."""
+        """Goes on from the last saved state of the last run that did not come to its end."""
+        resume_from: str | None = None
+        """Goes on from the last saved state of this run in --run-dir, such as run_002."""
         config: Path | None = None
         """A YAML file with options by name, such as the config.yaml of an earlier run. Flags come first."""
         run: Annotated[RunOptions, tyro.conf.OmitArgPrefixes] = field(default_factory=RunOptions)
@@ -82,7 +86,9 @@ def parse(argv=None):
         raise InputError(
             f"--config {first.config}: unknown option {unknown[0]!r}; known are {', '.join(sorted(known))}"
         )
-    return tyro.cli(Arguments, description=__doc__, args=argv, default=Arguments(False, False, first.config, *groups))
+    return tyro.cli(
+        Arguments, description=__doc__, args=argv, default=Arguments(False, False, None, first.config, *groups)
+    )
 
 
 @dataclass(frozen=True)
@@ -129,13 +135,13 @@ def load_with_unsloth(source, options):
 def train(arguments):
     """The whole recipe, top to bottom."""
     import_unsloth(arguments.run)  # comes before transformers and peft
-    finetune = Finetune(arguments)
-    finetune.check()  # what can be refused is refused now
-    finetune.read()  # the recordings: found, read, checked; no model is needed yet
-    finetune.encode()  # audio becomes SNAC codes, codes become examples; what was encoded once is in the cache
-    finetune.load()  # the base model with a fresh adapter, its layers taken over for packed examples
-    finetune.learn()  # packed steps, with held-out loss and samples on the way
-    finetune.write()  # the adapter, samples, a merged model
+    with Finetune(arguments) as finetune:
+        finetune.check()  # what can be refused is refused now; nothing that is not ours is ever written over
+        finetune.read()  # the recordings: found, read, checked; no model is needed yet
+        finetune.encode()  # audio becomes SNAC codes, codes become examples; what was encoded once is in the cache
+        finetune.load()  # the base model with a fresh adapter, its layers taken over for packed examples
+        finetune.learn()  # packed steps, with held-out loss and samples on the way
+        finetune.write()  # the adapter, samples, a merged model
 
 
 class Finetune:
@@ -145,15 +151,25 @@ class Finetune:
         from orpheus.training.hardware import start_ranks
 
         self.run, self.data, self.options = arguments.run, arguments.data, arguments.training
-        self.resume = arguments.resume
+        self.resume, self.resume_from = arguments.resume, arguments.resume_from
         self.settings = settings_of(self.run, self.data, self.options)
         self.rank, self.ranks = start_ranks()
         self.first = self.rank == 0  # the one that writes and speaks
+        self.held = None  # the run's folder, on the first
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        if self.held:
+            self.held.close()
 
     def check(self):
         from orpheus.common.hub import check_push
         from orpheus.speech.model import resolve
+        from orpheus.training.hardware import shared
         from orpheus.training.log import check_reporter
+        from orpheus.training.runs import check_runs, check_written, open_run
         from orpheus.training.samples import check_evaluation
 
         check_reporter(self.options.report_to)
@@ -162,23 +178,34 @@ class Finetune:
         if self.run.push_to_hub and self.first:
             check_push(self.run.hub_repo)
         self.base = resolve(self.run.model, "none", self.run.device)
+        if self.first:
+            resuming = (self.run.run_dir, self.resume, self.resume_from)
+            check_written(self.run, self.data.code_cache, self.data.dataset, self.base.checkpoint)
+            check_runs(*resuming, self.run.keep_runs)
+            self.held = open_run(*resuming, command.say)
+        self.run_folder, self.resume = shared(self.held and (self.held.folder, self.held.has_state))
 
     def read(self):
         from orpheus.data.recordings import read_recordings
 
-        report = self.run.run_dir / "data_report.md" if self.first else None
+        report = self.run_folder / "data_report.md" if self.first else None
         self.recordings = read_recordings(self.data, progress=self.first, report_path=report)
 
     def encode(self):
         from orpheus.codec.snac import Codec
         from orpheus.common.hub import locate
+        from orpheus.common.places import claim
         from orpheus.data.examples import encode_missing, make_examples
         from orpheus.engines.loading import load_tokenizer
         from orpheus.speech.model import MODEL_FILES, find_codec
         from orpheus.text.prompt import PromptBuilder, layout_of
         from orpheus.training.hardware import barrier
+        from orpheus.training.runs import check_run_room
 
         self.folder = locate(self.base.checkpoint, MODEL_FILES)
+        if self.first:
+            self.sizes = check_run_room(self.run, self.run_folder, self.folder, self.options.lora_rank)
+            claim(self.data.code_cache.expanduser(), "codes")
         self.codec = Codec.from_folder(find_codec(self.run.codec, self.folder), self.base.device)
         self.tokenizer = load_tokenizer(self.folder)
         self.prompts = PromptBuilder(self.tokenizer, layout_of(self.tokenizer, self.codec.codebook_size))
@@ -207,7 +234,8 @@ class Finetune:
         self.memory = Memory()
 
     def learn(self):
-        from orpheus.training.trainer import stop_on_ctrl_c
+        from orpheus.common.places import claim
+        from orpheus.training.states import stop_on_signals
 
         trainer = self.trainer = self._trainer()
         if self.resume:
@@ -215,8 +243,9 @@ class Finetune:
         if self.first:
             print(self.memory.before(), flush=True)
             if not self.resume:
+                claim(self.run.samples, "samples")
                 self.samples.speak(self.run.samples / "before")
-        with stop_on_ctrl_c(trainer):
+        with stop_on_signals(trainer):
             trainer.run()
         self.log.close()
         if self.options.keep_best and self.prepared.held_out and self.options.eval_steps:
@@ -228,32 +257,32 @@ class Finetune:
         from orpheus.speech.options import PIECE_SECONDS
         from orpheus.training.log import TrainingLog
         from orpheus.training.samples import Samples, SpokenEvaluation
-        from orpheus.training.states import Best, restart_folder
+        from orpheus.training.states import Best, identity_of
         from orpheus.training.trainer import Trainer
 
-        options, run_dir, prepared, first = self.options, self.run.run_dir, self.prepared, self.first
-        if first and not self.resume:
-            restart_folder(run_dir)
+        options, folder, prepared, first = self.options, self.run_folder, self.prepared, self.first
         reporter = options.report_to if first else "none"
-        self.log = TrainingLog(run_dir, reporter, self.settings, shown=first, recorded=first)
+        self.log = TrainingLog(folder, reporter, self.settings, shown=first, recorded=first)
         seconds = getattr(self.llama.config, "piece_seconds", PIECE_SECONDS)
         self.samples = Samples(self.llama, self.prompts, self.codec, prepared.voices, EXAMPLES[:3], seconds)
         self.spoken = None
         if options.evaluate:
-            self.spoken = SpokenEvaluation(self.samples.tts, prepared.held_out, options, run_dir, self.log, self.rank)
-        self.best = Best(run_dir / "best", self.llama.adapter, self.rank)
+            self.spoken = SpokenEvaluation(self.samples.tts, prepared.held_out, options, folder, self.log, self.rank)
+        self.best = Best(self.llama.adapter)
         trainer = Trainer(
             llama=self.llama,
             train=prepared.train,
             held_out=prepared.held_out,
             layout=self.prompts.layout,
             options=options,
-            folder=run_dir,
+            folder=folder,
             log=self.log,
             compiled=self.compiled,
             on_best=self.best.save if options.keep_best else None,
-            on_sample=lambda step: self.samples.speak(run_dir / "samples" / f"step_{step}") if first else None,
+            on_sample=lambda step: self.samples.speak(folder / "samples" / f"step_{step}") if first else None,
             on_evaluate=self.spoken.measure if self.spoken else None,
+            best=self.best,
+            of={"base": identity_of(self.folder), "codec": self.codec.fingerprint},
         )
         self.log.total = len(trainer.steps)
         return trainer
@@ -266,28 +295,38 @@ class Finetune:
         barrier()
 
     def _write(self):
+        from orpheus.common.files import until_written
         from orpheus.common.hub import push
         from orpheus.export.adapter import write_adapter
         from orpheus.export.merged import merge
         from orpheus.speech.model import DEMO_VOICE
+        from orpheus.training.runs import prune_runs
 
         run, spoken, state, voices = self.run, self.spoken, self.trainer.state, self.prepared.voices
         facts = self.trainer.facts(self.memory) | (spoken.facts() if spoken else {})
         base = DEMO_VOICE.name if self.base.checkpoint == str(DEMO_VOICE) else self.base.checkpoint
         of_run = (self.settings, facts, self.prepared.report, self.log.path)
-        write_adapter(run.out, self.model, self.tokenizer, base, voices, *of_run)
+
+        def sure(write, place, size=0):
+            return until_written(write, command.say, self.trainer.where_saved(), place, size)
+
+        adapter = (run.out, self.model, self.tokenizer, base, voices, *of_run)
+        sure(lambda: write_adapter(*adapter), run.out, self.sizes["adapter"])
         print(self.memory.after(state.seconds))
         print(f"The adapter is in {run.out}/: held-out loss {state.first} -> {state.last}")
         if spoken:
-            print(spoken.report(run.out / "evaluation"))
+            print(sure(lambda: spoken.report(run.out / "evaluation"), run.out))
             print(f"{run.out / 'evaluation' / 'report.html'} lets you hear them side by side")
         for path in self.samples.speak(run.samples):
             print(f"{path}   (before: {run.samples / 'before' / Path(path).name})")
         if run.merge:
-            merge(run.merge, self.folder, run.out, voices)
+            sure(lambda: merge(run.merge, self.folder, run.out, voices), run.merge, self.sizes["merged"])
             print(f"The merged model is in {run.merge}/")
+        sure(lambda: self.held.done(adapter=str(run.out), steps=state.step), self.run_folder)
         if run.push_to_hub:
             print(f"Uploaded: {push(run.hub_repo, run.out)}")
+        if run.keep_runs:
+            prune_runs(run.run_dir, run.keep_runs, command.say)
 
 
 def main(argv=None):

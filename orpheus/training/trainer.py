@@ -3,38 +3,20 @@
 Same data, options and seed give the same adapter; on a CPU a run that was killed and resumed gives it bit for bit.
 """
 
-import hashlib
 import math
-import shutil
-import signal
 import time
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
 import torch.distributed as dist
 
-from orpheus.common.errors import CheckpointError, OrpheusError, StoppedError
-from orpheus.common.files import whole_folder
+from orpheus.common.errors import OrpheusError, OutputError, StoppedError
 from orpheus.training.hardware import matrix_rate
 from orpheus.training.packing import make_pack, plan_steps, split_step, targets_of
-from orpheus.training.states import saved_states
+from orpheus.training.states import fingerprint, load_state, save_state
 
 _HALF_SCALE = 4096.0  # of the loss in float16, where small gradients would be 0
-# What may differ between a run and its resumption.
-_FREE = (
-    "micro_batch_tokens",
-    "report_to",
-    "eval_steps",
-    "sample_steps",
-    "save_steps",
-    "compile",
-    "gradient_checkpointing",
-    "adapter_strength",
-    "evaluate_sentences",
-    "evaluate_asr",
-)
 
 
 def learning_rate(step, total, options):
@@ -43,15 +25,6 @@ def learning_rate(step, total, options):
     if step < warmup:
         return options.learning_rate * (step + 1) / warmup
     return options.learning_rate * (total - step) / max(1, total - warmup)
-
-
-def fingerprint(examples, options):
-    """Hash of what decides a run's result: the examples in their order and the options."""
-    facts = {name: value for name, value in asdict(options).items() if name not in _FREE}
-    digest = hashlib.sha256(repr(sorted(facts.items())).encode())
-    for example in examples:
-        digest.update(example.input_ids.tobytes())
-    return digest.hexdigest()
 
 
 def make_optimizer(name, parameter, options):
@@ -91,6 +64,7 @@ class Trainer:
     llama: orpheus.training.llama.LoraLlama; train, held_out: orpheus.data.examples.Example; folder: where states go; log: TrainingLog
     on_best(step), on_sample(step): called on every rank when a better adapter is there, or sentences are due
     on_evaluate(step): called on every rank after each held-out loss; returns a word error rate, the same on all of them
+    best: the Best that states carry along; of: what else decides the result, for `fingerprint`
     """
 
     def __init__(
@@ -106,6 +80,8 @@ class Trainer:
         on_best=None,
         on_sample=None,
         on_evaluate=None,
+        best=None,
+        of=None,
     ):
         self.llama, self.train, self.held_out = llama, train, held_out
         self.layout, self.options, self.log = layout, options, log
@@ -115,12 +91,13 @@ class Trainer:
         self.steps = plan_steps(self.lengths, options.tokens_per_step, options.epochs, options.seed)[
             : options.max_steps
         ]
-        self.fingerprint = fingerprint(train, options)
+        self.fingerprint = fingerprint(train, options, **(of or {}))
         self.optimizer, self.optimizer_name = make_optimizer(options.optimizer, llama.adapter.master, options)
         if self.world > 1:  # one beginning for all
             dist.broadcast(llama.adapter.master.data, 0)
             llama.adapter.refresh()
         self.compiled, self.state, self.stop = compiled, TrainerState(), False
+        self.best, self.saved = best, None  # the step after which a state was saved last
         self.states = Path(folder) / "states"
         self.on_best, self.on_sample = on_best or (lambda step: None), on_sample or (lambda step: None)
         self.on_evaluate = on_evaluate or (lambda step: math.inf)
@@ -213,7 +190,7 @@ class Trainer:
             self._now_and_then()
             if self._stopped():
                 self.save()
-                raise StoppedError(f"stopped after step {state.step} of {len(self.steps)}; go on with --resume")
+                raise StoppedError(f"stopped after step {state.step} of {len(self.steps)}; {self.where_saved()}")
         return state
 
     def _stopped(self):
@@ -288,51 +265,39 @@ class Trainer:
     # --- states ---
 
     def save(self):
-        """Saves the state after the present step, on rank 0; the one before goes once the new one is there."""
-        if self.rank:
+        """Saves the state after the present step, on rank 0. A full disk is said, and training goes on."""
+        if self.rank or self.saved == self.state.step:
             return
-        folder = self.states / f"step_{self.state.step:06d}"
         content = {
             "master": self.llama.adapter.master.data,
             "optimizer": self.optimizer.state_dict(),
             "progress": asdict(self.state),
             "fingerprint": self.fingerprint,
+            "best": self.best.master if self.best else None,
         }
-        with whole_folder(folder) as new:
-            torch.save(content, new / "state.pt")
-        for former in saved_states(self.states):
-            if former != folder:
-                shutil.rmtree(former)
+        try:
+            save_state(self.states, self.state.step, content)
+            self.saved = self.state.step
+        except OutputError as error:
+            former = f"the state after step {self.saved} stays" if self.saved is not None else "there is no state yet"
+            self.log.say(f"{error}; {former}, training goes on, and the next save tries again")
+
+    def where_saved(self):
+        """From where the run can be gone on with, in words."""
+        if self.rank:
+            return "rank 0 says how to go on"
+        if self.saved is None:
+            return "no state is saved"
+        return f"the state after step {self.saved} is in {self.states}: go on with --resume"
 
     def resume(self):
-        """Goes back to the last state. Raises CheckpointError where there is none, or it is of another run."""
-        found = saved_states(self.states)
-        if not found:
-            raise CheckpointError(f"--resume: there is no state in {self.states}; start without --resume")
-        path = found[-1] / "state.pt"
-        saved = torch.load(path, map_location=self.llama.device, weights_only=True)
-        if saved["fingerprint"] != self.fingerprint:
-            raise CheckpointError(
-                f"--resume: {found[-1]} is of a run with other examples or options. Give the same ones, or start without --resume"
-            )
-        self.llama.adapter.master.data.copy_(saved["master"])
+        """Goes back to the last sound state. Raises CheckpointError where there is none, or it is of another run."""
+        content = load_state(self.states, self.fingerprint, self.llama.device, self.log.say)
+        self.llama.adapter.master.data.copy_(content["master"])
         self.llama.adapter.refresh()
-        self.optimizer.load_state_dict(saved["optimizer"])
-        self.state = TrainerState(**saved["progress"])
+        self.optimizer.load_state_dict(content["optimizer"])
+        self.state = TrainerState(**content["progress"])
+        self.saved = self.state.step
+        if self.best and content["best"] is not None:
+            self.best.master = content["best"].cpu()
         self.log.say(f"resumed after step {self.state.step} of {len(self.steps)}")
-
-
-@contextmanager
-def stop_on_ctrl_c(trainer):
-    """The first Ctrl-C ends the run after the step, its state saved; a second one ends it at once."""
-
-    def stop(*_):
-        trainer.stop = True
-        trainer.log.say("stopping after this step; Ctrl-C again stops at once, without saving")
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-
-    former = signal.signal(signal.SIGINT, stop)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, former)

@@ -339,14 +339,14 @@ def test_a_killed_run_resumes_to_the_same_adapter_which_then_speaks(recordings, 
     output = recipe(recordings, tmp_path / "whole", "--merge", tmp_path / "merged")
     assert "12 read, 12 used" in output and "seconds used for training" in output and "The adapter is in" in output
     killed = recipe(recordings, tmp_path / "cut", wait=False)
-    states = tmp_path / "cut" / "run" / "states"
+    states = tmp_path / "cut" / "run" / "run_001" / "states"
     while killed.poll() is None and not list(states.glob("step_*")):
         time.sleep(0.02)
     killed.send_signal(signal.SIGKILL)
     killed.communicate()
     assert not (tmp_path / "cut" / "lora").exists()
     recipe(recordings, tmp_path / "cut", "--resume")
-    names = sorted(path.name for path in (tmp_path / "whole" / "lora").iterdir())
+    names = sorted(path.name for path in (tmp_path / "whole" / "lora").glob("[!.]*"))
     assert names == sorted(
         "README.md adapter_config.json adapter_model.safetensors config.yaml data_report.md loss.png tokenizer.json "
         "tokenizer_config.json voices.json".split()
@@ -377,8 +377,8 @@ def test_two_ranks_train_the_adapter_of_one(recordings, tmp_path):
     for name in one:
         apart = np.abs(two[name] - one[name])  # where a gradient is next to nothing, Adam makes much of its rounding
         assert apart.max() < 1e-4 and apart.mean() < 1e-6, name
-    log = [json.loads(line) for line in (tmp_path / "two" / "run" / "log.jsonl").read_text().splitlines()]
-    whole = [json.loads(line) for line in (tmp_path / "one" / "run" / "log.jsonl").read_text().splitlines()]
+    log = [json.loads(line) for line in (tmp_path / "two" / "run" / "run_001" / "log.jsonl").read_text().splitlines()]
+    whole = [json.loads(line) for line in (tmp_path / "one" / "run" / "run_001" / "log.jsonl").read_text().splitlines()]
     losses, expected = ([line["loss"] for line in lines if "loss" in line] for lines in (log, whole))
     assert len(losses) == 3 and losses == pytest.approx(expected, abs=1e-4)
 
