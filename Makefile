@@ -18,11 +18,12 @@ RUNTIME := $(VENV)/.installed-$(REQUIREMENTS)
 DEV := $(VENV)/.installed-requirements-dev.txt
 EVAL := $(VENV)/.installed-requirements-eval.txt
 
-.PHONY: help speak test evaluate bench lint format clean
+.PHONY: help speak test kills evaluate bench lint format clean
 
 help:
 	@echo "make speak    speaks five examples into generated_audio/    make speak ARGS=\"'Good morning.' --voice theo\""
 	@echo 'make test     runs the tests                                make test ARGS="-k codec"'
+	@echo 'make kills    kills training at 30 random moments, goes on, and compares adapters and your files'
 	@echo 'make bench    prints what is measured on this machine, peers beside us; JSON with everything last'
 	@echo 'make evaluate measures the voice                             make evaluate ARGS="--model demo --limit 20"'
 	@echo 'make lint     checks style                                  make format repairs it'
@@ -34,6 +35,9 @@ speak: $(RUNTIME)
 
 test: $(DEV)
 	@$(VENV)/bin/python -m pytest $(ARGS)
+
+kills: $(DEV)
+	@$(VENV)/bin/python -m tests.scripts.kill_and_resume $(ARGS)
 
 evaluate: $(EVAL)
 	@$(VENV)/bin/python -m orpheus.evaluate $(ARGS)
