@@ -77,7 +77,7 @@ def test_the_first_voice_is_the_default_where_the_model_says_nothing(base):
 
 def test_a_default_that_is_no_voice(base, tmp_path):
     (tmp_path / "config.json").write_text(json.dumps(config_of(base) | {"default_voice": "eve"}))
-    with pytest.raises(CheckpointError, match="default_voice in .*config.json is 'eve', which is none of its voices"):
+    with pytest.raises(CheckpointError, match="default_voice in .*config.json is 'eve', which is not one of its voices"):
         known_voices(str(tmp_path), "none")
 
 
