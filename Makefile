@@ -21,12 +21,13 @@ DEV := $(VENV)/.installed-requirements-dev.txt
 EVAL := $(VENV)/.installed-requirements-eval.txt
 OLD := $(VENV4)/.installed-requirements-transformers4.txt
 
-.PHONY: help speak test test-transformers4 evaluate bench lint format clean
+.PHONY: help speak test test-transformers4 kills evaluate bench lint format clean
 
 help:
 	@echo "make speak    speaks five examples into generated_audio/    make speak ARGS=\"'Good morning.' --voice theo\""
 	@echo 'make test     runs the tests                                make test ARGS="-k codec"'
 	@echo 'make test-transformers4    loads a merged model and an adapter with transformers 4 as well, in $(VENV4)'
+	@echo 'make kills    kills training at 30 random moments, goes on, and compares adapters and your files'
 	@echo 'make bench    prints what is measured on this machine, peers beside us; JSON with everything last'
 	@echo 'make evaluate measures the voice                             make evaluate ARGS="--model demo --limit 20"'
 	@echo 'make lint     checks style                                  make format repairs it'
@@ -41,6 +42,9 @@ test: $(DEV)
 
 test-transformers4: $(DEV) $(OLD)
 	@TRANSFORMERS4_PYTHON=$(VENV4)/bin/python $(VENV)/bin/python -m pytest -s -m transformers4 tests/export $(ARGS)
+
+kills: $(DEV)
+	@$(VENV)/bin/python -m tests.scripts.kill_and_resume $(ARGS)
 
 evaluate: $(EVAL)
 	@$(VENV)/bin/python -m orpheus.evaluate $(ARGS)

@@ -18,7 +18,7 @@ from typing import Annotated, Literal
 from orpheus.common import command
 from orpheus.common.command import options_from, read_config, settings_of
 from orpheus.common.errors import InputError
-from orpheus.common.options import LORA_DIR, ORPHEUS_3B, OUTPUT_DIR, check_given
+from orpheus.common.options import LORA_DIR, MANY_STEPS, ORPHEUS_3B, OUTPUT_DIR, check_given, check_whole
 from orpheus.data.options import LONGEST_EXAMPLE, DataOptions
 from orpheus.speech.options import EXAMPLES
 from orpheus.training.options import DEMO, LORA_TARGETS, RUN_DIR, TrainingOptions
@@ -39,7 +39,9 @@ class RunOptions:
     out: Path = Path(LORA_DIR)
     """Folder of the adapter."""
     run_dir: Path = Path(RUN_DIR)
-    """Folder of states, samples and logs."""
+    """Every run gets a folder in this one for its states, samples and logs: run_001, run_002 ..."""
+    keep_runs: int | None = None
+    """Removes all but this many runs, the newest, once this one has come to its end. By default all of them stay."""
     samples: Path = Path(OUTPUT_DIR)
     """Folder of the sample sentences; `before/` in it has them as the base model speaks them."""
     merge: Path | None = None
@@ -53,6 +55,8 @@ class RunOptions:
 
     def __post_init__(self):
         check_given(self, "model", "codec", "license", "hub_repo")
+        if self.keep_runs is not None:
+            check_whole(self, "keep_runs", 1, MANY_STEPS, "; this run is kept in any case")
 
 
 def parse(argv=None):
@@ -66,7 +70,9 @@ def parse(argv=None):
         demo: Annotated[bool, plain] = False
         """The demo voice learns the speaker that the repository carries: no GPU, no network, under 5 minutes."""
         resume: Annotated[bool, plain] = False
-        """Goes on from the last saved state of the same run."""
+        """Goes on from the last saved state of the last run that did not come to its end."""
+        resume_from: str | None = None
+        """Goes on from the last saved state of this run in --run-dir, such as run_002."""
         config: Path | None = None
         """A YAML file with options by name, such as the config.yaml of an earlier run. Flags come first."""
         run: Annotated[RunOptions, tyro.conf.OmitArgPrefixes] = field(default_factory=RunOptions)
@@ -81,7 +87,9 @@ def parse(argv=None):
     )
     values = (DEMO if first.demo else {}) | (read_config(first.config) if first.config else {})
     groups = options_from((RunOptions, DataOptions, TrainingOptions), values, f"--config {first.config}")
-    return tyro.cli(Arguments, description=__doc__, args=argv, default=Arguments(False, False, first.config, *groups))
+    return tyro.cli(
+        Arguments, description=__doc__, args=argv, default=Arguments(False, False, None, first.config, *groups)
+    )
 
 
 @dataclass(frozen=True)
@@ -128,13 +136,13 @@ def load_with_unsloth(source, options):
 def train(arguments):
     """The whole recipe, top to bottom."""
     import_unsloth(arguments.run)  # comes before transformers and peft
-    finetune = Finetune(arguments)
-    finetune.check()  # what can be refused is refused now
-    finetune.read()  # the recordings: found, read, checked; no model is needed yet
-    finetune.encode()  # audio becomes SNAC codes, codes become examples; what was encoded once is in the cache
-    finetune.load()  # the base model with a fresh adapter, its layers taken over for packed examples
-    finetune.learn()  # packed steps, with held-out loss and samples on the way
-    finetune.write()  # the adapter, samples, a merged model
+    with Finetune(arguments) as finetune:
+        finetune.check()  # what can be refused is refused now; nothing that is not ours is ever written over
+        finetune.read()  # the recordings: found, read, checked; no model is needed yet
+        finetune.encode()  # audio becomes SNAC codes, codes become examples; what was encoded once is in the cache
+        finetune.load()  # the base model with a fresh adapter, its layers taken over for packed examples
+        finetune.learn()  # packed steps, with held-out loss and samples on the way
+        finetune.write()  # the adapter, samples, a merged model
 
 
 class Finetune:
@@ -144,16 +152,25 @@ class Finetune:
         from orpheus.training.hardware import start_ranks
 
         self.run, self.data, self.options = arguments.run, arguments.data, arguments.training
-        self.resume = arguments.resume
+        self.resume, self.resume_from = arguments.resume, arguments.resume_from
         self.settings = settings_of(self.run, self.data, self.options)
         self.rank, self.ranks = start_ranks()
         self.first = self.rank == 0  # the one that writes and speaks
+        self.held = None  # the run's folder, on the first
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        if self.held:
+            self.held.close()
 
     def check(self):
         from orpheus.common.hub import check_push
         from orpheus.speech.model import resolve
-        from orpheus.training.hardware import choose_backend
+        from orpheus.training.hardware import choose_backend, shared
         from orpheus.training.log import check_reporter
+        from orpheus.training.runs import check_runs, check_written, open_run
         from orpheus.training.samples import check_evaluation
 
         check_reporter(self.options.report_to)
@@ -161,26 +178,37 @@ class Finetune:
             check_evaluation(self.options)
         self.base = resolve(self.run.model, "none", self.run.device)
         self.backend = choose_backend(self.run.backend, self.base.device, self.options.load_in_4bit)
-        if self.run.push_to_hub and self.first:
-            check_push(self.run.hub_repo)  # last: it makes the repository
+        if self.first:
+            resuming = (self.run.run_dir, self.resume, self.resume_from)
+            check_written(self.run, self.data.code_cache, self.data.dataset, self.base.checkpoint)
+            check_runs(*resuming)
+            self.held = open_run(*resuming, command.say)
+            if self.run.push_to_hub:
+                check_push(self.run.hub_repo)  # last: it makes the repository
+        self.run_folder, self.resume = shared(self.held and (self.held.folder, self.held.has_state))
 
     def read(self):
         from orpheus.data.recordings import read_recordings
 
-        report = self.run.run_dir / "data_report.md" if self.first else None
+        report = self.run_folder / "data_report.md" if self.first else None
         self.recordings = read_recordings(self.data, progress=self.first, report_path=report)
 
     def encode(self):
         from orpheus.codec.snac import Codec
         from orpheus.common.hub import locate, read_json
+        from orpheus.common.places import claim
         from orpheus.data.examples import encode_missing, make_examples
         from orpheus.engines.loading import load_tokenizer
         from orpheus.speech.model import MODEL_FILES, find_codec
         from orpheus.text.prompt import PromptBuilder, layout_of
         from orpheus.text.spoken import wants_normalizing
         from orpheus.training.hardware import barrier
+        from orpheus.training.runs import check_run_room
 
         self.folder = locate(self.base.checkpoint, MODEL_FILES)
+        if self.first:
+            self.sizes = check_run_room(self.run, self.run_folder, self.folder, self.options.lora_rank)
+            claim(self.data.code_cache.expanduser(), "codes")
         if wants_normalizing(self.data.normalize, read_json(self.folder / "config.json")):
             self.recordings = self.recordings.normalized()  # what is learnt reads as what is spoken
         self.codec = Codec.from_folder(find_codec(self.run.codec, self.folder), self.base.device)
@@ -208,8 +236,9 @@ class Finetune:
         self.memory = Memory()
 
     def learn(self):
+        from orpheus.common.places import claim
         from orpheus.training.outcome import Outcome
-        from orpheus.training.trainer import stop_on_ctrl_c
+        from orpheus.training.states import stop_on_signals
 
         trainer = self.trainer = self._trainer()
         if self.resume:
@@ -217,8 +246,9 @@ class Finetune:
         if self.first:
             print(self.memory.before(), trainer.plan.reason, sep="\n", flush=True)
             if not self.resume:
+                claim(self.run.samples, "samples")
                 self.samples.speak(self.run.samples / "before")
-        with stop_on_ctrl_c(trainer):
+        with stop_on_signals(trainer):
             trainer.run()
         self.outcome = Outcome(trainer, self.best)  # the adapter is now what will be written, and was measured so
         self.log.close()
@@ -228,33 +258,33 @@ class Finetune:
         from orpheus.speech.options import PIECE_SECONDS
         from orpheus.training.log import TrainingLog
         from orpheus.training.samples import Samples, SpokenEvaluation
-        from orpheus.training.states import Best, restart_folder
+        from orpheus.training.states import Best, identity_of
         from orpheus.training.trainer import Trainer
 
-        options, run_dir, prepared, first = self.options, self.run.run_dir, self.prepared, self.first
-        if first and not self.resume:
-            restart_folder(run_dir)
+        options, folder, prepared, first = self.options, self.run_folder, self.prepared, self.first
         reporter = options.report_to if first else "none"
-        self.log = TrainingLog(run_dir, reporter, self.settings, shown=first, recorded=first)
+        self.log = TrainingLog(folder, reporter, self.settings, shown=first, recorded=first)
         seconds = getattr(self.llama.config, "piece_seconds", PIECE_SECONDS)
         self.samples = Samples(self.llama, self.prompts, self.codec, prepared.voices, EXAMPLES[:3], seconds)
         self.spoken = None
         if options.evaluate:
-            self.spoken = SpokenEvaluation(self.samples.tts, prepared.held_out, options, run_dir, self.log, self.rank)
-        self.best = Best(run_dir / "best", self.llama.adapter, self.rank)
+            self.spoken = SpokenEvaluation(self.samples.tts, prepared.held_out, options, folder, self.log, self.rank)
+        self.best = Best(self.llama.adapter)
         trainer = Trainer(
             llama=self.llama,
             train=prepared.train,
             held_out=prepared.held_out,
             layout=self.prompts.layout,
             options=options,
-            folder=run_dir,
+            folder=folder,
             log=self.log,
             compiled=self.compiled,
             on_best=self.best.save if options.keep_best else None,
-            on_sample=lambda step: self.samples.speak(run_dir / "samples" / f"step_{step}") if first else None,
+            on_sample=lambda step: self.samples.speak(folder / "samples" / f"step_{step}") if first else None,
             on_evaluate=self.spoken.measure if self.spoken else None,
             back_to_best=self.best.load if options.keep_best else None,
+            best=self.best,
+            of={"base": identity_of(self.folder), "codec": self.codec.fingerprint},
         )
         self.log.expect(trainer.end)
         return trainer
@@ -268,28 +298,38 @@ class Finetune:
         self.outcome.check(self.run.out)  # loud where the adapter is worse than none
 
     def _write(self):
+        from orpheus.common.files import until_written
         from orpheus.common.hub import push
         from orpheus.export.adapter import write_adapter
         from orpheus.export.merged import merge
         from orpheus.speech.model import DEMO_VOICE
+        from orpheus.training.runs import prune_runs
 
         run, spoken, state, voices = self.run, self.spoken, self.trainer.state, self.prepared.voices
         facts = self.outcome.facts(self.memory) | (spoken.facts() if spoken else {})
         base = DEMO_VOICE.name if self.base.checkpoint == str(DEMO_VOICE) else self.base.checkpoint
         of_run = (self.settings, facts, self.prepared.report, self.log.path)
-        write_adapter(run.out, self.model, self.tokenizer, base, voices, *of_run)
+
+        def sure(write, place, size=0):
+            return until_written(write, command.say, self.trainer.where_saved(), place, size)
+
+        adapter = (run.out, self.model, self.tokenizer, base, voices, *of_run)
+        sure(lambda: write_adapter(*adapter), run.out, self.sizes["adapter"])
         print(self.memory.after(state.seconds))
         print(f"The adapter is in {run.out}/: {self.outcome.sentence()}")
         if spoken:
-            print(spoken.report(run.out / "evaluation"))
+            print(sure(lambda: spoken.report(run.out / "evaluation"), run.out))
             print(f"{run.out / 'evaluation' / 'report.html'} lets you hear them side by side")
         for path in self.samples.speak(run.samples):
             print(f"{path}   (before: {run.samples / 'before' / Path(path).name})")
         if run.merge:
-            merge(run.merge, self.folder, run.out)
+            sure(lambda: merge(run.merge, self.folder, run.out), run.merge, self.sizes["merged"])
             print(f"The merged model is in {run.merge}/")
+        sure(lambda: self.held.done(adapter=str(run.out), steps=state.step), self.run_folder)
         if run.push_to_hub and not (self.outcome.worse and not self.options.keep_worse):
             print(f"Uploaded: {push(run.hub_repo, run.out)}")
+        if run.keep_runs:
+            prune_runs(run.run_dir, run.keep_runs, command.say)
 
 
 def main(argv=None):

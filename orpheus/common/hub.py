@@ -6,7 +6,9 @@ import os
 from pathlib import Path
 
 from orpheus.common.errors import CheckpointError, InputError
+from orpheus.common.files import restore
 from orpheus.common.options import ORPHEUS_3B
+from orpheus.common.places import OURS
 
 
 def brief(error):
@@ -94,6 +96,7 @@ def read_json(path, kind=dict):
 def locate(source, patterns):
     """The local folder for a path or a hub id."""
     path = Path(source).expanduser()
+    restore(path)
     if path.is_dir() and str(source):
         return path
     looks_like_path = str(source).startswith((".", "/", "~", os.sep)) or str(source).count("/") != 1 or path.exists()
@@ -124,4 +127,4 @@ def check_push(repo):
 def push(repo, folder):
     from huggingface_hub import HfApi
 
-    return HfApi().upload_folder(repo_id=repo, folder_path=str(folder))
+    return HfApi().upload_folder(repo_id=repo, folder_path=str(folder), ignore_patterns=[f"{OURS}/*"])

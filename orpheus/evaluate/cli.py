@@ -19,6 +19,7 @@ from typing import Annotated, Literal
 
 from orpheus.common.command import run, say
 from orpheus.common.errors import InputError
+from orpheus.common.places import Place, check_places
 from orpheus.engines.options import ENGINES, SamplingOptions
 from orpheus.evaluate.options import DEMO_REFERENCE, METRICS, OUT, JudgeOptions, ListOptions
 from orpheus.speech.options import LongTextOptions, RetryOptions, TextOptions
@@ -47,7 +48,8 @@ def _parse(argv):
         """Several systems side by side, NAME=WHAT: a model, MODEL+ADAPTER, an adapter's folder, or a folder of recordings.
         The others are compared with the first."""
         out: Path = Path(OUT)
-        """Folder for report.json, report.html and the clips; an existing one is replaced."""
+        """Folder for report.json, report.html and the clips: new, empty, or with the files of an earlier evaluation, which
+        are replaced. Others stay."""
         list: Annotated[ListOptions, tyro.conf.OmitArgPrefixes] = field(default_factory=ListOptions)
         judging: Annotated[JudgeOptions, tyro.conf.OmitArgPrefixes] = field(default_factory=JudgeOptions)
         sampling: Annotated[SamplingOptions, tyro.conf.OmitArgPrefixes] = field(default_factory=SamplingOptions)
@@ -119,6 +121,13 @@ def _reference(arguments, systems):
     return None
 
 
+def _check_out(arguments, systems):
+    """Refuses an --out that is not ours to write, before anything is loaded. Raises InputError."""
+    read = [("--model", s.model) for s in systems] + [("--lora", s.lora) for s in systems]
+    read += [("--recordings", s.recordings) for s in systems] + [("--reference", arguments.judging.reference)]
+    check_places([Place("--out", arguments.out, "evaluation")], [*read, ("--codec", arguments.codec)])
+
+
 def evaluate(arguments):
     """Runs an evaluation; returns (report, folder)."""
     from orpheus.evaluate.judges import load_judges
@@ -127,6 +136,7 @@ def evaluate(arguments):
     from orpheus.evaluate.systems import read_clips, read_sentences, spread
 
     systems = _systems(arguments)
+    _check_out(arguments, systems)
     sentences = spread(read_sentences(arguments.list.sentences), arguments.list.limit)
     folder = _reference(arguments, systems)
     reference = [(clip.audio, clip.voice) for clip in read_clips(folder)] if folder else []

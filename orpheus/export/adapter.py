@@ -5,6 +5,7 @@ from pathlib import Path
 
 from orpheus.common.command import write_config
 from orpheus.common.files import atomic_file, whole_folder
+from orpheus.common.places import discard
 from orpheus.export.generations import for_both_generations
 
 _CARD = """---
@@ -66,7 +67,8 @@ def write_plot(path, log):
     except ImportError:
         return False
     training, held_out = {}, {}  # a resumed run writes some steps twice: the last counts
-    for line in Path(log).read_text(encoding="utf-8").splitlines():
+    lines = Path(log).read_text(encoding="utf-8").splitlines() if Path(log).exists() else []
+    for line in lines:
         try:
             entry = json.loads(line)
         except ValueError:  # a kill in the middle of a line
@@ -89,7 +91,7 @@ def write_plot(path, log):
 
 
 def write_adapter(folder, peft_model, tokenizer, base, voices, settings, facts, report, log):
-    """Writes the adapter's folder, whole or not at all.
+    """Writes the adapter's folder, whole or not at all. Raises OutputError.
 
     base: what the adapter fits, a hub id or a folder; settings: all options as a flat dictionary; facts: of the run, for the
     card; report: DataReport; log: log.jsonl
@@ -98,7 +100,7 @@ def write_adapter(folder, peft_model, tokenizer, base, voices, settings, facts, 
     from safetensors.torch import save_file
 
     folder = Path(folder)
-    with whole_folder(folder) as new:
+    with whole_folder(folder, "adapter") as new:
         state = get_peft_model_state_dict(peft_model, save_embedding_layers=False)
         save_file(
             {name: value.detach().cpu().contiguous().clone() for name, value in state.items()},
@@ -116,3 +118,4 @@ def write_adapter(folder, peft_model, tokenizer, base, voices, settings, facts, 
         plot = write_plot(new / "loss.png", log)
         card = _card(folder, base, settings, facts, report.summary(), voices, plot)
         (new / "README.md").write_text(card, encoding="utf-8")
+    discard(folder / "evaluation")  # of the adapter that was there before

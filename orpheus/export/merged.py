@@ -3,9 +3,9 @@
 import shutil
 from pathlib import Path
 
-from orpheus.common.errors import InputError
 from orpheus.common.files import whole_folder
 from orpheus.common.hub import read_json
+from orpheus.common.places import Place, check_places
 from orpheus.engines.loading import load_language_model, load_tokenizer, merge_adapter
 from orpheus.export.generations import for_both_generations
 from orpheus.speech.model import voices_of
@@ -15,20 +15,19 @@ def merge(folder, base_folder, adapter, device="cpu"):
     """Writes base and adapter as one model in 16 bits, with tokenizer and, where the base brings one, its codec.
 
     It speaks as the two do: what the base's config.json says beyond the weights stays, and the voices and the default among
-    them are those of the adapter on its base.
+    them are those of the adapter on its base. Raises InputError where `folder` is not ours to write, and OutputError.
     """
     import torch
 
     folder, base_folder = Path(folder), Path(base_folder)
-    if folder.exists() and any(folder.iterdir()) and not (folder / "config.json").exists():
-        raise InputError(f"--merge {folder} is a folder with other things in it; name a new one")
+    check_places([Place("--merge", folder, "merged")], [("--model", base_folder), ("--out", adapter)])
     model = load_language_model(base_folder, device)
     config = read_json(base_folder / "config.json")
     stored = config.get("dtype") or config.get("torch_dtype")  # the name before transformers 4.56
     model = merge_adapter(model, adapter).to(torch.float16 if stored == "float16" else torch.bfloat16)
     voices, default_voice, _ = voices_of(str(base_folder), Path(adapter))
     model.config.voices, model.config.default_voice = list(voices), default_voice
-    with whole_folder(folder) as new:
+    with whole_folder(folder, "merged") as new:
         model.save_pretrained(new)
         load_tokenizer(base_folder).save_pretrained(new)
         for_both_generations(new)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from orpheus.common.errors import CheckpointError, InputError
+from orpheus.common.files import restore
 from orpheus.common.hub import locate, read_json
 from orpheus.common.options import LORA_DIR, ORPHEUS_3B, ORPHEUS_3B_VOICES, ROOT, SNAC_24KHZ
 from orpheus.engines.loading import load_tokenizer, open_engine
@@ -55,6 +56,7 @@ def find_adapter(lora):
         return None
     if lora == "auto":
         folder = Path(LORA_DIR)
+        restore(folder)
         return folder if (folder / "adapter_config.json").exists() else None
     folder = locate(lora, _ADAPTER_FILES)
     if not (folder / "adapter_config.json").exists():

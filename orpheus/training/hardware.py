@@ -69,6 +69,14 @@ def barrier():
         dist.barrier()
 
 
+def shared(value):
+    """What rank 0 gives here, on every rank."""
+    values = [value]
+    if dist.is_initialized():
+        dist.broadcast_object_list(values, 0)
+    return values[0]
+
+
 def compiles(device, options):
     """Whether the layers are compiled: auto does so where all of a layer can be, on CUDA with 16-bit weights and flash attention."""
     if options.compile != "auto":

@@ -64,7 +64,7 @@ class TrainingLog:
         self.total, self.shown, self.recorded, self.shown_at = total, shown, recorded, 0.0
         self.reporter = _reporter(report_to, self.folder, settings or {})
         self.path = self.folder / "log.jsonl"
-        self.bar = None
+        self.bar, self.failed = None, False
         if shown and sys.stderr.isatty():
             from tqdm import tqdm
 
@@ -101,10 +101,17 @@ class TrainingLog:
     def _write(self, step, values):
         if not values or not self.recorded:
             return
-        with open(self.path, "a", encoding="utf-8") as file:
-            file.write(json.dumps({"step": step, **values}) + "\n")
-        if self.reporter:
-            self.reporter.log(step, values)
+        try:
+            with open(self.path, "a", encoding="utf-8") as file:
+                file.write(json.dumps({"step": step, **values}) + "\n")
+            if self.reporter:
+                self.reporter.log(step, values)
+        except OSError as error:  # a full disk: training does not need it
+            if not self.failed:
+                self.say(
+                    f"{self.folder} cannot be written: {error.strerror or error}. Training goes on; its curves have a gap"
+                )
+            self.failed = True
 
     def close(self):
         if self.bar is not None:

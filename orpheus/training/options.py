@@ -15,7 +15,7 @@ from orpheus.common.options import (
 
 LORA_TARGETS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 MOST_TOKENS = 10_000_000  # of a step: 34 hours of speech
-RUN_DIR = "outputs"  # checkpoints, samples, logs of a training run
+RUN_DIR = "outputs"  # states, samples and logs of training runs, a folder each
 
 DEMO_SPEAKER = ROOT / "assets" / "demo_speaker"
 # What `--demo` sets: the small model learns best with more passes and smaller steps. A narrow adapter that leans towards the
@@ -102,7 +102,7 @@ class TrainingOptions:
     """What makes an adapter the best: held-out loss, steady from step to step; or the words heard (--evaluate), closer to
     what matters but coarse with few sentences: the loss decides between equals."""
     report_to: Literal["tensorboard", "wandb", "trackio", "none"] = "tensorboard"
-    """Where the curves go, besides outputs/log.jsonl."""
+    """Where the curves go, besides log.jsonl in the run's folder."""
 
     def __post_init__(self):
         if self.epochs != "auto":

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 import torch.distributed as dist
 
-from orpheus.common.errors import InputError, OrpheusError
+from orpheus.common.errors import InputError, OrpheusError, OutputError
 from orpheus.common.files import atomic_file
 from orpheus.engines.transformers import TransformersEngine
 from orpheus.evaluate.judges import load_judges
@@ -76,7 +76,10 @@ class SpokenEvaluation:
         found = summarise(scores, JudgeOptions(metrics=_QUICK))["wer"]
         rate = found.value if found.rows else 1.0
         if step == 0:
-            _keep(self.kept, clips)
+            try:
+                _keep(self.kept, clips)
+            except OutputError as error:  # training goes on, and the report at the end is without them
+                self.log.say(f"the base model's clips are not kept: {error}")
         self.measured[step] = rate
         words = (
             f"held-out word error rate {rate:.1%} ({found.low:.1%} to {found.high:.1%})" if found.rows else "no words"

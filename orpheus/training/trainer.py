@@ -3,49 +3,20 @@
 Same data, options and seed give the same adapter; on a CPU a run that was killed and resumed gives it bit for bit.
 """
 
-import hashlib
 import math
-import shutil
-import signal
 import time
-from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 
 import torch
 import torch.distributed as dist
 
-from orpheus.common.errors import CheckpointError, InputError, OrpheusError, StoppedError
-from orpheus.common.files import whole_folder
+from orpheus.common.errors import InputError, OrpheusError, OutputError, StoppedError
 from orpheus.training.hardware import matrix_rate
 from orpheus.training.optimizer import make_optimizer
 from orpheus.training.packing import make_pack, split_step, targets_of
 from orpheus.training.schedule import Patience, learning_rate, plan_run
-from orpheus.training.states import TrainerState, saved_states
-
-# What may differ between a run and its resumption.
-_FREE = (
-    "micro_batch_tokens",
-    "report_to",
-    "eval_steps",
-    "sample_steps",
-    "save_steps",
-    "compile",
-    "gradient_checkpointing",
-    "adapter_strength",
-    "keep_worse",
-    "evaluate_sentences",
-    "evaluate_asr",
-)
-
-
-def fingerprint(examples, options, plan):
-    """Hash of what decides a run's result: the examples in their order, the options and the number of steps."""
-    facts = {name: value for name, value in asdict(options).items() if name not in _FREE}
-    digest = hashlib.sha256(repr((sorted(facts.items()), len(plan.steps), plan.rounds)).encode())
-    for example in examples:
-        digest.update(example.input_ids.tobytes())
-    return digest.hexdigest()
+from orpheus.training.states import TrainerState, fingerprint, load_state, save_state
 
 
 def _better(one, other, options):
@@ -60,6 +31,7 @@ class Trainer:
     on_best(step), on_sample(step): called on every rank when a better adapter is there, or sentences are due
     on_evaluate(step): called on every rank after each held-out loss; returns a word error rate, the same on all of them
     back_to_best(): called on every rank to bring back the adapter of the last on_best
+    best: the Best that states carry along; of: what else decides the result, for `fingerprint`
     """
 
     def __init__(
@@ -76,6 +48,8 @@ class Trainer:
         on_sample=None,
         on_evaluate=None,
         back_to_best=None,
+        best=None,
+        of=None,
     ):
         self.llama, self.train, self.held_out = llama, train, held_out
         self.layout, self.options, self.log = layout, options, log
@@ -89,13 +63,14 @@ class Trainer:
                 f"epochs {options.epochs:g} of {len(train)} recordings is less than one of them: raise --epochs to "
                 f"{1 / len(train):.2g} at least; 1 is one pass over all"
             )
-        self.fingerprint = fingerprint(train, options, self.plan)
+        self.fingerprint = fingerprint(train, options, self.plan, **(of or {}))
         self.optimizer, self.optimizer_name = make_optimizer(options.optimizer, llama.adapter.master, options)
         if self.world > 1:  # one beginning for all
             dist.broadcast(llama.adapter.master.data, 0)
             llama.adapter.refresh()
         self.compiled, self.stop = compiled, False
         self.state = TrainerState(falls_from=None if self.plan.rounds else 0)
+        self.best, self.saved = best, None  # the step after which a state was saved last
         self.states = Path(folder) / "states"
         self.on_best, self.on_sample = on_best or (lambda step: None), on_sample or (lambda step: None)
         self.on_evaluate, self.back_to_best = on_evaluate or (lambda step: math.inf), back_to_best
@@ -205,7 +180,7 @@ class Trainer:
             self._now_and_then()
             if self._stopped():
                 self.save()
-                raise StoppedError(f"stopped after step {state.step} of {self.end}; go on with --resume")
+                raise StoppedError(f"stopped after step {state.step} of {self.end}; {self.where_saved()}")
         return state
 
     @property
@@ -292,51 +267,39 @@ class Trainer:
     # --- states ---
 
     def save(self):
-        """Saves the state after the present step, on rank 0; the one before goes once the new one is there."""
-        if self.rank:
+        """Saves the state after the present step, on rank 0. A full disk is said, and training goes on."""
+        if self.rank or self.saved == self.state.step:
             return
-        folder = self.states / f"step_{self.state.step:06d}"
         content = {
             "master": self.llama.adapter.master.data,
             "optimizer": self.optimizer.state_dict(),
             "progress": asdict(self.state),
             "fingerprint": self.fingerprint,
+            "best": self.best.master if self.best else None,
         }
-        with whole_folder(folder) as new:
-            torch.save(content, new / "state.pt")
-        for former in saved_states(self.states):
-            if former != folder:
-                shutil.rmtree(former)
+        try:
+            save_state(self.states, self.state.step, content)
+            self.saved = self.state.step
+        except OutputError as error:
+            former = f"the state after step {self.saved} stays" if self.saved is not None else "there is no state yet"
+            self.log.say(f"{error}; {former}, training goes on, and the next save tries again")
+
+    def where_saved(self):
+        """From where the run can be gone on with, in words."""
+        if self.rank:
+            return "rank 0 says how to go on"
+        if self.saved is None:
+            return "no state is saved"
+        return f"the state after step {self.saved} is in {self.states}: go on with --resume"
 
     def resume(self):
-        """Goes back to the last state. Raises CheckpointError where there is none, or it is of another run."""
-        found = saved_states(self.states)
-        if not found:
-            raise CheckpointError(f"--resume: there is no state in {self.states}; start without --resume")
-        path = found[-1] / "state.pt"
-        saved = torch.load(path, map_location=self.llama.device, weights_only=True)
-        if saved["fingerprint"] != self.fingerprint:
-            raise CheckpointError(
-                f"--resume: {found[-1]} is of a run with other examples or options. Give the same ones, or start without --resume"
-            )
-        self.llama.adapter.master.data.copy_(saved["master"])
+        """Goes back to the last sound state. Raises CheckpointError where there is none, or it is of another run."""
+        content = load_state(self.states, self.fingerprint, self.llama.device, self.log.say)
+        self.llama.adapter.master.data.copy_(content["master"])
         self.llama.adapter.refresh()
-        self.optimizer.load_state_dict(saved["optimizer"])
-        self.state = TrainerState(**saved["progress"])
+        self.optimizer.load_state_dict(content["optimizer"])
+        self.state = TrainerState(**content["progress"])
+        self.saved = self.state.step
+        if self.best and content["best"] is not None:
+            self.best.master = content["best"].cpu()
         self.log.say(f"resumed after step {self.state.step} of {self.end}")
-
-
-@contextmanager
-def stop_on_ctrl_c(trainer):
-    """The first Ctrl-C ends the run after the step, its state saved; a second one ends it at once."""
-
-    def stop(*_):
-        trainer.stop = True
-        trainer.log.say("stopping after this step; Ctrl-C again stops at once, without saving")
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-
-    former = signal.signal(signal.SIGINT, stop)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, former)

@@ -118,7 +118,7 @@ def train_by_default(voice, examples, options):
     train, held_out = split_held_out(examples, "auto")
     with tempfile.TemporaryDirectory() as folder:
         log = TrainingLog(folder, shown=False)
-        best = Best(Path(folder) / "best", voice.llama.adapter, 0)
+        best = Best(voice.llama.adapter)
         run = Trainer(
             voice.llama, train, held_out, voice.layout, options, folder, log, on_best=best.save, back_to_best=best.load
         )

@@ -16,6 +16,7 @@ from orpheus.common.errors import CheckpointError, InputError
 from orpheus.common.hub import check_push
 from orpheus.common.options import ROOT
 from orpheus.speech.synthesis import OrpheusInference
+from orpheus.training.states import saved_states
 
 
 @pytest.fixture
@@ -68,7 +69,7 @@ def weights(folder):
 
 
 def losses(folder):
-    lines = map(json.loads, (folder / "run" / "log.jsonl").read_text().splitlines())
+    lines = map(json.loads, (folder / "run" / "run_001" / "log.jsonl").read_text().splitlines())
     return [line["loss"] for line in lines if "loss" in line]
 
 
@@ -76,7 +77,7 @@ def test_the_demo_learns_a_speaker_and_speaks(train, tmp_path, monkeypatch):
     monkeypatch.setattr(script, "EXAMPLES", ["Yes."])  # what is spoken before and after
     output = train(tmp_path, "--max-steps", 2, "--merge", tmp_path / "merged", base=["--demo"])
     assert "12 read, 12 used" in output and "seconds used for training" in output and "The adapter is in" in output
-    names = sorted(path.name for path in (tmp_path / "lora").iterdir())
+    names = sorted(path.name for path in (tmp_path / "lora").glob("[!.]*"))
     assert names == sorted(
         "README.md adapter_config.json adapter_model.safetensors config.yaml data_report.md loss.png tokenizer.json "
         "tokenizer_config.json voices.json".split()
@@ -96,8 +97,8 @@ def test_a_killed_run_resumes_to_the_same_adapter(train, flags, tmp_path):
     long = ("--epochs", 40)  # it is killed soon after it has begun
     train(tmp_path / "whole", *long)
     killed = start(flags(tmp_path / "cut", *long))
-    states = tmp_path / "cut" / "run" / "states"
-    while killed.poll() is None and not list(states.glob("step_*")):
+    states = tmp_path / "cut" / "run" / "run_001" / "states"
+    while killed.poll() is None and not saved_states(states):
         time.sleep(0.02)
     killed.send_signal(signal.SIGKILL)
     output = killed.communicate()[0]

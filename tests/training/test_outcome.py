@@ -8,7 +8,7 @@ import torch
 
 from orpheus.common.errors import WorseError
 from orpheus.training.outcome import Outcome
-from orpheus.training.states import Best
+from orpheus.training.states import Best, load_state
 from tests.fakes.training import OPTIONS, examples, trainer, weights
 
 MEMORY = SimpleNamespace(gpu=None)
@@ -18,7 +18,7 @@ def ran(folder, losses=None, **changes):
     """(trainer that has run, its Outcome); losses: what it measures on the way, instead of what it would."""
     run = trainer(folder, options=replace(OPTIONS, **{"eval_steps": 2} | changes))
     run.held_out = examples()[:3]  # it learns them by heart
-    best = Best(folder / "best", run.llama.adapter, 0)
+    best = run.best = Best(run.llama.adapter)
     if run.options.keep_best:
         run.on_best = best.save
     evaluate, given = run._evaluate, iter(losses or ())
@@ -43,8 +43,9 @@ def test_the_loss_is_of_the_adapter_at_its_strength(tmp_path):
 def test_the_loss_is_that_of_the_best_adapter_where_the_best_is_kept(tmp_path):
     end = 2 + len(trainer(tmp_path / "plan").steps) // 2  # measurements: before, every second step, the last
     run, outcome = ran(tmp_path, losses=[8, 1, *[9] * (end - 2)])
-    kept = torch.load(tmp_path / "best" / "adapter.pt")
-    assert run.state.best_step == kept["step"] == 2 and torch.equal(weights(run), kept["master"])
+    kept = load_state(run.states, run.fingerprint, "cpu", print)
+    assert run.state.best_step == 2 and torch.equal(weights(run), kept["best"])
+    assert not torch.equal(weights(run), kept["master"])
     assert outcome.facts(MEMORY)["adapter"] == "that of step 2"
     run, outcome = ran(tmp_path, losses=[8, 1, *[9] * (end - 2)], keep_best=False)
     assert outcome.facts(MEMORY)["adapter"] == f"that of step {run.state.step}"
@@ -75,7 +76,7 @@ def test_a_worse_adapter_may_be_asked_for(tmp_path):
     run, outcome = ran(tmp_path, losses=[1.0], keep_worse=True)
     outcome.check("lora")
     assert outcome.worse and not outcome.none and run.state.best_step > 0
-    assert torch.equal(weights(run), torch.load(tmp_path / "best" / "adapter.pt")["master"])
+    assert torch.equal(weights(run), run.best.master)
 
 
 @pytest.mark.parametrize(

@@ -83,7 +83,7 @@ def write_report(folder, report, clips, html_audio="opus"):
     from orpheus.common.audio import wav_bytes
 
     folder = Path(folder)
-    with whole_folder(folder) as new:
+    with whole_folder(folder, "evaluation") as new:
         (new / "report.json").write_text(json.dumps(report, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
         (new / "report.html").write_text(page(report, clips, html_audio), encoding="utf-8")
         for number, system in enumerate(report["systems"]):

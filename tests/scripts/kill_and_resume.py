@@ -1,0 +1,143 @@
+"""kill -9 at random moments of a short run, then --resume: the adapter has to be the uninterrupted one, byte for byte.
+
+    python -m tests.scripts.kill_and_resume --times 30        (make kills)
+
+Every second kill waits for a save to be under way. Around the run lie files of the user's, in every folder that it writes:
+none may change. The last line is JSON with what was found; the exit status is 1 where a run was not the same.
+"""
+
+import argparse
+import contextlib
+import hashlib
+import json
+import os
+import random
+import shutil
+import signal
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+FLAGS = (
+    "--model voice --device cpu --backend transformers --dataset data --report-to none --epochs 6 --tokens-per-step 300 "
+    "--save-steps 1 --eval-steps 3 --sample-steps 5 --lora-rank 4 --lora-alpha 4 --keep-worse --code-cache ../codes"
+).split()
+USERS = ("lora_model/notes.txt", "outputs/run_000/own.txt", "generated_audio/story.wav", "data/own.txt", "own.txt")
+
+
+def start(folder, *flags):
+    """Runs the recipe in `folder` in a process of its own; returns its id. A fork, because importing takes the longest."""
+    process = os.fork()
+    if process:
+        return process
+    with open(folder / "said.txt", "a") as said:
+        os.chdir(folder)
+        os.dup2(said.fileno(), 1)
+        os.dup2(said.fileno(), 2)
+    status = 1
+    try:
+        import orpheus_sft_unsloth
+
+        status = orpheus_sft_unsloth.main([*FLAGS, *flags])
+        sys.stdout.flush()
+        sys.stderr.flush()
+    finally:
+        os._exit(status)
+
+
+def ended(process):
+    """The exit status of a process, negative after a signal."""
+    return os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
+
+
+def finish(folder, *flags):
+    status = ended(start(folder, *flags))
+    if status:
+        raise SystemExit(f"exit status {status}:\n{(folder / 'said.txt').read_text()[-3000:]}")
+
+
+def saves(folder):
+    """Whether something is being written as a whole just now."""
+    return any(folder.glob("outputs/run_*/states/*/.orpheus/[nr]e*")) or any(folder.glob("lora_model/.orpheus/[nr]e*"))
+
+
+def kill(folder, after, in_save):
+    """Kills a run `after` seconds of its folder's being there; returns (whether that was in time, whether in a save)."""
+    process = start(folder)
+    while not list(folder.glob("outputs/run_*/.orpheus/files.json")):
+        time.sleep(0.001)
+    time.sleep(after)
+    deadline = time.monotonic() + 5
+    while in_save and not saves(folder) and time.monotonic() < deadline:
+        time.sleep(0.0002)
+    time.sleep(random.uniform(0, 0.003) if in_save else 0)
+    os.kill(process, signal.SIGKILL)
+    return ended(process) == -signal.SIGKILL, saves(folder)
+
+
+def adapter(folder):
+    return (folder / "lora_model/adapter_model.safetensors").read_bytes()
+
+
+def users_files(folder):
+    paths = [folder / name for name in USERS] + list((folder / "data").glob("*"))
+    return {path: hashlib.sha256(path.read_bytes()).hexdigest() for path in paths}
+
+
+def prepare(folder):
+    """A folder with a voice, recordings, an adapter of an earlier run, and files of the user's."""
+    import torch  # noqa: F401 (before the first fork: all of them have it)
+    import transformers  # noqa: F401
+
+    import orpheus.training.trainer  # noqa: F401
+    from tests.fakes.checkpoints import save_voice
+    from tests.fakes.recordings import folder_of_twelve
+
+    torch.set_num_threads(1)
+    save_voice(folder / "voice", frames=8, margin=10.0)
+    folder_of_twelve(folder / "data")
+    finish(folder, "--seed", "1")
+    shutil.rmtree(folder / "outputs/run_001")
+    for name in USERS:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(f"mine: {name}")
+
+
+def main(argv=None):
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--times", type=int, default=30)
+    parser.add_argument("--seed", type=int, default=0)
+    arguments = parser.parse_args(argv)
+    random.seed(arguments.seed)
+    found = {"kills": 0, "in_saves": 0, "same": 0, "users_files_changed": 0, "ended_before_the_kill": 0}
+    with tempfile.TemporaryDirectory() as root:
+        first, whole, cut = (Path(root) / name for name in ("first", "whole", "cut"))
+        first.mkdir()
+        prepare(first)
+        shutil.copytree(first, whole)
+        began = time.monotonic()
+        finish(whole)
+        seconds, wanted = time.monotonic() - began, adapter(whole)
+        assert wanted != adapter(first)
+        while found["kills"] < arguments.times:
+            shutil.copytree(first, cut)
+            before = users_files(cut)
+            in_time, in_save = kill(cut, random.uniform(0, 0.9 * seconds), found["kills"] % 2 == 0)
+            if in_time:
+                finish(cut, "--resume")
+                found["kills"] += 1
+                found["in_saves"] += in_save
+                found["same"] += adapter(cut) == wanted and not saves(cut)
+                found["users_files_changed"] += users_files(cut) != before
+                print(f"{found}", file=sys.stderr, flush=True)
+            else:
+                found["ended_before_the_kill"] += 1
+            with contextlib.suppress(FileNotFoundError):
+                shutil.rmtree(cut)
+    print(json.dumps(found))
+    return int(found["same"] != found["kills"] or found["users_files_changed"] != 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
