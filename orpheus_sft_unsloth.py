@@ -328,7 +328,7 @@ class Finetune:
         sure(lambda: self.held.done(adapter=str(run.out), steps=state.step), self.run_folder)
         if run.push_to_hub and not (self.outcome.worse and not self.options.keep_worse):
             print(f"Uploaded: {push(run.hub_repo, run.out)}")
-        if run.keep_runs:
+        if run.keep_runs and not self.outcome.worse:
             prune_runs(run.run_dir, run.keep_runs, command.say)
 
 
