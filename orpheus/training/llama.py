@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch.utils.checkpoint import checkpoint
 
 from orpheus.engines.layers import inverse_frequencies, rms_norm, rope, rotate
-from orpheus.training.lora import FlatAdapter, LoraGroup, LoraLinear
+from orpheus.training.lora import FlatAdapter, LoraGroup, lora_linear
 from orpheus.training.packing import HEAD_POSITIONS
 
 VARLEN_CAPABILITY = (8, 0)  # of the GPUs that flash attention runs on: Ampere and later
@@ -55,16 +55,16 @@ def _before_attention(x, norm, qkv, shape):
     """x (..., hidden) -> q (..., heads, d), k and v (..., kv_heads, d), not yet rotated."""
     heads, kv_heads, dim, eps = shape
     hidden = rms_norm(x, norm, eps)
-    y = LoraLinear.apply(hidden.flatten(0, -2), *qkv).view(*x.shape[:-1], heads + 2 * kv_heads, dim)
+    y = lora_linear(hidden.flatten(0, -2), *qkv).view(*x.shape[:-1], heads + 2 * kv_heads, dim)
     return y.split([heads, kv_heads, kv_heads], dim=-2)
 
 
 def _after_attention(x, attended, norm, o, gate_up, down, eps):
     """x (..., hidden), attended (..., heads * d) -> the layer's output."""
-    x = x + LoraLinear.apply(attended.flatten(0, -2), *o).view_as(x)
-    hidden = LoraLinear.apply(rms_norm(x, norm, eps).flatten(0, -2), *gate_up)
+    x = x + lora_linear(attended.flatten(0, -2), *o).view_as(x)
+    hidden = lora_linear(rms_norm(x, norm, eps).flatten(0, -2), *gate_up)
     gate, up = hidden.chunk(2, dim=-1)
-    return x + LoraLinear.apply(F.silu(gate) * up, *down).view_as(x)
+    return x + lora_linear(F.silu(gate) * up, *down).view_as(x)
 
 
 def packed_layer(attention, x, cos, sin, bounds, longest, shape, norms, qkv, o, gate_up, down):

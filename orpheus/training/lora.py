@@ -46,6 +46,17 @@ class LoraLinear(torch.autograd.Function):
         return (dx, None, None, dh.T @ x, *dbs)
 
 
+def lora_linear(x, w, scale, a, *bs):
+    """LoraLinear where gradients are wanted, else its product alone.
+
+    Compiled code that has traced an autograd.Function with gradients cannot trace it once more without (PyTorch 2.11 to 2.13):
+    a held-out loss after the first training step ended in mixed-up shapes.
+    """
+    if torch.is_grad_enabled():
+        return LoraLinear.apply(x, w, scale, a, *bs)
+    return torch.cat([x, x @ a.T], dim=1) @ (w() if callable(w) else w).T
+
+
 def dequantized(module):
     """A linear layer's weight (out, in) in 16 bits, whether it is stored so or in bitsandbytes' 4 bits."""
     weight = module.weight
