@@ -189,8 +189,11 @@ def longest_of(examples):
     return max(len(example.input_ids) for example in examples)
 
 
-def measure_quality(bench, side, examples, held_out):
-    """Times to quality of ours, with the recipe's own size of a step and with large packs; returns the loss to reach."""
+def measure_quality(bench, side, examples, held_out, heads):
+    """Times to quality of ours, with the recipe's own size of a step and with large packs; returns the loss to reach.
+
+    heads: {what the training loss is over: the first row of the head}
+    """
     chosen, longest, largest = bench.chosen, longest_of([*examples, *held_out]), max(bench.chosen.tokens)
     optimizer = chosen.optimizers[-1]
 
@@ -217,13 +220,10 @@ def measure_quality(bench, side, examples, held_out):
     )
     for tokens in sorted({auto_tokens([len(example.input_ids) for example in examples]), largest}):
         size = -(-max(longest, tokens) // 128) * 128
-        bench.note_quality(
-            f"ours, {tokens:,} packed, audio head",
-            quality.time_to_quality(
-                lambda passes, t=tokens, s=size: curve(
-                    packed_steps(examples, t, passes=passes), s, side.layout.base, target
-                ),
+        for head, first in heads.items():
+            found = quality.time_to_quality(
+                lambda passes, t=tokens, s=size, f=first: curve(packed_steps(examples, t, passes=passes), s, f, target),
                 target,
-            ),
-        )
+            )
+            bench.note_quality(f"ours, {tokens:,} packed, {head}", found)
     return target

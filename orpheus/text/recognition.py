@@ -1,11 +1,13 @@
 """Speech recognition with faster-whisper: for missing transcripts, choosing among attempts, and the evaluation."""
 
 from dataclasses import dataclass
+from functools import partial
+from warnings import warn
 
 import numpy as np
 
 from orpheus.common.audio import decode_audio, to_mono_24khz
-from orpheus.common.errors import InputError
+from orpheus.common.errors import InputError, OrpheusWarning
 from orpheus.common.files import Cache, key_of
 from orpheus.common.frame import SAMPLE_RATE
 from orpheus.common.hub import brief
@@ -51,8 +53,9 @@ class Recognizer:
     def __init__(self, model, needed_by, cure, install=INSTALL, compute_type="default", **how):
         self.name, self._how = model, how
         library = require_faster_whisper(needed_by, install)
+        self._open = partial(library.WhisperModel, model, compute_type=compute_type)
         try:
-            self._model = library.WhisperModel(model, device="auto", compute_type=compute_type)
+            self._model = self._open(device="auto")
         except Exception as error:  # of ctranslate2, huggingface_hub, or the file system
             raise InputError(f"the faster-whisper model {model!r} cannot be loaded: {brief(error)}. {cure}") from error
 
@@ -60,11 +63,22 @@ class Recognizer:
         """Transcribes 24 kHz audio, float32 (samples,); returns Heard."""
         if len(audio) < _SHORTEST:
             return Heard("")
-        segments = list(self._model.transcribe(at_16khz(audio), **self._how)[0])
+        segments = self._transcribe(at_16khz(audio))
         words = [
             (w.word.strip(), float(w.start), float(w.end)) for s in segments for w in getattr(s, "words", None) or ()
         ]
         return Heard(" ".join(s.text.strip() for s in segments).strip(), tuple(words))
+
+    def _transcribe(self, audio):
+        """CTranslate2 says only now if it lacks CUDA's libraries: PyTorch may have come with those of another version."""
+        try:
+            return list(self._model.transcribe(audio, **self._how)[0])
+        except RuntimeError as error:
+            if "not found or cannot be loaded" not in str(error):
+                raise
+            warn(f"speech recognition runs on the CPU, since on the GPU: {brief(error)}", OrpheusWarning, stacklevel=3)
+            self._model = self._open(device="cpu")
+            return list(self._model.transcribe(audio, **self._how)[0])
 
 
 class Transcriber:

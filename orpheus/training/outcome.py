@@ -12,7 +12,7 @@ class Outcome:
         if self.options.keep_best and trainer.measured:
             best.load()
         # The base model takes part in the choice of the best: it is the adapter times 0.
-        trainer.llama.adapter.multiply(0.0 if self.none else self.options.adapter_strength)
+        trainer.llama.adapter.multiply(0.0 if self.none else trainer.plan.strength)
         trainer.measure_written()
 
     @property
@@ -63,6 +63,7 @@ class Outcome:
             "tokens_trained_on": state.tokens,
             "learning_rate": options.learning_rate,
             "lora_rank": options.lora_rank,
+            "adapter_strength": trainer.plan.strength,
             "optimizer": trainer.optimizer_name,
             **self._losses(),
             "seconds": round(state.seconds, 1),

@@ -5,7 +5,7 @@ peak, round by round, for as long as the held-out loss falls; then comes a last 
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from orpheus.training.packing import plan_pass, plan_steps
 
@@ -19,19 +19,25 @@ PATIENCE = 2  # rounds without a gain
 GAIN = 0.001  # of the held-out loss; less is no gain
 MOST_STEPS, MOST_PASSES = 900, 40  # of a run whose held-out loss goes on falling; more for one pass over much data
 UNMEASURED_STEPS, UNMEASURED_PASSES = 300, 10  # where no held-out loss says when to stop
+# An adapter that has learnt a few recordings for as long as it pays has the voice but stumbles over words; three quarters of it
+# keep most of the voice and nearly all words. From so many examples on the whole of it is better (docs/training.md has figures).
+FEW_EXAMPLES, MANY_EXAMPLES = 100, 350
+STRENGTH_OF_FEW = 0.75
 
 
 @dataclass(frozen=True)
 class Plan:
     """The steps of a run, at most, and why they are these.
 
-    steps: lists of example numbers; rounds: numbers of steps at whose end the held-out loss decides, () where nothing does
+    steps: lists of example numbers; rounds: numbers of steps at whose end the held-out loss decides, () where nothing does;
+    strength: what the finished adapter is multiplied by
     """
 
     steps: list
     rounds: tuple
     tokens_per_step: int
     reason: str
+    strength: float = 1.0
 
     def end(self, falls_from):
         """Number of steps of a run whose learning rate falls from step `falls_from` on; None: it does not yet."""
@@ -52,8 +58,25 @@ def auto_tokens(lengths):
     return max(notebooks, min(MOST_TOKENS, total // LONG_PASS))
 
 
+def auto_strength(examples):
+    """Strength of an adapter that has learnt so many examples for as long as it pays."""
+    share = min(1.0, max(0.0, (examples - FEW_EXAMPLES) / (MANY_EXAMPLES - FEW_EXAMPLES)))
+    return round(STRENGTH_OF_FEW + (1 - STRENGTH_OF_FEW) * share, 2)
+
+
 def plan_run(lengths, options, measured):
     """The Plan for examples of these lengths. measured: whether there is a held-out loss to decide by."""
+    plan, strength = _plan_steps(lengths, options, measured), options.adapter_strength
+    if strength == "auto":
+        asked_for = options.epochs != "auto" or len(plan.steps) == options.max_steps
+        strength = 1.0 if asked_for else auto_strength(len(lengths))
+        if strength < 1:
+            why = f"{plan.reason}; few recordings, so the adapter gets {strength:g} of its strength (auto)"
+            plan = replace(plan, reason=why)
+    return replace(plan, strength=strength)
+
+
+def _plan_steps(lengths, options, measured):
     tokens = auto_tokens(lengths) if options.tokens_per_step == "auto" else options.tokens_per_step
     sizes = f"{len(lengths):,} examples of {sum(lengths) / len(lengths):,.0f} tokens"
     chosen = " (auto)" if options.tokens_per_step == "auto" else ""

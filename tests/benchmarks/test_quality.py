@@ -78,7 +78,9 @@ def test_ours_and_plain_transformers_reach_the_notebooks_loss(tmp_path, monkeypa
     model = peft_model(0)
     points = plain_curve(bench, model, examples, held_out)
     assert len(points) == quality.LOOKS and points[-1]["step"] == 8
-    target = measure_quality(bench, Side(model, SMALL_LAYOUT, compiled=False), examples, held_out)
+    target = measure_quality(
+        bench, Side(model, SMALL_LAYOUT, compiled=False), examples, held_out, {"audio head": SMALL_LAYOUT.base}
+    )
     note_plain(bench, points, target)
     found = json.loads((tmp_path / "report.json").read_text())["quality"]
     assert found["before"] > found["target"] > found["notebook"] == pytest.approx(points[-1]["loss"], abs=2e-3)

@@ -8,7 +8,16 @@ import torch
 
 from orpheus.common.errors import CheckpointError, InputError, StoppedError
 from orpheus.training.options import DEMO, TrainingOptions
-from orpheus.training.schedule import GAIN, PATIENCE, Patience, Plan, auto_tokens, learning_rate, plan_run
+from orpheus.training.schedule import (
+    GAIN,
+    PATIENCE,
+    Patience,
+    Plan,
+    auto_strength,
+    auto_tokens,
+    learning_rate,
+    plan_run,
+)
 from orpheus.training.states import TrainerState
 from tests.fakes.training import OPTIONS, trainer, weights
 from tests.training.test_plan import speech_lengths
@@ -76,14 +85,29 @@ def test_neither_a_number_nor_auto(wrong):
     "count, options, measured, words",
     [
         (40, {}, True, "40 examples of 500 tokens: steps of 2,000 tokens (auto), 10 to a pass; up to 40 passes (auto), for as long "
-         "as the held-out loss falls"),
+         "as the held-out loss falls; few recordings, so the adapter gets 0.75 of its strength (auto)"),
         (40, {"epochs": 1.0}, True, "40 examples of 500 tokens: 10 steps of 2,000 tokens (auto), 1 pass asked for"),
         (40, {}, False, "40 examples of 500 tokens: steps of 2,000 tokens (auto), 10 to a pass; 10 passes (auto; no held-out loss "
-         "says when to stop)"),
+         "says when to stop); few recordings, so the adapter gets 0.75 of its strength (auto)"),
     ],
 )  # fmt: skip
 def test_one_line_says_what_was_chosen_and_why(count, options, measured, words):
     assert plan_run([500] * count, TrainingOptions(**options), measured).reason == words
+
+
+@pytest.mark.parametrize("count, strength", [(1, 0.75), (100, 0.75), (225, 0.88), (350, 1), (100_000, 1)])
+def test_with_few_recordings_the_adapter_leans_towards_the_base(count, strength):
+    assert auto_strength(count) == strength
+    if count < 1000:
+        assert plan_run([300] * count, AUTO, True).strength == strength
+
+
+@pytest.mark.parametrize(
+    "options, strength",
+    [({"epochs": 3.0}, 1), ({"max_steps": 4}, 1), ({"max_steps": 4000}, 0.75), ({"adapter_strength": 0.5}, 0.5)],
+)
+def test_a_run_of_the_length_asked_for_gives_the_whole_adapter(options, strength):
+    assert plan_run([300] * 20, TrainingOptions(**options), True).strength == strength
 
 
 def test_the_learning_rate_stays_until_the_last_round():
