@@ -329,9 +329,11 @@ def main(arguments):
     with tempfile.TemporaryDirectory() as folder:
         curves = measure(Bench(arguments, chosen, report), Path(folder))
     report["table"] = table_rows(report)
-    report["ratios"] = {row["peer"]: round(row["ratio"], 2) for row in report["table"] if "ratio" in row}
-    for peer, ratio in report["ratios"].items():
-        print(f"ours, the fastest setting / {peer}: {ratio:.2f}")
+    report["ratios"] = {
+        f"{row['peer']}: {row['what']}": round(row["ratio"], 2) for row in report["table"] if "ratio" in row
+    }
+    for what, ratio in report["ratios"].items():
+        print(f"our fastest setting beside {what}: {ratio:.2f} times as good")
     if curves:
         show_curves(curves)
     report["curves"] = curves
