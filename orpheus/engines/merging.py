@@ -27,6 +27,7 @@ _WITHOUT_EFFECT = {
 }
 _HARMLESS_STARTS = (True, False, None, "gaussian", "orthogonal", "eva")  # all others change the base model's weights
 _LARGEST_RANK = 16_384
+_WHOLE = ("weight", "base_layer.weight")
 _SHARED = ("embed_tokens", "lm_head")  # one matrix in a model that ties them
 
 
@@ -112,7 +113,8 @@ def vocabulary_of(shapes):
     rows = set()
     for name, shape in shapes.items():
         _, module, part = name.rpartition("embed_tokens.") if "embed_tokens." in name else name.rpartition("lm_head.")
-        if module and (part in ("weight", "base_layer.weight") or (module, part) == ("lm_head.", "lora_B.weight")):
+        part = part.removeprefix("token_adapter.")
+        if module and (part in _WHOLE or (module, part) == ("lm_head.", "lora_B.weight")):
             rows.add(shape[0])
         elif module and part == "lora_embedding_A":
             rows.add(shape[1])
@@ -146,7 +148,7 @@ def merge_adapter(model, adapter, tokens=0):
         _untie(base)
         dtype = model.dtype
         merged = tuned.merge_and_unload().to(dtype)  # whole modules come in the data type that they were saved in
-    if merged.get_output_embeddings().weight is not merged.get_input_embeddings().weight:
+    if not _is_tied(merged):
         merged.config.tie_word_embeddings = False
     return merged
 
@@ -169,7 +171,7 @@ def _attach(model, adapter, config, shapes, tokens):
     from peft import LoraConfig, PeftModelForCausalLM, set_peft_model_state_dict
     from safetensors.torch import load_file
 
-    state = _once(load_file(adapter / ADAPTER_WEIGHTS))
+    state = _once(load_file(adapter / ADAPTER_WEIGHTS), _is_tied(model))
     for name, values in state.items():
         if values.is_floating_point() and not torch.isfinite(values).all():
             raise CheckpointError(
@@ -196,13 +198,17 @@ def _attach(model, adapter, config, shapes, tokens):
     return tuned
 
 
-def _once(state):
+def _is_tied(model):
+    return model.get_output_embeddings().weight is model.get_input_embeddings().weight
+
+
+def _once(state, tied):
     """What peft saves twice after a resizing, once: whole modules under their inner name too, tied tokens under both places."""
     kept = {
         name.replace(".modules_to_save.", "."): values for name, values in state.items() if ".modules_to_save." in name
     }
     kept |= {name: values for name, values in state.items() if ".modules_to_save." not in name}
-    if any("embed_tokens.token_adapter." in name for name in kept):
+    if tied and any("embed_tokens.token_adapter." in name for name in kept):
         kept = {name: values for name, values in kept.items() if "lm_head.token_adapter." not in name}
     return kept
 
@@ -229,7 +235,10 @@ def _resize(model, adapter, shapes, tokens):
         return
     model.resize_token_embeddings(rows, mean_resizing=False)
     if rows > there:
-        if not any(name.endswith(("embed_tokens.weight", "embed_tokens.base_layer.weight")) for name in shapes):
+        holders = _SHARED if _is_tied(model) else _SHARED[:1]
+        if not any(
+            part in name and name.endswith(_WHOLE) and ".lora_" not in name for name in shapes for part in holders
+        ):
             warn(
                 f"the adapter {adapter} has {rows - there} tokens that the model lacks and no embeddings for them: they get "
                 "the mean of all others, as transformers begins with",
@@ -267,5 +276,5 @@ def _untie_if_stored_apart(model, state):
         for part in _SHARED
     ]
     embeddings, head = model.get_input_embeddings(), model.get_output_embeddings()
-    if all(part is not None for part in parts) and embeddings.weight is head.weight and not equal(*parts):
+    if all(part is not None for part in parts) and _is_tied(model) and not equal(*parts):
         head.weight = nn.Parameter(embeddings.weight.detach().clone(), requires_grad=False)

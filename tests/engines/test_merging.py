@@ -80,18 +80,21 @@ def test_merged_is_what_peft_says_unmerged(base, tmp_path, kind):
 
 @pytest.mark.parametrize("kind", ["plain", *SHARED])
 def test_so_it_is_with_tokens_that_were_added(base, tmp_path, kind):
-    check(base, train_adapter(tmp_path / "adapter", base, more_tokens=3, **KINDS[kind]), more_tokens=3) if (
-        kind != "plain"
-    ) else None
-    if kind == "plain":  # the embeddings that peft saves because there are more of them
-        adapter = train_adapter(tmp_path / "adapter", base, more_tokens=3)
-        assert "model.embed_tokens.weight" in adapter_shapes(adapter)
-        check(base, adapter, more_tokens=3)
+    adapter = train_adapter(tmp_path / "adapter", base, more_tokens=3, **KINDS[kind])
+    assert (
+        vocabulary_of(adapter_shapes(adapter)) == ROWS + 3
+    )  # peft saves the embeddings because there are more of them
+    check(base, adapter, more_tokens=3)
 
 
-@pytest.mark.parametrize("kind", ["embeddings", "head", "whole embeddings"])
+@pytest.mark.parametrize("kind", ["embeddings", "head", "whole embeddings", "a few tokens"])
 def test_so_it_is_where_the_base_is_not_tied(untied, tmp_path, kind):
     check(untied, train_adapter(tmp_path / "adapter", untied, **KINDS[kind]))
+
+
+def test_tokens_that_have_a_head_of_their_own(untied, tmp_path):
+    places = {"embed_tokens": [3, 5], "lm_head": [5, 7, 300]}
+    check(untied, train_adapter(tmp_path / "adapter", untied, trainable_token_indices=places))
 
 
 def test_so_it_is_where_tokens_were_left_out(base, tmp_path):
