@@ -47,3 +47,13 @@ def unmerged(base, adapter, more_tokens=0):
         if more_tokens:
             model.resize_token_embeddings(model.config.vocab_size + more_tokens)
         return PeftModel.from_pretrained(model, adapter).eval()
+
+
+def add_tokens(adapter, base, *tokens):
+    """Gives an adapter a tokenizer of its own: the base's with more tokens. Returns the adapter's folder."""
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(base)
+    tokenizer.add_tokens(list(tokens))
+    tokenizer.save_pretrained(adapter)
+    return Path(adapter)
