@@ -184,11 +184,11 @@ def check_config(config, path):
         raise CheckpointError(
             f"{name} in {path} is {value}: it must be a finite number. Correct the file, or download it again"
         )
-    rope = config.get("rope_parameters")
-    places = [config, *([rope] if isinstance(rope, dict) else [])]
-    for name, fits, limit in (
-        ("rms_norm_eps", lambda x: 0 < x < 1, "above 0 and below 1; 1e-5 is usual"),
-        ("rope_theta", lambda x: x >= 1, "at least 1; 500000 is Orpheus-3B's"),
+    ropes = [config[name] for name in ("rope_parameters", "rope_scaling") if isinstance(config.get(name), dict)]
+    for places, name, fits, limit in (
+        ([config], "rms_norm_eps", lambda x: 0 < x < 1, "above 0 and below 1; 1e-5 is usual"),
+        ([config, *ropes], "rope_theta", lambda x: x >= 1, "at least 1; 500000 is Orpheus-3B's"),
+        (ropes, "factor", lambda x: x > 0, "above 0; 32 is Orpheus-3B's"),
     ):
         for place in places:
             value = place.get(name)

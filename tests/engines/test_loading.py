@@ -53,6 +53,7 @@ def test_weights_that_are_no_numbers(folder, name, value):
         ({"rope_parameters": {"rope_type": "default", "rope_theta": 0.0}}, "rope_theta in .* is 0.0"),
         ({"rope_parameters": {"rope_type": "default", "rope_theta": -1e4}}, "rope_theta in .* is -10000.0"),
         ({"rope_parameters": {"rope_type": "linear", "factor": float("inf")}}, "rope_parameters.factor in .* is inf"),
+        ({"rope_scaling": {"rope_type": "linear", "factor": 0}}, "factor in .* is 0: it must be above 0"),
         ({"attention_dropout": [1.0, float("nan")]}, "attention_dropout.1 in .* is nan"),
     ],
 )
