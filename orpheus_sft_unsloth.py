@@ -205,7 +205,7 @@ class Finetune:
         from orpheus.training.runs import check_run_room
 
         self.folder = locate(self.base.checkpoint, MODEL_FILES)
-        check_model(self.folder, self.base.device)
+        check_model(self.folder, self.base.device, self.base.checkpoint)
         if self.first:
             self.sizes = check_run_room(self.run, self.run_folder, self.folder, self.options.lora_rank)
             claim(self.data.code_cache.expanduser(), "codes")
@@ -313,8 +313,8 @@ class Finetune:
         def sure(write, place, size=0):
             return until_written(write, command.say, self.trainer.where_saved(), place, size)
 
-        adapter = (run.out, self.model, self.tokenizer, base, voices, *of_run)
-        sure(lambda: write_adapter(*adapter, base_folder=self.folder), run.out, self.sizes["adapter"])
+        adapter = (run.out, self.model, self.tokenizer, base, voices, *of_run, self.folder)
+        sure(lambda: write_adapter(*adapter), run.out, self.sizes["adapter"])
         print(self.memory.after(state.seconds))
         print(f"The adapter is in {run.out}/: {self.outcome.sentence()}")
         if spoken:

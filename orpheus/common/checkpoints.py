@@ -36,6 +36,13 @@ def weight_files(folder):
     return sorted(path for path in folder.glob("*.safetensors") if path.name != ADAPTER_WEIGHTS)
 
 
+def has_weights(folder):
+    """Whether all of a model's safetensors files are in its folder."""
+    named = [read_json(index).get("weight_map") or {} for index in folder.glob("*.safetensors.index.json")]
+    files = {str(name) for weight_map in named for name in weight_map.values()}
+    return bool(weight_files(folder)) and all((folder / name).is_file() for name in files)
+
+
 def pickles(folder):
     """Files of a whole model's weights that are pickles."""
     return sorted(p for p in folder.glob("*") if p.suffix in _PICKLES and not p.name.startswith(_NOT_A_MODEL))
@@ -84,13 +91,15 @@ def _of_file(path, flag):
     return f"is a file, not a folder: give the folder that it is in, {flag} {path.parent}"
 
 
-def explain(path, flag):
-    """What a path is that was given as `flag` ("--model" or "--lora") and cannot be used as such, and what to do."""
+def explain(path, flag, name=None):
+    """What a path is that was given as `flag` ("--model" or "--lora") and cannot be used as such, and what to do.
+
+    name: what the user called it, where that is not the path
+    """
+    name = name or path
     if not path.is_dir():
-        return f"{path} {_of_file(path, flag)}"
-    if flag == "--lora":
-        return f"{path} {_no_adapter(path)}"
-    return f"{path} {_no_model(path)}"
+        return f"{name} {_of_file(path, flag)}"
+    return f"{name} {_no_adapter(path, name) if flag == '--lora' else _no_model(path, name)}"
 
 
 def _leftovers(path, flag):
@@ -101,12 +110,12 @@ def _leftovers(path, flag):
     return ""
 
 
-def _no_adapter(path):
+def _no_adapter(path, name):
     lacks = f"holds no {ADAPTER_CONFIG}"
     if not any(path.iterdir()):
         return f"is empty ({lacks}). Give the folder that training wrote, or --lora none"
     if (path / "config.json").is_file() and (weight_files(path) or pickles(path)):
-        return f"{lacks}: it is a whole model, not a LoRA adapter. Speak with it by --model {path} --lora none"
+        return f"{lacks}: it is a whole model, not a LoRA adapter. Speak with it by --model {name} --lora none"
     if (path / ADAPTER_WEIGHTS).is_file() or (path / "adapter_model.bin").is_file():
         return f"{lacks}, only an adapter's weights: copy that file beside them from where the adapter was trained"
     if found := inside(path, is_adapter):
@@ -116,18 +125,19 @@ def _no_adapter(path):
     )
 
 
-def _no_model(path):
+def _no_model(path, name):
     if not any(path.iterdir()):
         return "is an empty folder. Give a folder with a model, a hub id, or --model demo"
     if is_adapter(path):
-        return f"is a LoRA adapter, not a whole model: give it as --lora {path}"
+        return f"is a LoRA adapter, not a whole model: give it as --lora {name}"
     if (path / "config.json").is_file():
         if found := pickles(path):
             return (
                 f"holds its weights as a pickle ({found[0].name}), which can run code as it is read, so it is not. Save it with "
                 f"safetensors (model.save_pretrained), or, if you trust it: {_CONVERT.format(found[0], path / 'model.safetensors')}"
             )
-        return f"holds a config.json and no weights (model.safetensors){_leftovers(path, '--model')}. Copy or download them too"
+        lacks = "holds a config.json and no weights in safetensors (model.safetensors), the only kind that is read"
+        return lacks + (_leftovers(path, "--model") or ". Copy or download them too")
     if found := inside(path, lambda p: (p / "config.json").is_file() and weight_files(p)):
         return f"holds no config.json itself, but there are models in it: {_named(found)}. Give one: --model {found[0]}"
     if found := inside(path, is_adapter):
@@ -196,12 +206,16 @@ def check_config(config, path):
                 raise CheckpointError(f"{name} in {path} is {shown(value)}: it must be {limit}. Correct the file")
 
 
-def check_model_folder(folder):
-    """Refuses a folder that is no model in safetensors, or that is not safe to load. Raises InputError, CheckpointError."""
+def check_model_folder(folder, name=None):
+    """The configuration of a model's folder; refuses one that is no model in safetensors, or that is not safe to load.
+
+    name: what the user called it, where that is not the folder
+    Raises InputError, CheckpointError.
+    """
     folder = Path(folder)
     check_within(folder)
     if not (folder / "config.json").is_file() or not weight_files(folder):
-        raise InputError(explain(folder, "--model"))
+        raise InputError(explain(folder, "--model", name))
     if (folder / ADAPTER_CONFIG).is_file():
         raise InputError(
             f"{folder} holds a whole model and a LoRA adapter beside it, which may be merged into it already: move "

@@ -28,9 +28,13 @@ def load_tokenizer(folder):
         raise CheckpointError(f"the tokenizer in {folder} cannot be loaded: {brief(error)}") from error
 
 
-def check_model(folder, device):
-    """Refuses a model's folder that cannot be loaded here, before it is. Raises InputError, CheckpointError."""
-    kind = quantization(check_model_folder(folder))
+def check_model(folder, device, name=None):
+    """Refuses a model's folder that cannot be loaded here, before it is; returns how it is quantised, or None.
+
+    name: what the user called it, where that is not the folder
+    Raises InputError, CheckpointError.
+    """
+    kind = quantization(check_model_folder(folder, name))
     if kind and not device.startswith("cuda"):
         raise InputError(
             f"{folder} is a quantised copy of a model ({kind}), which needs CUDA: use the model in 16 bits that it was made "

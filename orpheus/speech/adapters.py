@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import NamedTuple
 from warnings import warn
 
-from orpheus.common.checkpoints import ADAPTER_CONFIG, explain, is_adapter, weight_files
+from orpheus.common.checkpoints import ADAPTER_CONFIG, explain, has_weights, is_adapter, weight_files
 from orpheus.common.errors import CheckpointError, InputError, OrpheusWarning
 from orpheus.common.files import restore
 from orpheus.common.hub import cached, locate, read_json
@@ -21,6 +21,7 @@ SAME_WEIGHTS = (
     (ORPHEUS_3B, "canopylabs/orpheus-3b-0.1-ft"),
     (ORPHEUS_3B_PRETRAINED, "canopylabs/orpheus-3b-0.1-pretrained"),
 )
+ORPHEUS_3B_WIDTH = 3072  # hidden_size of all of them
 _QUANTIZED = re.compile(r"(-unsloth)?-bnb-[48]bit$|-[48]bit$", re.IGNORECASE)
 _CACHED = re.compile(r".*models--([^/]+?)--([^/]+)(?:/.*)?$")
 _URL = re.compile(r"^(?:https?://)?(?:www\.)?(?:huggingface\.co|hf\.co)/([^/]+/[^/]+).*$", re.IGNORECASE)
@@ -140,6 +141,11 @@ def _folder_here(name, adapter=None):
     return next((folder for folder in (path, *beside) if (folder / "config.json").is_file()), None)
 
 
+def _whole(folder):
+    """The folder if all of its weights are in it, else None: the hub's cache may hold a part of a model."""
+    return folder if folder and has_weights(folder) else None
+
+
 def base_for_auto(adapter, cuda):
     """The model that "auto" takes for an adapter: the adapter's own base. Raises CheckpointError where it cannot be had here."""
     base = base_to_use(adapter)
@@ -148,7 +154,7 @@ def base_for_auto(adapter, cuda):
             f"the adapter {adapter} was made for {adapter_base(adapter)}, which is not here: give that model's folder or hub "
             "id with --model"
         )
-    folder = _folder_here(base) or cached(base)
+    folder = _whole(_folder_here(base) or cached(base))
     if not cuda and not (folder and sum(path.stat().st_size for path in weight_files(folder)) <= _SMALL):
         raise CheckpointError(
             f"no CUDA here, and the adapter {adapter} was made for {adapter_base(adapter)}, which is slow without: give "
@@ -174,14 +180,16 @@ def check_adapter_fits(adapter, model, anyway=False, folder=None):
     base = adapter_base(adapter)
     adapter_config(adapter)
     shapes = adapter_shapes(adapter)
-    here = folder or _folder_here(model) or cached(model)
-    if here and weight_files(here):
+    here = folder or _whole(_folder_here(model) or cached(model))
+    if here:
         _check_shapes(adapter, shapes, here, base)
         same, reason = _same_samples(adapter, base, here)
     else:
         same, reason = None, None
     if same is None:
         same, reason = _same_name(base, model), None
+    if same is None and here and read_name(base).same and (width := _width(here)) not in (None, ORPHEUS_3B_WIDTH):
+        same, reason = False, f"that is {ORPHEUS_3B_WIDTH} wide, and this {width}"
     if same or (same is None and (anyway or here is None)):
         return here is not None
     cure = f"--model {use}" if (use := base_to_use(adapter)) else "the folder or hub id of that model as --model"
@@ -223,6 +231,10 @@ def _check_shapes(adapter, shapes, folder, base):
         )
 
 
+def _width(folder):
+    return read_json(folder / "config.json").get("hidden_size")
+
+
 def _is_quantized(folder):
     return bool(read_json(folder / "config.json").get("quantization_config"))
 
@@ -242,8 +254,8 @@ def _same_samples(adapter, base, folder):
                 ) from error
     name = read_name(base)
     other = DEMO_VOICE if name.last == DEMO_VOICE.name else _folder_here(base, adapter)
-    other = other or (cached(name.same or name.text) if name.is_id or name.same else None)
-    if other is None or not weight_files(other):
+    other = _whole(other or (cached(name.same or name.text) if name.is_id or name.same else None))
+    if other is None:
         return None, None
     if other.samefile(folder):
         return True, None

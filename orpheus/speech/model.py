@@ -170,7 +170,7 @@ def load_model(model="auto", lora="auto", codec=None, device="auto", engine="aut
     if resolved.note:
         say(resolved.note)
     folder = locate(checkpoint, MODEL_FILES)
-    check_model(folder, resolved.device)
+    check_model(folder, resolved.device, checkpoint)
     if not resolved.compared:
         check_adapter_fits(adapter, checkpoint, lora_anyway, folder)
     speaking, tokens = tokenizer_folder(folder, adapter)

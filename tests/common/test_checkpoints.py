@@ -76,8 +76,11 @@ def test_folders_that_are_no_adapter(tmp_path, names, message):
             ("config.json", "pytorch_model-00001-of-00002.bin"),
             "holds its weights as a pickle (pytorch_model-00001-of-00002.bin)",
         ),
-        (("config.json", "optimizer.pt"), "holds a config.json and no weights (model.safetensors). Copy"),
-        (("config.json", "voice.gguf"), "no weights (model.safetensors); voice.gguf in it is a GGUF file"),
+        (
+            ("config.json", "optimizer.pt"),
+            "no weights in safetensors (model.safetensors), the only kind that is read. Copy",
+        ),
+        (("config.json", "voice.gguf"), "the only kind that is read; voice.gguf in it is a GGUF file"),
         (("v1/config.json", "v1/model.safetensors"), "there are models in it: FOLDER/v1. Give one: --model FOLDER/v1"),
         (("run/checkpoint-9/adapter_config.json",), "holds no model, but LoRA adapters: FOLDER/run/checkpoint-9."),
     ],

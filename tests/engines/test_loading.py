@@ -1,5 +1,6 @@
 """Models' folders: what is not sound is refused before it speaks, and nothing in a folder is run."""
 
+import ast
 import json
 import shutil
 
@@ -8,6 +9,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from orpheus.common.errors import CheckpointError, InputError
+from orpheus.common.options import ROOT
 from orpheus.engines.loading import load_language_model, load_tokenizer
 
 
@@ -154,3 +156,17 @@ def test_the_hubs_cache_is_made_of_links(folder, tmp_path):
     assert load_language_model(snapshot, "cpu").config.vocab_size == 492
     (tmp_path / "short").symlink_to(snapshot)  # the folder itself may be a link
     assert load_language_model(tmp_path / "short", "cpu").config.vocab_size == 492
+
+
+def test_no_call_leaves_it_open_whether_code_is_run():
+    """transformers asks "run the custom code? [y/N]" where it is not told, and runs it on a y from standard input."""
+    scripts = [path for folder in ("orpheus", "recipes", "benchmarks/common") for path in (ROOT / folder).rglob("*.py")]
+    checked = 0
+    for path in [*scripts, *ROOT.glob("*.py")]:
+        for node in ast.walk(ast.parse(path.read_text())):
+            call = ast.unparse(node.func) if isinstance(node, ast.Call) else ""
+            if call.startswith("Auto") and call.endswith(".from_pretrained"):
+                told = {keyword.arg: ast.unparse(keyword.value) for keyword in node.keywords}
+                assert told.get("trust_remote_code") == "False", f"{path}:{node.lineno}"
+                checked += 1
+    assert checked >= 5
