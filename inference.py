@@ -48,7 +48,7 @@ def _parse(argv):
         out: Path | None = None
         """Folder for output_0.wav, output_1.wav ..., or one text's file, ending in .wav. Default: generated_audio."""
         model: str = "auto"
-        """auto (Orpheus-3B on CUDA, else the demo voice), demo, a folder or a hub id."""
+        """auto (an adapter's own base; else Orpheus-3B on CUDA, the demo voice without), demo, a folder or a hub id."""
         lora: str = "auto"
         """auto (lora_model/ if it exists), none, a folder or a hub id."""
         lora_anyway: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False

@@ -68,7 +68,7 @@ def load_language_model(folder, device):
             f"{folder} does not fit into GPU memory: free some, or use --device cpu or --model demo"
         ) from error
     except Exception as error:  # safetensors, transformers and json each raise their own
-        raise CheckpointError(f"the model in {folder} cannot be loaded: {_brief_cure(error, kind)}") from error
+        raise CheckpointError(f"the model in {folder} cannot be loaded: {_reason_and_cure(error, kind)}") from error
     lacking = sorted(info["missing_keys"]) + sorted(map(str, info["mismatched_keys"]))
     if lacking:
         raise CheckpointError(
@@ -78,7 +78,7 @@ def load_language_model(folder, device):
     return model
 
 
-def _brief_cure(error, kind):
+def _reason_and_cure(error, kind):
     """Why transformers cannot load a model, and what to do about it."""
     reason = brief(error)
     if "custom code" in reason or "trust_remote_code" in reason:
@@ -94,7 +94,8 @@ def check_finite(model, folder):
     """Refuses weights that are NaN or infinite. Raises CheckpointError."""
     import torch
 
-    weights = [(name, value) for name, value in model.named_parameters() if value.is_floating_point() and value.numel()]
+    plain = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
+    weights = [(name, value) for name, value in model.named_parameters() if value.dtype in plain and value.numel()]
     with torch.inference_mode():
         largest = torch.stack([torch.stack(value.aminmax()).float().abs().amax() for _, value in weights])
         damaged = (~torch.isfinite(largest)).tolist()

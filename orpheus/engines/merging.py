@@ -179,7 +179,12 @@ def _attach(model, adapter, config, shapes, tokens):
             )
     _resize(model, adapter, shapes, tokens)
     _untie_if_stored_apart(model, state)
-    used = {name: value for name, value in config.items() if name in _USED and value is not None}
+    known = {f.name for f in fields(LoraConfig)}  # an older peft refuses what a newer one wrote, even if it is off
+    used = {
+        name: value
+        for name, value in config.items()
+        if name in _USED and (value if name not in known else value is not None)
+    }
     settings = LoraConfig(**used | {"task_type": "CAUSAL_LM", "inference_mode": True})
     tuned = PeftModelForCausalLM(model, settings)
     result = set_peft_model_state_dict(tuned, state)

@@ -32,7 +32,7 @@ def _parse(argv):
     @dataclass(frozen=True)
     class Arguments:
         model: str = "auto"
-        """auto (Orpheus-3B on CUDA, else the demo voice), demo, a folder or a hub id."""
+        """auto (an adapter's own base; else Orpheus-3B on CUDA, the demo voice without), demo, a folder or a hub id."""
         lora: str = "auto"
         """auto (lora_model/ if it exists), none, a folder or a hub id."""
         lora_anyway: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False

@@ -57,7 +57,7 @@ def adapter_given_as_model(model, lora):
     if lora == "none":
         use = base_to_use(folder) or adapter_base(folder)
         raise InputError(
-            f"--model {model} is a LoRA adapter, not a whole model, and --lora is none: give its base, --model {use}"
+            f"--model {model} is a LoRA adapter, not a whole model, and no adapter is to be used here: give its base, --model {use}"
         )
     if lora not in (None, "auto", "") and folder.resolve() != Path(lora).expanduser().resolve():
         raise InputError(

@@ -67,7 +67,8 @@ class Speech:
 class OrpheusInference:
     """Speaks tagged text with Orpheus-3B, a fine-tuned adapter of it, or the demo voice.
 
-    model: "auto" (Orpheus-3B with CUDA, else the demo voice), "demo", a folder, or a hub id; or a LoadedModel
+    model: "auto" (an adapter's own base; else Orpheus-3B with CUDA, the demo voice without), "demo", a folder, or a hub id;
+        or a LoadedModel
     lora: "auto" (lora_model/ if it exists), "none", a folder or a hub id
     codec: a folder or hub id of a SNAC to use instead of the model's own
     device: "auto", "cuda", "mps" or "cpu"

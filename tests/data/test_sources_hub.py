@@ -62,6 +62,17 @@ def test_a_refusal_of_the_hub_says_which_and_how_to_go_on(monkeypatch, error, re
     assert "metadata.csv" in message and "\n" not in message
 
 
+def test_a_data_sets_own_script_is_not_run(monkeypatch):
+    import datasets
+    from datasets.load import resolve_trust_remote_code
+
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_TRUST_REMOTE_CODE", None)
+    monkeypatch.setattr(datasets, "load_dataset", lambda name, split: resolve_trust_remote_code(None, name))
+    monkeypatch.setattr("builtins.input", lambda *_: "y")  # what datasets asks unless it is told
+    with pytest.raises(InputError, match="contains custom code|trust_remote_code"):
+        source("x/y")
+
+
 def test_the_hub_is_asked_for_the_split(monkeypatch, tmp_path):
     import datasets
 

@@ -280,7 +280,8 @@ def test_an_adapter_given_as_a_model_speaks_on_its_base(adapter, small_voice_fol
     assert OrpheusInference(str(folder)).name == f"{small_voice_folder} + {folder}"
     assert "is a LoRA adapter: speaking with it on its own base, as with --lora" in capsys.readouterr().err
     with pytest.raises(
-        InputError, match=f"is a LoRA adapter, not a whole model, and --lora is none.*--model {small_voice_folder}"
+        InputError,
+        match=f"is a LoRA adapter, not a whole model, and no adapter is to be used here.*--model {small_voice_folder}",
     ):
         OrpheusInference(str(folder), lora="none")
     with pytest.raises(InputError, match="--lora another is another: give one of them"):
