@@ -56,6 +56,9 @@ def adapter_config(folder):
 
 
 def _check_figures(config, path):
+    for name in ("rank_pattern", "alpha_pattern"):
+        if not isinstance(config.get(name) or {}, dict):
+            raise CheckpointError(f"{path}: {name} must name layers with their figures, not {shown(config[name])}")
     ranks = {"r": config.get("r", 8)} | {f"rank_pattern {k}": v for k, v in (config.get("rank_pattern") or {}).items()}
     alphas = {"lora_alpha": config.get("lora_alpha", 8)}
     alphas |= {f"alpha_pattern {k}": v for k, v in (config.get("alpha_pattern") or {}).items()}
@@ -220,8 +223,8 @@ def _once(state, tied):
 
 def _lacking(tuned, missing):
     """Names of the adapter's own parameters that its file did not fill, under any of the names that they have."""
-    places = dict(tuned.named_parameters(remove_duplicate=False))
-    filled = {id(parameter) for name, parameter in places.items() if name not in missing}
+    places, absent = dict(tuned.named_parameters(remove_duplicate=False)), set(missing)
+    filled = {id(parameter) for name, parameter in places.items() if name not in absent}
     own = [name for name in missing if ".default" in name]
     return [name for name in own if name not in places or id(places[name]) not in filled]
 

@@ -258,6 +258,7 @@ def test_what_changes_nothing_is_no_obstacle(base, adapter):
         ({"lora_alpha": "16"}, "lora_alpha must be above 0 and at most 1,000,000, not '16'"),
         ({"alpha_pattern": {"q_proj": float("inf")}}, "alpha_pattern.q_proj in .* is inf"),
         ({"r": 0}, "r must be a whole number of 1 to 16384, not 0"),
+        ({"rank_pattern": [4]}, r"rank_pattern must name layers with their figures, not \[4\]"),
         ({"rank_pattern": {"up_proj": 2.5}}, "rank_pattern up_proj must be a whole number"),
     ],
 )
