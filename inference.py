@@ -48,9 +48,11 @@ def _parse(argv):
         out: Path | None = None
         """Folder for output_0.wav, output_1.wav ..., or one text's file, ending in .wav. Default: generated_audio."""
         model: str = "auto"
-        """auto (Orpheus-3B on CUDA, else the demo voice), demo, a folder or a hub id."""
+        """auto (an adapter's own base; else Orpheus-3B on CUDA, the demo voice without), demo, a folder or a hub id."""
         lora: str = "auto"
         """auto (lora_model/ if it exists), none, a folder or a hub id."""
+        lora_anyway: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+        """Takes an adapter of the right shapes for a model that it was not made for."""
         codec: str | None = None
         """Folder or hub id of a SNAC to use instead of the model's own."""
         device: Literal["auto", "cuda", "mps", "cpu"] = "auto"
@@ -130,13 +132,14 @@ def _options(arguments):
 def _load(arguments):
     from orpheus.speech.synthesis import OrpheusInference
 
-    return OrpheusInference(arguments.model, arguments.lora, arguments.codec, arguments.device, arguments.engine)
+    names = (arguments.model, arguments.lora, arguments.codec, arguments.device, arguments.engine)
+    return OrpheusInference(*names, lora_anyway=arguments.lora_anyway)
 
 
 def _list_voices(arguments):
     from orpheus.speech.model import known_voices
 
-    voices, default = known_voices(arguments.model, arguments.lora, arguments.device)
+    voices, default = known_voices(arguments.model, arguments.lora, arguments.device, arguments.lora_anyway)
     for voice in voices:
         print(f"{voice} (default)" if voice == default else voice)
     print("tags:", " ".join(f"<{tag}>" for tag in KNOWN_TAGS))

@@ -118,9 +118,8 @@ def load_with_unsloth(source, options):
     """The base model and a fresh adapter through Unsloth, which chooses the device of this rank."""
     from unsloth import FastLanguageModel
 
-    model, _ = FastLanguageModel.from_pretrained(
-        model_name=source, max_seq_length=LONGEST_EXAMPLE, dtype=None, load_in_4bit=options.load_in_4bit
-    )
+    named = {"max_seq_length": LONGEST_EXAMPLE, "load_in_4bit": options.load_in_4bit, "trust_remote_code": False}
+    model, _ = FastLanguageModel.from_pretrained(source, **named)
     return FastLanguageModel.get_peft_model(
         model,
         r=options.lora_rank,
@@ -198,7 +197,7 @@ class Finetune:
         from orpheus.common.hub import locate, read_json
         from orpheus.common.places import claim
         from orpheus.data.examples import encode_missing, make_examples
-        from orpheus.engines.loading import load_tokenizer
+        from orpheus.engines.loading import check_model, load_tokenizer
         from orpheus.speech.model import MODEL_FILES, find_codec
         from orpheus.text.prompt import PromptBuilder, layout_of
         from orpheus.text.spoken import wants_normalizing
@@ -206,6 +205,7 @@ class Finetune:
         from orpheus.training.runs import check_run_room
 
         self.folder = locate(self.base.checkpoint, MODEL_FILES)
+        check_model(self.folder, self.base.device, self.base.checkpoint)
         if self.first:
             self.sizes = check_run_room(self.run, self.run_folder, self.folder, self.options.lora_rank)
             claim(self.data.code_cache.expanduser(), "codes")
@@ -313,7 +313,7 @@ class Finetune:
         def sure(write, place, size=0):
             return until_written(write, command.say, self.trainer.where_saved(), place, size)
 
-        adapter = (run.out, self.model, self.tokenizer, base, voices, *of_run)
+        adapter = (run.out, self.model, self.tokenizer, base, voices, *of_run, self.folder)
         sure(lambda: write_adapter(*adapter), run.out, self.sizes["adapter"])
         print(self.memory.after(state.seconds))
         print(f"The adapter is in {run.out}/: {self.outcome.sentence()}")

@@ -89,8 +89,19 @@ def read_json(path, kind=dict):
         if not isinstance(value, kind):
             raise ValueError(f"a {type(value).__name__}, not a {kind.__name__}")
         return value
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise CheckpointError(f"{path} cannot be read ({error}): the folder is incomplete or damaged") from error
+
+
+def cached(repo_id):
+    """The folder of a hub repository's model in the local cache, or None: nothing is fetched."""
+    from huggingface_hub import errors, try_to_load_from_cache
+
+    try:
+        found = try_to_load_from_cache(repo_id, "config.json")
+    except errors.HFValidationError:
+        return None
+    return Path(found).parent if isinstance(found, str) else None
 
 
 def locate(source, patterns):

@@ -3,8 +3,11 @@
 import sys
 from warnings import warn
 
-from orpheus.common.errors import CheckpointError, OrpheusWarning
+from orpheus.common.checkpoints import check_model_folder, quantization
+from orpheus.common.errors import CheckpointError, InputError, OrpheusWarning
 from orpheus.common.hub import brief
+from orpheus.common.options import ORPHEUS_3B
+from orpheus.engines.merging import merge_adapter
 
 
 def _dtype(device):
@@ -16,21 +19,38 @@ def _dtype(device):
 
 
 def load_tokenizer(folder):
-    """The tokenizer that belongs to the model; never a substitute."""
+    """The tokenizer that belongs to the model; never a substitute, and no code of its own."""
     from transformers import AutoTokenizer
 
     try:
-        return AutoTokenizer.from_pretrained(folder)
+        return AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
     except Exception as error:  # transformers, tokenizers and json each raise their own
         raise CheckpointError(f"the tokenizer in {folder} cannot be loaded: {brief(error)}") from error
 
 
+def check_model(folder, device, name=None):
+    """Refuses a model's folder that cannot be loaded here, before it is; returns how it is quantised, or None.
+
+    name: what the user called it, where that is not the folder
+    Raises InputError, CheckpointError.
+    """
+    kind = quantization(check_model_folder(folder, name))
+    if kind and not device.startswith("cuda"):
+        raise InputError(
+            f"{folder} is a quantised copy of a model ({kind}), which needs CUDA: use the model in 16 bits that it was made "
+            f"from; for Orpheus-3B: --model {ORPHEUS_3B}"
+        )
+    return kind
+
+
 def load_language_model(folder, device):
-    """Loads a causal language model from a folder. Raises CheckpointError if any weight is missing."""
+    """Loads a causal language model from a folder: safetensors only, and no code of its own. Raises InputError and
+    CheckpointError: for what is no such model, if any weight is missing, and if any is NaN or infinite."""
     import torch
     from transformers import AutoModelForCausalLM
     from transformers.utils import logging
 
+    kind = check_model(folder, device)
     if not sys.stderr.isatty():
         logging.disable_progress_bar()
     try:
@@ -40,44 +60,69 @@ def load_language_model(folder, device):
             device_map=device,
             output_loading_info=True,
             attn_implementation="sdpa",
+            trust_remote_code=False,
+            use_safetensors=True,
         )
     except torch.OutOfMemoryError as error:
         raise CheckpointError(
             f"{folder} does not fit into GPU memory: free some, or use --device cpu or --model demo"
         ) from error
     except Exception as error:  # safetensors, transformers and json each raise their own
-        raise CheckpointError(f"the model in {folder} cannot be loaded: {brief(error)}. Download it again") from error
+        raise CheckpointError(f"the model in {folder} cannot be loaded: {_reason_and_cure(error, kind)}") from error
     lacking = sorted(info["missing_keys"]) + sorted(map(str, info["mismatched_keys"]))
     if lacking:
         raise CheckpointError(
             f"the checkpoint in {folder} is incomplete: {len(lacking)} weights are missing, including {lacking[0]}. Download it again"
         )
+    check_finite(model, folder)
     return model
 
 
-def merge_adapter(model, adapter):
-    """Adds the adapter's weights to the model's, so that it runs as fast as without an adapter."""
-    from peft import PeftModel
+def _reason_and_cure(error, kind):
+    """Why transformers cannot load a model, and what to do about it."""
+    reason = brief(error)
+    if "custom code" in reason or "trust_remote_code" in reason:
+        return "it brings code of its own, which is never run. Use a model of a kind that transformers knows, such as a Llama"
+    if "model type" in reason or "model_type" in reason or "Unrecognized" in reason:
+        return f"{reason}. Use an Orpheus model"
+    if kind:
+        return f"{reason}. It is quantised ({kind}): install what that needs, or use the model in 16 bits"
+    return f"{reason}. Download it again"
 
-    try:
-        return PeftModel.from_pretrained(model, adapter).merge_and_unload()
-    except Exception as error:  # peft raises RuntimeError, ValueError and safetensors' own
-        raise CheckpointError(f"the adapter {adapter} cannot be loaded onto the model: {brief(error)}") from error
+
+def check_finite(model, folder):
+    """Refuses weights that are NaN or infinite. Raises CheckpointError."""
+    import torch
+
+    plain = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
+    weights = [(name, value) for name, value in model.named_parameters() if value.dtype in plain and value.numel()]
+    with torch.inference_mode():
+        largest = torch.stack([torch.stack(value.aminmax()).float().abs().amax() for _, value in weights])
+        damaged = (~torch.isfinite(largest)).tolist()
+    if any(damaged):
+        names = [name for (name, _), is_damaged in zip(weights, damaged) if is_damaged]
+        raise CheckpointError(
+            f"the model in {folder} has NaN or infinite values in {len(names)} of its {len(weights)} weights, including "
+            f"{names[0]}: it was damaged in training or in conversion. Use another checkpoint of it"
+        )
 
 
-def open_engine(name, checkpoint, adapter, device, layout):
+def open_engine(name, checkpoint, adapter, device, layout, tokens=0):
     """Loads a checkpoint and returns the engine `name` (one of ENGINES) for it.
 
-    checkpoint: the model's folder; adapter: a LoRA adapter's folder or None; layout: TokenLayout
-    Raises CheckpointError.
+    checkpoint: the model's folder; adapter: a LoRA adapter's folder or None; layout: TokenLayout; tokens: how many the
+    tokenizer knows, if it is the adapter's own
+    Raises InputError and CheckpointError.
     """
     model = load_language_model(checkpoint, device)
+    if adapter:
+        model = merge_adapter(model, adapter, tokens)
     rows = model.get_output_embeddings().weight.shape[0]
     if rows <= layout.last_audio:
         raise CheckpointError(
             f"{checkpoint} has a vocabulary of {rows} and no room for audio tokens up to {layout.last_audio}: not an Orpheus model"
         )
-    return choose_engine(name, merge_adapter(model, adapter) if adapter else model, layout)
+    return choose_engine(name, model, layout)
 
 
 def choose_engine(name, model, layout):

@@ -13,12 +13,13 @@ each figure means.
 """
 
 import sys
+import warnings
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal
 
 from orpheus.common.command import run, say
-from orpheus.common.errors import InputError
+from orpheus.common.errors import InputError, OrpheusWarning
 from orpheus.common.places import Place, check_places
 from orpheus.engines.options import ENGINES, SamplingOptions
 from orpheus.evaluate.options import DEMO_REFERENCE, METRICS, OUT, JudgeOptions, ListOptions
@@ -31,9 +32,11 @@ def _parse(argv):
     @dataclass(frozen=True)
     class Arguments:
         model: str = "auto"
-        """auto (Orpheus-3B on CUDA, else the demo voice), demo, a folder or a hub id."""
+        """auto (an adapter's own base; else Orpheus-3B on CUDA, the demo voice without), demo, a folder or a hub id."""
         lora: str = "auto"
         """auto (lora_model/ if it exists), none, a folder or a hub id."""
+        lora_anyway: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+        """Takes an adapter of the right shapes for a model that it was not made for."""
         codec: str | None = None
         """Folder or hub id of a SNAC to use instead of the model's own."""
         engine: Literal[ENGINES] = "auto"
@@ -90,7 +93,8 @@ def _clips(system, arguments, sentences):
         return f"recordings in {system.recordings.name}", read_clips(system.recordings)
     from orpheus.speech.synthesis import OrpheusInference
 
-    tts = OrpheusInference(system.model, system.lora, arguments.codec, arguments.device, arguments.engine)
+    names = (system.model, system.lora, arguments.codec, arguments.device, arguments.engine)
+    tts = OrpheusInference(*names, lora_anyway=arguments.lora_anyway)
     groups = (arguments.sampling, arguments.writing, arguments.long_text, arguments.retry)
     options = {name: value for group in groups for name, value in asdict(group).items()}
     seed = options.pop("seed")
@@ -101,10 +105,16 @@ def _clips(system, arguments, sentences):
 # --- judges ----------------------------------------------------------------------------------------------------------
 
 
-def _speaks_demo(system):
-    from orpheus.speech.model import DEMO_VOICE, resolve
+def _speaks_demo(system, arguments):
+    from orpheus.speech.adapters import DEMO_VOICE
+    from orpheus.speech.model import resolve
 
-    return not system.recordings and resolve(system.model, "none", "auto").checkpoint == str(DEMO_VOICE)
+    if system.recordings:
+        return False
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", OrpheusWarning)  # they come again as the system is loaded
+        named = resolve(system.model, system.lora, arguments.device, arguments.lora_anyway)
+    return named.checkpoint == str(DEMO_VOICE)
 
 
 def _reference(arguments, systems):
@@ -113,7 +123,7 @@ def _reference(arguments, systems):
         return None
     if arguments.judging.reference:
         return arguments.judging.reference
-    if all(_speaks_demo(system) for system in systems) and arguments.voice in (None, "nora", "theo"):
+    if all(_speaks_demo(system, arguments) for system in systems) and arguments.voice in (None, "nora", "theo"):
         return DEMO_REFERENCE
     if arguments.judging.metrics != METRICS:
         raise InputError("the metric likeness needs recordings of the voice: --reference FOLDER")

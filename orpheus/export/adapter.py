@@ -6,6 +6,7 @@ from pathlib import Path
 from orpheus.common.command import write_config
 from orpheus.common.files import atomic_file, whole_folder
 from orpheus.common.places import discard
+from orpheus.common.weights import write_fingerprint
 from orpheus.export.generations import for_both_generations
 
 _CARD = """---
@@ -90,11 +91,11 @@ def write_plot(path, log):
     return True
 
 
-def write_adapter(folder, peft_model, tokenizer, base, voices, settings, facts, report, log):
+def write_adapter(folder, peft_model, tokenizer, base, voices, settings, facts, report, log, base_folder=None):
     """Writes the adapter's folder, whole or not at all. Raises OutputError.
 
     base: what the adapter fits, a hub id or a folder; settings: all options as a flat dictionary; facts: of the run, for the
-    card; report: DataReport; log: log.jsonl
+    card; report: DataReport; log: log.jsonl; base_folder: of the base's files, for the samples by which it is known again
     """
     from peft import get_peft_model_state_dict
     from safetensors.torch import save_file
@@ -111,6 +112,8 @@ def write_adapter(folder, peft_model, tokenizer, base, voices, settings, facts, 
         config.save_pretrained(new)
         tokenizer.save_pretrained(new)
         for_both_generations(new)
+        if base_folder:
+            write_fingerprint(new, base, base_folder)
         if voices:
             (new / "voices.json").write_text(json.dumps(list(voices)), encoding="utf-8")
         write_config(new / "config.yaml", settings)

@@ -6,8 +6,10 @@ from pathlib import Path
 from orpheus.common.files import whole_folder
 from orpheus.common.hub import read_json
 from orpheus.common.places import Place, check_places
-from orpheus.engines.loading import load_language_model, load_tokenizer, merge_adapter
+from orpheus.engines.loading import load_language_model, load_tokenizer
+from orpheus.engines.merging import merge_adapter
 from orpheus.export.generations import for_both_generations
+from orpheus.speech.adapters import tokenizer_folder
 from orpheus.speech.model import voices_of
 
 
@@ -24,12 +26,13 @@ def merge(folder, base_folder, adapter, device="cpu"):
     model = load_language_model(base_folder, device)
     config = read_json(base_folder / "config.json")
     stored = config.get("dtype") or config.get("torch_dtype")  # the name before transformers 4.56
-    model = merge_adapter(model, adapter).to(torch.float16 if stored == "float16" else torch.bfloat16)
+    speaking, tokens = tokenizer_folder(base_folder, Path(adapter))
+    model = merge_adapter(model, adapter, tokens).to(torch.float16 if stored == "float16" else torch.bfloat16)
     voices, default_voice, _ = voices_of(str(base_folder), Path(adapter))
     model.config.voices, model.config.default_voice = list(voices), default_voice
     with whole_folder(folder, "merged") as new:
         model.save_pretrained(new)
-        load_tokenizer(base_folder).save_pretrained(new)
+        load_tokenizer(speaking).save_pretrained(new)
         for_both_generations(new)
         if (base_folder / "codec").is_dir():
             shutil.copytree(base_folder / "codec", new / "codec")

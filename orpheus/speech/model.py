@@ -1,26 +1,30 @@
 """From a name to something that speaks: finds, fetches and checks model, tokenizer, codec and adapter."""
 
 import os
-import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from orpheus.common.checkpoints import explain
+from orpheus.common.command import say
 from orpheus.common.errors import CheckpointError, InputError
-from orpheus.common.files import restore
 from orpheus.common.hub import locate, read_json
-from orpheus.common.options import LORA_DIR, ORPHEUS_3B, ORPHEUS_3B_VOICES, ROOT, SNAC_24KHZ
-from orpheus.engines.loading import load_tokenizer, open_engine
+from orpheus.common.options import ORPHEUS_3B, ORPHEUS_3B_VOICES, SNAC_24KHZ
+from orpheus.engines.loading import check_model, load_tokenizer, open_engine
 from orpheus.engines.options import ENGINES
+from orpheus.speech.adapters import (
+    DEMO_VOICE,
+    adapter_given_as_model,
+    base_for_auto,
+    check_adapter_fits,
+    find_adapter,
+    is_orpheus_3b,
+    tokenizer_folder,
+)
 from orpheus.speech.options import PIECE_SECONDS
-
-DEMO_VOICE = ROOT / "assets" / "demo_voice"
-
-# Names of the same 3B weights; an adapter for one fits the others.
-_SAME_WEIGHTS = {"unsloth/orpheus-3b-0.1-ft", "canopylabs/orpheus-3b-0.1-ft"}
-_QUANTIZED_SUFFIXES = ("-unsloth-bnb-4bit", "-bnb-4bit")
 
 MODEL_FILES = (
     "config.json",
+    "adapter_config.json",
     "generation_config.json",
     "*.safetensors",
     "*.safetensors.index.json",
@@ -29,7 +33,6 @@ MODEL_FILES = (
     "merges.txt",
 )
 _CODEC_FILES = ("config.json", "model.safetensors", "pytorch_model.bin")
-_ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors", "voices.json")
 
 
 @dataclass(frozen=True)
@@ -47,63 +50,6 @@ class LoadedModel:
     normalize_text: bool = False  # whether it needs numbers, dates and the like written as words
 
 
-# --- adapter ---------------------------------------------------------------------------------------------------------
-
-
-def find_adapter(lora):
-    """The adapter's folder, or None. "auto" takes lora_model/ if it holds one."""
-    if lora in (None, "none", ""):
-        return None
-    if lora == "auto":
-        folder = Path(LORA_DIR)
-        restore(folder)
-        return folder if (folder / "adapter_config.json").exists() else None
-    folder = locate(lora, _ADAPTER_FILES)
-    if not (folder / "adapter_config.json").exists():
-        raise InputError(
-            f"{folder} holds no adapter_config.json: not a LoRA adapter. Give the folder that training wrote, or --lora none"
-        )
-    return folder
-
-
-def adapter_base(folder):
-    """The name of the model that an adapter was trained on."""
-    base = read_json(folder / "adapter_config.json").get("base_model_name_or_path")
-    if not isinstance(base, str) or not base:
-        raise CheckpointError(f"{folder / 'adapter_config.json'} does not name its base model: not a LoRA adapter")
-    return base
-
-
-def _canonical(name):
-    """One spelling for all names of the same weights: no quantization suffix, hub cache folders by their id."""
-    name = re.sub(r".*models--([^/]+)--([^/]+)/snapshots/.*", r"\1/\2", str(name).rstrip("/"))
-    for suffix in _QUANTIZED_SUFFIXES:
-        name = name.removesuffix(suffix)
-    return ORPHEUS_3B if name in _SAME_WEIGHTS else name
-
-
-def _is_orpheus_3b(checkpoint):
-    """Whether `checkpoint` is Orpheus-3B's hub id, or a folder with a copy of it."""
-    copies = {Path(name).name for name in _SAME_WEIGHTS}
-    return _canonical(checkpoint) == ORPHEUS_3B or (
-        Path(checkpoint).is_dir() and Path(checkpoint).resolve().name in copies
-    )
-
-
-def check_adapter_fits(adapter, model):
-    """Refuses an adapter whose base is not `model` (a hub id or folder). Raises CheckpointError with both names."""
-    base, model = _canonical(adapter_base(adapter)), _canonical(model)
-    same = base == model or (Path(base).exists() and Path(model).exists() and Path(base).samefile(model))
-    # A downloaded copy is recognised by its folder's name.
-    if not same and (Path(model).is_dir() or Path(base).is_dir() or Path(base).is_absolute()):
-        same = Path(base).name == Path(model).name
-    if not same:
-        raise CheckpointError(
-            f"the adapter {adapter} was made for {adapter_base(adapter)}, not for {model}. "
-            f"Use it with --model {adapter_base(adapter)}, or speak without it: --lora none"
-        )
-
-
 # --- model -----------------------------------------------------------------------------------------------------------
 
 
@@ -113,8 +59,8 @@ def choose_model(model, adapter, cuda):
         return str(DEMO_VOICE), False
     if model != "auto":
         return model, False
-    if adapter and Path(adapter_base(adapter)).name == DEMO_VOICE.name:
-        return str(DEMO_VOICE), False
+    if adapter:
+        return base_for_auto(adapter, cuda), False
     return (ORPHEUS_3B, False) if cuda else (str(DEMO_VOICE), True)
 
 
@@ -140,24 +86,28 @@ class Resolved:
     adapter: Path | None  # its folder
     device: str
     fell_back: bool  # whether "auto" took the demo voice because there is no CUDA
+    note: str | None = None  # what was made of the names, where that is not plain
+    compared: bool = True  # whether the adapter's fit is settled; else once the model's weights are here
 
 
-def resolve(model, lora, device):
+def resolve(model, lora, device, lora_anyway=False):
     """Resolves names and checks that the adapter fits the model. Raises InputError and CheckpointError."""
     for name, value in (("model", model), ("lora", lora)):
         if value is not None and not isinstance(value, (str, os.PathLike)):
             raise InputError(f"{name} must be a name or a folder, not {value!r}")
+    model, lora, note = adapter_given_as_model("auto" if model is None else str(model), lora)
+    path = Path(model).expanduser()
+    if path.is_file() or (path.is_dir() and str(model) and not (path / "config.json").is_file()):
+        raise InputError(f"--model: {explain(path, '--model')}")
     adapter = find_adapter(lora)
     device = choose_device(device)
-    checkpoint, fell_back = choose_model("auto" if model is None else str(model), adapter, device.startswith("cuda"))
-    if adapter:
-        try:
-            check_adapter_fits(adapter, checkpoint)
-        except CheckpointError as error:
-            if not fell_back:
-                raise
-            raise CheckpointError(f"no CUDA here, so --model auto is the demo voice: {error}") from error
-    return Resolved(checkpoint, adapter, device, fell_back)
+    cuda = device.startswith("cuda")
+    checkpoint, fell_back = choose_model(model, adapter, cuda)
+    if adapter is None:
+        return Resolved(checkpoint, None, device, fell_back)
+    if model == "auto" and checkpoint != choose_model("auto", None, cuda)[0]:
+        note = f"{note or f'The adapter {adapter} was made for another model than the usual one: speaking with that'}, {checkpoint}"
+    return Resolved(checkpoint, adapter, device, fell_back, note, check_adapter_fits(adapter, checkpoint, lora_anyway))
 
 
 def _names(value, path):
@@ -181,7 +131,7 @@ def _voices_in(config_path):
 
 def voices_of(checkpoint, adapter):
     """(known voices, default voice, whether others are refused); of the model it needs only the config.json."""
-    if _is_orpheus_3b(checkpoint):
+    if is_orpheus_3b(checkpoint):
         base, default = ORPHEUS_3B_VOICES, ORPHEUS_3B_VOICES[0]
     else:
         base, default = _voices_in(locate(checkpoint, ("config.json",)) / "config.json")
@@ -199,24 +149,31 @@ def find_codec(codec, model_folder):
     return locate(codec, _CODEC_FILES)
 
 
-def known_voices(model="auto", lora="auto", device="auto"):
+def known_voices(model="auto", lora="auto", device="auto", lora_anyway=False):
     """(known voices, default voice) of what `load_model` would load, without loading it."""
-    resolved = resolve(model, lora, device)
+    resolved = resolve(model, lora, device, lora_anyway)
     return voices_of(resolved.checkpoint, resolved.adapter)[:2]
 
 
-def load_model(model="auto", lora="auto", codec=None, device="auto", engine="auto"):
+def load_model(model="auto", lora="auto", codec=None, device="auto", engine="auto", lora_anyway=False):
     """Loads everything needed to speak; cheap checks come first.
 
     model: "auto", "demo", a folder or a hub id; lora: "auto", "none", a folder or a hub id; codec: a folder or a hub id,
-    by default the `codec` folder inside the model's, else the hub's 24 kHz SNAC; engine: one of ENGINES
+    by default the `codec` folder inside the model's, else the hub's 24 kHz SNAC; engine: one of ENGINES; lora_anyway: takes
+    an adapter of the right shapes for other weights
     returns: (LoadedModel, whether "auto" fell back to the demo voice)
     """
     if engine not in ENGINES:
         raise InputError(f"there is no engine {engine!r}; use {', '.join(ENGINES)}")
-    resolved = resolve(model, lora, device)
+    resolved = resolve(model, lora, device, lora_anyway)
     checkpoint, adapter = resolved.checkpoint, resolved.adapter
+    if resolved.note:
+        say(resolved.note)
     folder = locate(checkpoint, MODEL_FILES)
+    check_model(folder, resolved.device, checkpoint)
+    if not resolved.compared:
+        check_adapter_fits(adapter, checkpoint, lora_anyway, folder)
+    speaking, tokens = tokenizer_folder(folder, adapter)
     codec_folder = find_codec(codec, folder)
     config = read_json(folder / "config.json")
 
@@ -224,9 +181,9 @@ def load_model(model="auto", lora="auto", codec=None, device="auto", engine="aut
     from orpheus.text.prompt import PromptBuilder, layout_of
 
     codec = Codec.from_folder(codec_folder, resolved.device)
-    tokenizer = load_tokenizer(folder)
+    tokenizer = load_tokenizer(speaking)
     layout = layout_of(tokenizer, codec.codebook_size)
-    opened = open_engine(engine, folder, adapter, resolved.device, layout)
+    opened = open_engine(engine, folder, adapter, resolved.device, layout, tokens)
     voices, default_voice, closed = voices_of(checkpoint, adapter)
     name = DEMO_VOICE.name if checkpoint == str(DEMO_VOICE) else checkpoint
     return LoadedModel(

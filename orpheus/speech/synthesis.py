@@ -67,21 +67,23 @@ class Speech:
 class OrpheusInference:
     """Speaks tagged text with Orpheus-3B, a fine-tuned adapter of it, or the demo voice.
 
-    model: "auto" (Orpheus-3B with CUDA, else the demo voice), "demo", a folder, or a hub id; or a LoadedModel
+    model: "auto" (an adapter's own base; else Orpheus-3B with CUDA, the demo voice without), "demo", a folder, or a hub id;
+        or a LoadedModel
     lora: "auto" (lora_model/ if it exists), "none", a folder or a hub id
     codec: a folder or hub id of a SNAC to use instead of the model's own
     device: "auto", "cuda", "mps" or "cpu"
     engine: "fast" (a hand-written Llama step), "fast-int8" (the same with 8-bit weights), "transformers" (any model),
         or "auto" (fast if it supports the model)
+    lora_anyway: takes an adapter of the right shapes for a model that it was not made for
 
     Raises CheckpointError if something cannot be loaded and InputError for a name that means nothing. One object serves
     one thread at a time. Every method's options are the fields of SamplingOptions, TextOptions, LongTextOptions,
     RetryOptions and (for `stream`) StreamOptions: see orpheus/speech/options.py and orpheus/engines/options.py.
     """
 
-    def __init__(self, model="auto", lora="auto", codec=None, device="auto", engine="auto"):
+    def __init__(self, model="auto", lora="auto", codec=None, device="auto", engine="auto", lora_anyway=False):
         given = isinstance(model, LoadedModel)
-        self.model, fell_back = (model, False) if given else load_model(model, lora, codec, device, engine)
+        self.model, fell_back = (model, False) if given else load_model(model, lora, codec, device, engine, lora_anyway)
         loaded = self.model
         self.name, self.engine, self.prompts, self.codec = loaded.name, loaded.engine, loaded.prompts, loaded.codec
         self.voices, self.default_voice = loaded.voices, loaded.default_voice

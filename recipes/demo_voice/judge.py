@@ -99,10 +99,10 @@ def speak_lines(folder: str, lines: list[str], seed: int, batch: int) -> list[di
     from recipes.demo_voice.codec.model import load_codec
 
     codec, config = load_codec(f"{folder}/codec")
-    tokenizer = AutoTokenizer.from_pretrained(folder)
+    tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
     builder = PromptBuilder(tokenizer, layout_of(tokenizer, config["codebook_size"]))
     layout = builder.layout
-    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, trust_remote_code=False).eval()
     torch.manual_seed(seed)
     spoken = []
     for begin in range(0, len(lines), batch):

@@ -62,6 +62,20 @@ def test_a_refusal_of_the_hub_says_which_and_how_to_go_on(monkeypatch, error, re
     assert "metadata.csv" in message and "\n" not in message
 
 
+def test_a_data_sets_own_script_is_not_run(monkeypatch):
+    import datasets
+    from datasets.load import resolve_trust_remote_code
+
+    made, answers = datasets.Dataset.from_dict({"audio": [b""], "text": ["First."]}), []
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_TRUST_REMOTE_CODE", None)
+    monkeypatch.setattr(
+        datasets, "load_dataset", lambda name, split: answers.append(resolve_trust_remote_code(None, name)) or made
+    )
+    monkeypatch.setattr("builtins.input", lambda *_: "y")  # what datasets asks unless it is told
+    source("x/y")
+    assert answers == [False]
+
+
 def test_the_hub_is_asked_for_the_split(monkeypatch, tmp_path):
     import datasets
 

@@ -7,10 +7,12 @@ import pytest
 import torch
 
 from orpheus.common.errors import CheckpointError
+from orpheus.engines.loading import load_language_model
 from orpheus.export.generations import for_both_generations
 from orpheus.export.merged import merge
 from orpheus.speech.model import known_voices, voices_of
 from orpheus.speech.synthesis import OrpheusInference
+from tests.fakes.adapters import add_tokens, train_adapter, unmerged
 from tests.fakes.checkpoints import SMALL_CONFIG, save_adapter, save_voice
 
 TEXT = "Good <laugh> morning."
@@ -111,15 +113,32 @@ def test_what_the_base_says_of_itself_stays(base, nameless):
 
 def test_what_is_16_bit_under_the_older_name_stays_so(base, tmp_path, nameless):
     adapter, _ = nameless
-    old = tmp_path / "old"
-    old.mkdir()
-    for path in base.iterdir():
-        (old / path.name).symlink_to(path)
+    old = shutil.copytree(base, tmp_path / "old")
     config = {name: value for name, value in config_of(base).items() if name != "dtype"}
-    (old / "config.json").unlink()
     (old / "config.json").write_text(json.dumps(config | {"torch_dtype": "float16"}))
     merge(tmp_path / "merged", old, adapter)
     assert config_of(tmp_path / "merged")["dtype"] == config_of(tmp_path / "merged")["torch_dtype"] == "float16"
+
+
+def test_head_and_embeddings_that_an_adapter_parted(base, tmp_path):
+    adapter = train_adapter(tmp_path / "adapter", base, target_modules=["q_proj", "embed_tokens"])
+    merge(tmp_path / "merged", base, adapter)
+    assert config_of(tmp_path / "merged")["tie_word_embeddings"] is False
+    ids = torch.arange(40)[None]
+    with torch.inference_mode():
+        expected = unmerged(base, adapter)(ids).logits
+        found = load_language_model(tmp_path / "merged", "cpu")(ids).logits
+        without = load_language_model(base, "cpu")(ids).logits
+    assert (expected - found).abs().max() < 0.1 < (expected - without).abs().max() / 5  # it is saved in 16 bits
+
+
+def test_tokens_that_an_adapter_added(base, tmp_path):
+    adapter = add_tokens(train_adapter(tmp_path / "adapter", base, more_tokens=2), base, "<happy>", "<sad>")
+    merge(tmp_path / "merged", base, adapter)
+    whole = OrpheusInference(str(tmp_path / "merged"), lora="none")
+    rows = whole.engine.model.get_input_embeddings().weight.shape[0]
+    assert whole.prompts.tokenizer.convert_tokens_to_ids(["<happy>", "<sad>"]) == [rows - 2, rows - 1] == [492, 493]
+    assert prompts(whole) == prompts(OrpheusInference(str(base), lora=str(adapter)))
 
 
 # --- what transformers 4 and 5 read ----------------------------------------------------------------------------------

@@ -15,7 +15,6 @@ from orpheus.speech.synthesis import OrpheusInference
 from tests.fakes.checkpoints import (
     ORPHEUS_3B_CONFIG,
     ORPHEUS_LAYOUT,
-    SMALL_LAYOUT,
     SMALL_SHAPE,
     save_adapter,
     save_codec,
@@ -79,48 +78,6 @@ def test_an_adapter_makes_the_prompt_plain_and_other_voices_possible(
     assert speaker.voices == ("elise", "ann", "bob") and speaker.default_voice == "elise"
 
 
-@pytest.mark.parametrize(
-    "base, model, fits",
-    [
-        ("unsloth/orpheus-3b-0.1-ft", "unsloth/orpheus-3b-0.1-ft", True),
-        ("unsloth/orpheus-3b-0.1-ft-unsloth-bnb-4bit", "unsloth/orpheus-3b-0.1-ft", True),
-        ("canopylabs/orpheus-3b-0.1-ft", "unsloth/orpheus-3b-0.1-ft", True),
-        ("/home/ann/models/orpheus-3b-0.1-ft", "unsloth/orpheus-3b-0.1-ft", True),
-        ("unsloth/orpheus-3b-0.1-pretrained", "unsloth/orpheus-3b-0.1-ft", False),
-        ("meta-llama/Llama-3.2-3B", "unsloth/orpheus-3b-0.1-ft", False),
-        ("ann/orpheus-3b-0.1-ft", "unsloth/orpheus-3b-0.1-ft", False),
-        ("assets/demo_voice", "unsloth/orpheus-3b-0.1-ft", False),
-        ("assets/demo_voice", str(loading.DEMO_VOICE), True),
-    ],
-)
-def test_which_adapter_fits_which_model(tmp_path, base, model, fits):
-    (tmp_path / "adapter_config.json").write_text(json.dumps({"base_model_name_or_path": base}))
-    if fits:
-        return loading.check_adapter_fits(tmp_path, model)
-    with pytest.raises(CheckpointError) as error:
-        loading.check_adapter_fits(tmp_path, model)
-    assert base in str(error.value) and model in str(error.value)
-
-
-def test_a_3b_adapter_without_cuda_says_why_it_cannot_speak(in_empty_folder, monkeypatch):
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    (in_empty_folder / "lora_model").mkdir()
-    (in_empty_folder / "lora_model" / "adapter_config.json").write_text(
-        json.dumps({"base_model_name_or_path": ORPHEUS_3B})
-    )
-    for load in (OrpheusInference, loading.known_voices):
-        with pytest.raises(CheckpointError, match="no CUDA here, so --model auto is the demo voice.*made for unsloth"):
-            load()
-
-
-def test_an_adapter_of_another_shape_is_refused(orpheus_folder, small_voice_folder, in_empty_folder):
-    shape = SMALL_SHAPE | {"num_hidden_layers": 3, "intermediate_size": 64}
-    other = save_voice(in_empty_folder / "other", ORPHEUS_3B_CONFIG | shape | {"vocab_size": 492}, SMALL_LAYOUT)
-    adapter = save_adapter(in_empty_folder / "adapter", other, str(small_voice_folder))
-    with pytest.raises(CheckpointError, match="adapter .* cannot be loaded onto the model"):
-        OrpheusInference(str(small_voice_folder), lora=str(adapter))
-
-
 # --- auto ---
 
 
@@ -129,19 +86,6 @@ def test_auto_is_orpheus_on_cuda_and_the_demo_voice_without():
     assert loading.choose_model("auto", None, cuda=False) == (str(loading.DEMO_VOICE), True)
     assert loading.choose_model("demo", None, cuda=True) == (str(loading.DEMO_VOICE), False)
     assert loading.choose_model("me/mine", None, cuda=True) == ("me/mine", False)
-
-
-def test_auto_follows_an_adapter_of_the_demo_voice(tmp_path):
-    (tmp_path / "adapter_config.json").write_text('{"base_model_name_or_path": "assets/demo_voice"}')
-    assert loading.choose_model("auto", tmp_path, cuda=True) == (str(loading.DEMO_VOICE), False)
-
-
-def test_a_folder_without_an_adapter_is_no_adapter(in_empty_folder):
-    assert loading.find_adapter("auto") is None
-    (in_empty_folder / "lora_model").mkdir()
-    assert loading.find_adapter("auto") is None
-    with pytest.raises(InputError, match="lora_model holds no adapter_config.json"):
-        loading.find_adapter("lora_model")
 
 
 def test_a_local_copy_of_the_3b_knows_them_too(orpheus_folder, tmp_path):

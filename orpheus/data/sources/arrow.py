@@ -111,6 +111,7 @@ def _quiet_datasets():
 
     import datasets
 
+    datasets.config.HF_DATASETS_TRUST_REMOTE_CODE = False  # else it asks "[y/N]" whether to run a data set's own script
     if not sys.stderr.isatty():
         datasets.disable_progress_bars()
     return datasets

@@ -66,7 +66,7 @@ def make_examples(options, device):
 
     codec, config = load_codec(options.codec, device)
     write_tokenizer(options.out, config["codebook_size"])
-    tokenizer = AutoTokenizer.from_pretrained(options.out)
+    tokenizer = AutoTokenizer.from_pretrained(options.out, trust_remote_code=False)
     builder = PromptBuilder(tokenizer, layout_of(tokenizer, config["codebook_size"]))
     audio, track, clips = load_corpus(options.data, device)
     clips = [clip for clip in clips if clip["voice"] in VOICES]
