@@ -40,6 +40,8 @@ def _parse(argv):
         """What speaks, as in inference.py."""
         device: Literal["auto", "cuda", "mps", "cpu"] = "auto"
         """Where to run."""
+        like: str | None = None
+        """A known model that the model is like, as in inference.py."""
         voice: str | None = None
         """Speaker if a sentence names none. Default: the model's first voice, or the one the adapter was trained on."""
         recordings: Path | None = None
@@ -90,7 +92,8 @@ def _clips(system, arguments, sentences):
         return f"recordings in {system.recordings.name}", read_clips(system.recordings)
     from orpheus.speech.synthesis import OrpheusInference
 
-    tts = OrpheusInference(system.model, system.lora, arguments.codec, arguments.device, arguments.engine)
+    how = (arguments.codec, arguments.device, arguments.engine, arguments.like)
+    tts = OrpheusInference(system.model, system.lora, *how)
     groups = (arguments.sampling, arguments.writing, arguments.long_text, arguments.retry)
     options = {name: value for group in groups for name, value in asdict(group).items()}
     seed = options.pop("seed")

@@ -7,6 +7,7 @@ from orpheus.common.command import write_config
 from orpheus.common.files import atomic_file, whole_folder
 from orpheus.common.places import discard
 from orpheus.export.generations import for_both_generations
+from orpheus.text.description import write_description
 
 _CARD = """---
 base_model: {base}
@@ -90,11 +91,11 @@ def write_plot(path, log):
     return True
 
 
-def write_adapter(folder, peft_model, tokenizer, base, voices, settings, facts, report, log):
+def write_adapter(folder, peft_model, tokenizer, base, voices, settings, facts, report, log, description=None):
     """Writes the adapter's folder, whole or not at all. Raises OutputError.
 
     base: what the adapter fits, a hub id or a folder; settings: all options as a flat dictionary; facts: of the run, for the
-    card; report: DataReport; log: log.jsonl
+    card; report: DataReport; log: log.jsonl; description: ModelDescription of what was learnt
     """
     from peft import get_peft_model_state_dict
     from safetensors.torch import save_file
@@ -112,7 +113,11 @@ def write_adapter(folder, peft_model, tokenizer, base, voices, settings, facts, 
         tokenizer.save_pretrained(new)
         for_both_generations(new)
         if voices:
-            (new / "voices.json").write_text(json.dumps(list(voices)), encoding="utf-8")
+            (new / "voices.json").write_text(
+                json.dumps(list(voices)), encoding="utf-8"
+            )  # for versions before orpheus.json
+        if description:
+            write_description(new, description)
         write_config(new / "config.yaml", settings)
         (new / "data_report.md").write_text(report.markdown(), encoding="utf-8")
         plot = write_plot(new / "loss.png", log)

@@ -6,7 +6,7 @@ from collections import Counter
 
 from orpheus.common.errors import InputError, OrpheusWarning
 from orpheus.text.cleaning import is_speakable
-from orpheus.text.spoken import as_spoken
+from orpheus.text.spoken import as_spoken, wants_normalizing
 from orpheus.text.tags import MARKUP, SPEAKER_TOKEN, TAG, spell_tags, unknown_tags
 from orpheus.text.turns import other_names, split_turns
 
@@ -101,8 +101,7 @@ def read_text(model, text, writing, whole):
     whole: the text that it is a part of, for messages
     """
     spelling = spell_tags(text, model.description.taught)
-    normalize = writing.normalize == "on" or (writing.normalize == "auto" and model.normalize_text)
-    clean, removed = as_spoken(spelling.text, normalize)
+    clean, removed = as_spoken(spelling.text, wants_normalizing(writing.normalize, model.description))
     if not is_speakable(clean):
         return clean
     if removed:

@@ -151,7 +151,8 @@ def described(base, values):
 def tuned(base, values):
     """The description of an adapter on its base: what the adapter learnt comes first, and the base's voices and tags stay known.
 
-    base: of the model; values: what the adapter's file says, {field: value}; {} where it has none
+    base: of the model; values: what the adapter's file says, {field: value}, or the fields of what `taught` returns; {} where it has no
+    file
     """
     voices = values.get("voices", ())
     known = {tag: count for tag, count in base.tags.items() if count is None or tag not in values.get("tags", {})}
@@ -163,6 +164,23 @@ def tuned(base, values):
         "languages": base.languages | values.get("languages", {}),
     }
     return replace(base, **{key: value for key, value in values.items() if key != "like"} | more)
+
+
+def taught(base, voices=(), tags=None, normalize_text=None):
+    """The description of what an adapter learnt on `base`, for its folder.
+
+    voices: its speakers, the default first; tags: {tag: how often it was in the recordings}; normalize_text: whether it learnt texts
+    whose numbers are words, None for what the base wants
+    """
+    return replace(
+        base,
+        voices=tuple(voices),
+        default_voice=voices[0] if voices else None,
+        closed=False,
+        tags=dict(tags or {}),
+        languages={voice: code for voice, code in base.languages.items() if voice in voices},
+        normalize_text=base.normalize_text if normalize_text is None else normalize_text,
+    )
 
 
 def as_json(description):

@@ -46,6 +46,11 @@ def describe(checkpoint, adapter=None, as_like=None):
     return base if adapter is None else _of_adapter(Path(adapter), base, bool(as_like))
 
 
+def is_known_here(checkpoint):
+    """Whether `describe` needs no network for a model."""
+    return Path(checkpoint).expanduser().is_dir() or known_model(checkpoint) is not None
+
+
 def _of_model(checkpoint):
     here = Path(checkpoint).expanduser()
     if (here / DESCRIPTION_FILE).is_file():

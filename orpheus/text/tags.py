@@ -85,7 +85,7 @@ def _is_direction(words):
     return _stem(first) in _DIRECTION_STEMS and all(word.endswith("ly") for word in more)
 
 
-def _meant(words, known):
+def meant_tag(words, known):
     """The one tag of `known` that "laughs" or "sighs deeply" means, or None."""
     if words in known:
         return words
@@ -125,7 +125,7 @@ def spell_tags(text, known=KNOWN_TAGS):
         name = match[1]
         if name in known:
             return match[0]
-        tag = _meant(name, known)
+        tag = meant_tag(name, known)
         if tag is None:
             return match[0]
         if tag.casefold() != name.casefold():
@@ -136,7 +136,7 @@ def spell_tags(text, known=KNOWN_TAGS):
         words = next(words for words in match.groupdict().values() if words)
         if not match["closed"] and not _is_direction(words) and words not in known:
             return match[0]
-        tag = _meant(words, known)
+        tag = meant_tag(words, known)
         if match["star"] and not _stands_alone(match, words):
             tag = None
         if tag is None:

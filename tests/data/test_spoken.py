@@ -11,6 +11,7 @@ from orpheus.data.recordings import read_recordings
 from orpheus.engines.options import SamplingOptions
 from orpheus.speech.options import LongTextOptions, TextOptions
 from orpheus.speech.request import plan_request
+from orpheus.text.description import ModelDescription
 from orpheus.text.spoken import as_spoken, wants_normalizing
 from tests.fakes.recordings import folder_of
 
@@ -63,12 +64,13 @@ def test_keys_and_what_is_held_out_stay(tmp_path):
 
 
 def test_the_model_decides_unless_it_is_said():
-    assert [wants_normalizing(asked, {"normalize_text": True}) for asked in ("auto", "on", "off")] == [
+    needy, plain = ModelDescription(normalize_text=True), ModelDescription()
+    assert [wants_normalizing(asked, needy) for asked in ("auto", "on", "off")] == [
         True,
         True,
         False,
     ]
-    assert [wants_normalizing(asked, {}) for asked in ("auto", "on", "off")] == [False, True, False]
+    assert [wants_normalizing(asked, plain) for asked in ("auto", "on", "off")] == [False, True, False]
 
 
 @pytest.mark.parametrize("asked, expected", [("auto", True), ("off", False)])

@@ -79,7 +79,7 @@ def test_the_demo_learns_a_speaker_and_speaks(train, tmp_path, monkeypatch):
     assert "12 read, 12 used" in output and "seconds used for training" in output and "The adapter is in" in output
     names = sorted(path.name for path in (tmp_path / "lora").glob("[!.]*"))
     assert names == sorted(
-        "README.md adapter_config.json adapter_model.safetensors config.yaml data_report.md loss.png tokenizer.json "
+        "README.md adapter_config.json adapter_model.safetensors config.yaml data_report.md loss.png orpheus.json tokenizer.json "
         "tokenizer_config.json voices.json".split()
     )
     spoken = sorted(str(path.relative_to(tmp_path / "audio")) for path in (tmp_path / "audio").rglob("*.wav"))
