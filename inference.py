@@ -142,8 +142,8 @@ def _options(arguments):
 def _load(arguments):
     from orpheus.speech.synthesis import OrpheusInference
 
-    model = (arguments.model, arguments.lora, arguments.codec, arguments.device, arguments.engine, arguments.like)
-    return OrpheusInference(*model)
+    names = (arguments.model, arguments.lora, arguments.codec, arguments.device, arguments.engine)
+    return OrpheusInference(*names, like=arguments.like)
 
 
 def _list_voices(arguments):
@@ -197,6 +197,11 @@ def _run(argv):
     if arguments.list_voices:
         return _list_voices(arguments)
     texts = _texts(arguments)
+    if arguments.clips.reference:
+        from orpheus.speech.reference import read_clip
+
+        for path in arguments.clips.reference:  # before anything is loaded
+            read_clip(path)
     return _stream(arguments, texts) if arguments.stream != "off" else _speak(arguments, texts)
 
 

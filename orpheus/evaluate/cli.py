@@ -92,8 +92,8 @@ def _clips(system, arguments, sentences):
         return f"recordings in {system.recordings.name}", read_clips(system.recordings)
     from orpheus.speech.synthesis import OrpheusInference
 
-    how = (arguments.codec, arguments.device, arguments.engine, arguments.like)
-    tts = OrpheusInference(system.model, system.lora, *how)
+    names = (system.model, system.lora, arguments.codec, arguments.device, arguments.engine)
+    tts = OrpheusInference(*names, like=arguments.like)
     groups = (arguments.sampling, arguments.writing, arguments.long_text, arguments.retry)
     options = {name: value for group in groups for name, value in asdict(group).items()}
     seed = options.pop("seed")

@@ -48,7 +48,8 @@ def take_references(model, options):
     return [_encoded(model, path, text) for path, text in zip(pairs.reference, pairs.reference_text, strict=True)], rest
 
 
-def _encoded(model, path, text):
+def read_clip(path):
+    """float32 (samples,) at 24 kHz of a reference clip. Raises InputError for one that can't be used."""
     path = path.expanduser()
     if path.is_dir():
         raise InputError(f"--reference {path} is a folder: name a recording")
@@ -63,6 +64,11 @@ def _encoded(model, path, text):
         )
     if not np.isfinite(audio).all() or np.abs(audio).max() < _SILENT:
         raise InputError(f"--reference {path} is silent or broken: name a recording in which the voice is heard")
+    return audio
+
+
+def _encoded(model, path, text):
+    audio = read_clip(path)
     key = hashlib.sha256(audio.tobytes()).hexdigest()
     codes = model.clips.get(key)
     if codes is None:

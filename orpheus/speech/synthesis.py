@@ -83,7 +83,7 @@ class OrpheusInference:
 
     def __init__(self, model="auto", lora="auto", codec=None, device="auto", engine="auto", like=None):
         given = isinstance(model, LoadedModel)
-        self.model, fell_back = (model, False) if given else load_model(model, lora, codec, device, engine, like)
+        self.model, fell_back = (model, False) if given else load_model(model, lora, codec, device, engine, like=like)
         loaded = self.model
         self.name, self.engine, self.prompts, self.codec = loaded.name, loaded.engine, loaded.prompts, loaded.codec
         self.voices, self.default_voice = loaded.voices, loaded.default_voice

@@ -53,6 +53,8 @@ def is_known_here(checkpoint):
 
 def _of_model(checkpoint):
     here = Path(checkpoint).expanduser()
+    if here.is_file() and (here.parent / DESCRIPTION_FILE).is_file():  # a single file with a model in it
+        return _from_file(here.parent / DESCRIPTION_FILE)
     if (here / DESCRIPTION_FILE).is_file():
         return _from_file(here / DESCRIPTION_FILE)
     row = known_model(checkpoint) or (known_model(here.resolve()) if here.is_dir() else None)

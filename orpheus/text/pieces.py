@@ -83,9 +83,14 @@ class Piece:
 def _cut_in_two(text):
     """Cuts an overlong sentence: at a clause near the middle, else at a space, else anywhere but inside a tag."""
     middle = len(text) / 2
+    tags = {
+        place for match in TAG.finditer(text) for place in range(match.start() + 1, match.end())
+    }  # a tag may have spaces
     for pattern in (r"(?<=[,;:])\s|\s(?=[-–—]\s)|\s(?=\()", r"\s"):
         cuts = [
-            match.start() for match in re.finditer(pattern, text) if 0.2 * len(text) < match.start() < 0.8 * len(text)
+            match.start()
+            for match in re.finditer(pattern, text)
+            if 0.2 * len(text) < match.start() < 0.8 * len(text) and match.start() not in tags
         ]
         if cuts:
             cut = min(cuts, key=lambda position: abs(position - middle))

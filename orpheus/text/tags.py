@@ -120,6 +120,7 @@ def spell_tags(text, known=KNOWN_TAGS):
     returns: Spelling
     """
     found = Spelling(text)
+    names = {tag.casefold().replace(" ", "_") for tag in known}
 
     def angle(match):
         name = match[1]
@@ -134,7 +135,7 @@ def spell_tags(text, known=KNOWN_TAGS):
 
     def other(match):
         words = next(words for words in match.groupdict().values() if words)
-        if not match["closed"] and not _is_direction(words) and words not in known:
+        if not match["closed"] and not _is_direction(words) and words.casefold().replace(" ", "_") not in names:
             return match[0]
         tag = meant_tag(words, known)
         if match["star"] and not _stands_alone(match, words):
