@@ -97,7 +97,7 @@ def _made_from(folder):
 
 
 def _likely(row, known_by):
-    """A row for a model that is a copy or a fine-tune of it: other voices are no error, and where a voice is a name it is not said unasked."""
+    """A row for a model that is a copy or a fine-tune of it: other voices are no error, and Orpheus' prompt names none unasked."""
     default = None if row.prompt == "orpheus" else row.default_voice
     return replace(row, closed=False, default_voice=default, guessed=True, known_by=known_by)
 
