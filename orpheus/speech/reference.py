@@ -16,7 +16,7 @@ from orpheus.common.frame import SAMPLE_RATE
 from orpheus.speech.options import ReferenceOptions
 
 SHORTEST_SECONDS = 1.0  # less holds hardly a word
-LONGEST_SECONDS = 30.0  # 2,462 tokens; three of these and a piece of text fill CONTEXT_TOKENS
+LONGEST_SECONDS = 30.0  # 2,464 tokens; three of these and a piece of text fill CONTEXT_TOKENS
 CONTEXT_TOKENS = (
     8192  # the sequences that the pretrained models were trained on (README of canopyai/Orpheus-TTS, Pretrain Model)
 )
