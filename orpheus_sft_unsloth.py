@@ -183,6 +183,8 @@ class Finetune:
         self.tokenizer = load_tokenizer(self.folder)
         layout = layout_of(self.tokenizer, self.codec.codebook_size)
         self.prompts = PromptBuilder(self.tokenizer, layout, self.description.prompt)
+        for voice in self.recordings.voices:
+            self.prompts.text_ids("", voice)  # refuses a name that this model can't learn
         encoding = (self.recordings, self.codec, self.prompts, self.data, self.rank, self.ranks)
         encode_missing(*encoding)
         barrier()

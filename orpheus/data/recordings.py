@@ -265,9 +265,12 @@ def _clock(seconds):
 
 def _tags_of(entries, known):
     """The known tags, and those that the texts have often enough to be no slip and no other spelling of a known one."""
-    counts = Counter(tag for entry in entries for tag in find_tags(entry.text or ""))
-    own = (tag for tag, count in counts.most_common() if count >= TAUGHT and meant_tag(tag, known) is None)
-    return (*known, *own)
+    spellings = Counter(tag for entry in entries for tag in find_tags(entry.text or ""))
+    own = {}  # {tag in any case: (its most frequent spelling, how often it is there)}
+    for tag, count in spellings.most_common():
+        first, before = own.get(tag.casefold(), (tag, 0))
+        own[tag.casefold()] = first, before + count
+    return (*known, *(tag for tag, count in own.values() if count >= TAUGHT and meant_tag(tag, known) is None))
 
 
 def read_recordings(options, progress=True, report_path=None, keep=True, tags=KNOWN_TAGS):

@@ -32,7 +32,7 @@ class PromptFormat:
     after: tuple = ("end_of_turn", "end_of_human")
     speech: tuple = ("start_of_ai", "start_of_speech")
     ending: tuple = ("end_of_speech", "end_of_ai")  # after the codes
-    voice_token: str | None = None  # the token that stands for a voice, before the text
+    voice_token: bool = False  # whether a token, `<spk_name>`, stands for the voice, before the text
     free_voice: bool = False  # whether a voice is any words, not one of a list
 
 
@@ -49,9 +49,7 @@ FORMATS = {
     # maya-research/maya1, after build_prompt of its model card: the voice is described in words.
     "description": PromptFormat('<description="{voice}"> {text}', free_voice=True),
     # maya-research/Veena, after generate_speech of its model card: the voice is a token, there is neither BOS nor EOT.
-    "speaker_token": PromptFormat(
-        "{text}", human=("start_of_human",), after=("end_of_human",), voice_token="<spk_{voice}>"
-    ),
+    "speaker_token": PromptFormat("{text}", human=("start_of_human",), after=("end_of_human",), voice_token=True),
 }
 
 
@@ -109,6 +107,10 @@ class PromptBuilder:
     def __init__(self, tokenizer, layout, format="orpheus"):
         self.tokenizer, self.layout, self.format = tokenizer, layout, FORMATS[format]
         self._control_ids = _never_typed(tokenizer)
+        ids = tokenizer.get_added_vocab() if self.format.voice_token else {}
+        self._voices = {
+            match[1]: ids[token] for token in sorted(ids, key=ids.get) if (match := SPEAKER_TOKEN.fullmatch(token))
+        }
         self._opening, self._human, self._after, self._speech, self._ending = (
             self._ids(names)
             for names in (
@@ -134,10 +136,7 @@ class PromptBuilder:
 
     def voice_tokens(self):
         """Names of the voices that the tokenizer has a token for, in the order of their ids; () where voices are no tokens."""
-        if not self.format.voice_token:
-            return ()
-        ids = self.tokenizer.get_added_vocab()
-        return tuple(m[1] for token in sorted(ids, key=ids.get) if (m := SPEAKER_TOKEN.fullmatch(token)))
+        return tuple(self._voices)
 
     def text_ids(self, text, voice=None):
         """Ids of a text with its voice, without the tokens around them. Raises InputError for a voice that has no token."""
@@ -145,12 +144,12 @@ class PromptBuilder:
             return self._plain(text)
         if not self.format.voice_token:
             return self._plain(self.format.voiced.format(voice=self._written(voice), text=text))
-        if voice not in self.voice_tokens():
+        if voice not in self._voices:
             raise InputError(
-                f"the voice {voice!r} has no token in the model's vocabulary; it has {', '.join(self.voice_tokens()) or 'none'}: voices "
-                "of this model are tokens, so no other name can be spoken or learnt"
+                f"the voice {voice!r} has no token in the model's vocabulary; it has {', '.join(self._voices) or 'none'}: voices of this "
+                "model are tokens, so no other name can be spoken or learnt"
             )
-        return [self._token(self.format.voice_token.format(voice=voice)), *self._plain(f" {text}")]
+        return [self._voices[voice], *self._plain(f" {text}")]
 
     def _plain(self, text):
         return _encode_plain(self.tokenizer, text, self._control_ids)
