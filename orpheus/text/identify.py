@@ -12,7 +12,7 @@ from pathlib import Path
 from orpheus.common.errors import CheckpointError, InputError
 from orpheus.common.hub import locate, read_json
 from orpheus.text.description import DESCRIPTION_FILE, OLD_KEYS, ModelDescription, described, read_values, tuned
-from orpheus.text.known_models import KNOWN_MODELS, known_model
+from orpheus.text.known_models import KNOWN_MODELS, known_model, plain_name
 
 DESCRIBING_FILES = ("config.json", DESCRIPTION_FILE, "README.md", "tokenizer_config.json", "added_tokens.json")
 _TOKENS = {"<spk_kavya>": "veena", "<laugh_harder>": "maya1"}  # that only one of the known models has
@@ -58,6 +58,10 @@ def _of_model(checkpoint):
     if (here / DESCRIPTION_FILE).is_file():
         return _from_file(here / DESCRIPTION_FILE)
     row = known_model(checkpoint) or (known_model(here.resolve()) if here.is_dir() else None)
+    if row is not None and here.is_dir() and row.prompt == "orpheus" and plain_name(here.resolve()) in KNOWN_MODELS:
+        row = _likely(
+            row, f"its folder's name {here.resolve().name}"
+        )  # a name of ours, which people give their fine-tunes, too
     if row is not None:
         config = here / "config.json"
         return described(row, read_values(config, _HABITS)) if config.is_file() else row
@@ -68,7 +72,7 @@ def _of_model(checkpoint):
     config = folder / "config.json"
     values = read_values(config, OLD_KEYS)
     if "voices" in values or "default_voice" in values:
-        return replace(described(row or ModelDescription(), values), known_by=str(config))
+        return replace(described(row or ModelDescription(), values), known_by=str(config), guessed=False)
     return described(row or ModelDescription(known_by="nothing: taken for an Orpheus-3B of unknown voices"), values)
 
 

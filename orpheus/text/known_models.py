@@ -102,7 +102,6 @@ _ALIASES = {
     "orpheus-3b-0.1-ft": "orpheus-3b-ft",
     "orpheus-tts-0.1-finetune-prod": "orpheus-3b-ft",
     "orpheus-tts-0.1-ft": "orpheus-3b-ft",
-    "orpheus-3b": "orpheus-3b-ft",
     "orpheus-3b-0.1-pretrained": "orpheus-3b-pretrained",
     "orpheus-tts-0.1-pretrained": "orpheus-3b-pretrained",
     "svara-tts": "svara-tts-v1",

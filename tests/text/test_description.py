@@ -236,3 +236,24 @@ def test_what_is_listed():
     assert lines[3:6] == ["language: ko", "prompt: orpheus", "known by: its name"]
     assert "not run here with its weights" in lines[6] and "canopylabs.ai" in lines[6]
     assert list(lines_of(ModelDescription(tags={"happy": 12, "laugh": None})))[1] == "tags: <happy> x12 <laugh>"
+
+
+def test_a_folder_with_a_short_name_may_be_anyones(tmp_path):
+    """A published name is that model; our own short names are what people call their fine-tunes, too."""
+    published = folder_of(tmp_path / "orpheus-3b-0.1-ft", config_json={"piece_seconds": 7})
+    short = folder_of(tmp_path / "orpheus-3b-ft", config_json={})
+    found, guess = describe(published), describe(short)
+    assert (found.closed, found.guessed, found.default_voice, found.piece_seconds) == (True, False, "tara", 7)
+    assert (guess.closed, guess.guessed, guess.default_voice) == (False, True, None) and guess.voices == found.voices
+
+
+def test_voices_in_config_json_are_no_guess(tmp_path):
+    config = {"_name_or_path": "maya-research/Veena", "voices": ["ann"]}
+    found = describe(folder_of(tmp_path / "mine", config_json=config))
+    assert (found.voices, found.prompt, found.guessed) == (("ann",), "speaker_token", False)
+
+
+def test_a_single_file_has_its_description_beside_it(tmp_path):
+    folder_of(tmp_path / "gguf", orpheus_json={"voices": ["ann"]})
+    (tmp_path / "gguf" / "mine-Q4_K_M.gguf").write_bytes(b"GGUF")
+    assert describe(tmp_path / "gguf" / "mine-Q4_K_M.gguf").voices == ("ann",)
