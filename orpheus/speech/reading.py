@@ -36,6 +36,7 @@ def read_turns(model, text, voice, writing, default):
     if not isinstance(text, str):
         raise InputError(f"the text must be a string, not {type(text).__name__}: {text!r:.80}")
     asked = _check_voice(model, voice)
+    otherwise = default if voice is None else asked  # of what names no speaker
     found = [(None, text)]
     if model.prompts.format.free_voice:
         described = _DESCRIBED.match(text)
@@ -47,9 +48,9 @@ def read_turns(model, text, voice, writing, default):
         found = _turns(model, text, asked if voice is not None else None)
     turns = []
     for speaker, part in found:
-        clean = read_text(model, part, writing, text)
+        clean = read_text(model, part, writing)
         if is_speakable(clean):
-            turns.append((speaker if speaker is not None else asked if voice is not None else default, clean))
+            turns.append((otherwise if speaker is None else speaker, clean))
     if not turns:
         raise InputError(f"nothing to speak in {text!r:.80}: a text needs a letter, a digit or a tag")
     return turns
@@ -87,7 +88,7 @@ def _turns(model, text, asked):
 
 def read_reference(model, text, writing):
     """The text of a reference clip as the model reads it. Raises InputError."""
-    clean = " ".join(read_text(model, text, writing, text).split())
+    clean = " ".join(read_text(model, text, writing).split())
     if not is_speakable(clean):
         raise InputError(
             f"reference_text {text!r:.80} has nothing that can be said: write what is said in the clip, word by word"
@@ -95,11 +96,8 @@ def read_reference(model, text, writing):
     return clean
 
 
-def read_text(model, text, writing, whole):
-    """A text as the model reads it; an OrpheusWarning says what was left out, changed or not understood.
-
-    whole: the text that it is a part of, for messages
-    """
+def read_text(model, text, writing):
+    """A text as the model reads it; an OrpheusWarning says what was left out, changed or not understood."""
     spelling = spell_tags(text, model.description.taught)
     clean, removed = as_spoken(spelling.text, wants_normalizing(writing.normalize, model.description))
     if not is_speakable(clean):
