@@ -58,10 +58,9 @@ def _of_model(checkpoint):
     if (here / DESCRIPTION_FILE).is_file():
         return _from_file(here / DESCRIPTION_FILE)
     row = known_model(checkpoint) or (known_model(here.resolve()) if here.is_dir() else None)
-    if row is not None and here.is_dir() and row.prompt == "orpheus" and plain_name(here.resolve()) in KNOWN_MODELS:
-        row = _likely(
-            row, f"its folder's name {here.resolve().name}"
-        )  # a name of ours, which people give their fine-tunes, too
+    own = here.resolve().name
+    if row is not None and here.is_dir() and row.prompt == "orpheus" and plain_name(own) in KNOWN_MODELS:
+        row = _likely(row, f"its folder's name {own}")  # a name of ours, which people give their fine-tunes, too
     if row is not None:
         config = here / "config.json"
         return described(row, read_values(config, _HABITS)) if config.is_file() else row
