@@ -19,8 +19,14 @@ from orpheus.common.command import run
 from orpheus.common.errors import InputError
 from orpheus.common.options import OUTPUT_DIR
 from orpheus.engines.options import ENGINES, SamplingOptions
-from orpheus.speech.options import EXAMPLES, LongTextOptions, RetryOptions, StreamOptions, TextOptions
-from orpheus.text.tags import KNOWN_TAGS
+from orpheus.speech.options import (
+    EXAMPLES,
+    LongTextOptions,
+    ReferenceOptions,
+    RetryOptions,
+    StreamOptions,
+    TextOptions,
+)
 
 __all__ = ["OrpheusInference"]  # noqa: F822  see __getattr__
 
@@ -44,7 +50,8 @@ def _parse(argv):
         text_file: Path | None = None
         """Reads the text from a file; an empty line is a paragraph break."""
         voice: str | None = None
-        """Speaker; see --list-voices. Default: the model's first voice, or the one the adapter was trained on."""
+        """Speaker; see --list-voices. Default: the model's first voice, or the one the adapter was trained on. none: no name.
+        Models whose voice is described in words take the description."""
         out: Path | None = None
         """Folder for output_0.wav, output_1.wav ..., or one text's file, ending in .wav. Default: generated_audio."""
         model: str = "auto"
@@ -55,6 +62,8 @@ def _parse(argv):
         """Takes an adapter of the right shapes for a model that it was not made for."""
         codec: str | None = None
         """Folder or hub id of a SNAC to use instead of the model's own."""
+        like: str | None = None
+        """A known model that this one is like, such as orpheus-3b-ft, where its files don't say (docs/models.md lists them)."""
         device: Literal["auto", "cuda", "mps", "cpu"] = "auto"
         """Where to run."""
         engine: Literal[ENGINES] = "auto"
@@ -63,9 +72,12 @@ def _parse(argv):
         stream: Literal["off", "wav", "pcm"] = "off"
         """Writes audio to standard output as it is generated: WAV, or raw 16-bit mono PCM at 24 kHz."""
         list_voices: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
-        """Lists the voices and tags, then exits."""
+        """Lists the voices, tags, language and how the model was recognised, then exits."""
         sampling: Annotated[SamplingOptions, tyro.conf.OmitArgPrefixes] = field(default_factory=SamplingOptions)
         writing: Annotated[TextOptions, tyro.conf.OmitArgPrefixes] = field(default_factory=TextOptions)
+        clips: Annotated[ReferenceOptions, tyro.conf.OmitArgPrefixes, tyro.conf.UseAppendAction] = field(
+            default_factory=ReferenceOptions
+        )
         long_text: Annotated[LongTextOptions, tyro.conf.OmitArgPrefixes] = field(default_factory=LongTextOptions)
         retry: Annotated[RetryOptions, tyro.conf.OmitArgPrefixes] = field(default_factory=RetryOptions)
         streaming: Annotated[StreamOptions, tyro.conf.OmitArgPrefixes] = field(default_factory=StreamOptions)
@@ -125,7 +137,7 @@ def _paths(out, count):
 
 
 def _options(arguments):
-    groups = (arguments.sampling, arguments.writing, arguments.long_text, arguments.retry)
+    groups = (arguments.sampling, arguments.writing, arguments.clips, arguments.long_text, arguments.retry)
     return {name: value for group in groups for name, value in asdict(group).items()}
 
 
@@ -133,16 +145,15 @@ def _load(arguments):
     from orpheus.speech.synthesis import OrpheusInference
 
     names = (arguments.model, arguments.lora, arguments.codec, arguments.device, arguments.engine)
-    return OrpheusInference(*names, lora_anyway=arguments.lora_anyway)
+    return OrpheusInference(*names, like=arguments.like, lora_anyway=arguments.lora_anyway)
 
 
 def _list_voices(arguments):
-    from orpheus.speech.model import known_voices
+    from orpheus.speech.model import description_of
+    from orpheus.text.overview import lines_of
 
-    voices, default = known_voices(arguments.model, arguments.lora, arguments.device, arguments.lora_anyway)
-    for voice in voices:
-        print(f"{voice} (default)" if voice == default else voice)
-    print("tags:", " ".join(f"<{tag}>" for tag in KNOWN_TAGS))
+    asked = (arguments.model, arguments.lora, arguments.device, arguments.like, arguments.lora_anyway)
+    print("\n".join(lines_of(description_of(*asked))))
 
 
 def _stream(arguments, texts):
@@ -188,6 +199,11 @@ def _run(argv):
     if arguments.list_voices:
         return _list_voices(arguments)
     texts = _texts(arguments)
+    if arguments.clips.reference:
+        from orpheus.speech.reference import read_clip
+
+        for path in arguments.clips.reference:  # before anything is loaded
+            read_clip(path)
     return _stream(arguments, texts) if arguments.stream != "off" else _speak(arguments, texts)
 
 

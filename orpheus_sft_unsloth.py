@@ -13,50 +13,14 @@ import os
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 from orpheus.common import command
 from orpheus.common.command import options_from, read_config, settings_of
 from orpheus.common.errors import InputError
-from orpheus.common.options import LORA_DIR, MANY_STEPS, ORPHEUS_3B, OUTPUT_DIR, check_given, check_whole
 from orpheus.data.options import LONGEST_EXAMPLE, DataOptions
 from orpheus.speech.options import EXAMPLES
-from orpheus.training.options import DEMO, LORA_TARGETS, RUN_DIR, TrainingOptions
-
-
-@dataclass(frozen=True)
-class RunOptions:
-    """Which model, and where things go."""
-
-    model: str = ORPHEUS_3B
-    """Base model: a hub id, a folder, or demo. The -ft model knows the emotion tags."""
-    codec: str | None = None
-    """Folder or hub id of another SNAC than the model's own."""
-    device: Literal["auto", "cuda", "cpu"] = "auto"
-    """Where to train."""
-    backend: Literal["auto", "unsloth", "transformers"] = "auto"
-    """What loads the base model: auto is Unsloth on CUDA, transformers and peft on a CPU."""
-    out: Path = Path(LORA_DIR)
-    """Folder of the adapter."""
-    run_dir: Path = Path(RUN_DIR)
-    """Every run gets a folder in this one for its states, samples and logs: run_001, run_002 ..."""
-    keep_runs: int | None = None
-    """Removes all but this many runs, the newest, once this one has come to its end. By default all of them stay."""
-    samples: Path = Path(OUTPUT_DIR)
-    """Folder of the sample sentences; `before/` in it has them as the base model speaks them."""
-    merge: Path | None = None
-    """Also writes base and adapter as one 16-bit model into this folder."""
-    license: str = "other"
-    """Licence of the adapter, for its card."""
-    push_to_hub: bool = False
-    """Uploads the adapter's folder to --hub-repo. Off unless asked for."""
-    hub_repo: str | None = None
-    """NAME/REPOSITORY on the hub, checked before training begins."""
-
-    def __post_init__(self):
-        check_given(self, "model", "codec", "license", "hub_repo")
-        if self.keep_runs is not None:
-            check_whole(self, "keep_runs", 1, MANY_STEPS, "; this run is kept in any case")
+from orpheus.training.options import DEMO, LORA_TARGETS, RunOptions, TrainingOptions
 
 
 def parse(argv=None):
@@ -167,6 +131,7 @@ class Finetune:
     def check(self):
         from orpheus.common.hub import check_push
         from orpheus.speech.model import resolve
+        from orpheus.text.identify import describe
         from orpheus.training.hardware import choose_backend, shared
         from orpheus.training.log import check_reporter
         from orpheus.training.runs import check_runs, check_written, open_run
@@ -176,6 +141,7 @@ class Finetune:
         if self.options.evaluate:
             check_evaluation(self.options)
         self.base = resolve(self.run.model, "none", self.run.device)
+        self.description = describe(self.base.checkpoint, as_like=self.run.like)
         self.backend = choose_backend(self.run.backend, self.base.device, self.options.load_in_4bit)
         if self.first:
             resuming = (self.run.run_dir, self.resume, self.resume_from)
@@ -190,11 +156,12 @@ class Finetune:
         from orpheus.data.recordings import read_recordings
 
         report = self.run_folder / "data_report.md" if self.first else None
-        self.recordings = read_recordings(self.data, progress=self.first, report_path=report)
+        tags = self.description.taught
+        self.recordings = read_recordings(self.data, progress=self.first, report_path=report, tags=tags)
 
     def encode(self):
         from orpheus.codec.snac import Codec
-        from orpheus.common.hub import locate, read_json
+        from orpheus.common.hub import locate
         from orpheus.common.places import claim
         from orpheus.data.examples import encode_missing, make_examples
         from orpheus.engines.loading import check_model, load_tokenizer
@@ -209,11 +176,15 @@ class Finetune:
         if self.first:
             self.sizes = check_run_room(self.run, self.run_folder, self.folder, self.options.lora_rank)
             claim(self.data.code_cache.expanduser(), "codes")
-        if wants_normalizing(self.data.normalize, read_json(self.folder / "config.json")):
+        self.normalizes = wants_normalizing(self.data.normalize, self.description)
+        if self.normalizes:
             self.recordings = self.recordings.normalized()  # what is learnt reads as what is spoken
         self.codec = Codec.from_folder(find_codec(self.run.codec, self.folder), self.base.device)
         self.tokenizer = load_tokenizer(self.folder)
-        self.prompts = PromptBuilder(self.tokenizer, layout_of(self.tokenizer, self.codec.codebook_size))
+        layout = layout_of(self.tokenizer, self.codec.codebook_size)
+        self.prompts = PromptBuilder(self.tokenizer, layout, self.description.prompt)
+        for voice in self.recordings.voices:
+            self.prompts.text_ids("", voice)  # refuses a name that this model can't learn
         encoding = (self.recordings, self.codec, self.prompts, self.data, self.rank, self.ranks)
         encode_missing(*encoding)
         barrier()
@@ -255,7 +226,7 @@ class Finetune:
 
     def _trainer(self):
         """The Trainer, with what it calls on its way: `samples`, `spoken` and `best`."""
-        from orpheus.speech.options import PIECE_SECONDS
+        from orpheus.text.description import taught, tuned
         from orpheus.training.log import TrainingLog
         from orpheus.training.samples import Samples, SpokenEvaluation
         from orpheus.training.states import Best, identity_of
@@ -264,8 +235,9 @@ class Finetune:
         options, folder, prepared, first = self.options, self.run_folder, self.prepared, self.first
         reporter = options.report_to if first else "none"
         self.log = TrainingLog(folder, reporter, self.settings, shown=first, recorded=first)
-        seconds = getattr(self.llama.config, "piece_seconds", PIECE_SECONDS)
-        self.samples = Samples(self.llama, self.prompts, self.codec, prepared.voices, EXAMPLES[:3], seconds)
+        self.taught = taught(self.description, prepared.voices, prepared.report.taught_tags(), self.normalizes)
+        speaks = tuned(self.description, vars(self.taught))
+        self.samples = Samples(self.llama, self.prompts, self.codec, speaks, EXAMPLES[:3])
         self.spoken = None
         if options.evaluate:
             self.spoken = SpokenEvaluation(self.samples.tts, prepared.held_out, options, folder, self.log, self.rank)
@@ -313,7 +285,7 @@ class Finetune:
         def sure(write, place, size=0):
             return until_written(write, command.say, self.trainer.where_saved(), place, size)
 
-        adapter = (run.out, self.model, self.tokenizer, base, voices, *of_run, self.folder)
+        adapter = (run.out, self.model, self.tokenizer, base, voices, *of_run, self.taught, self.folder)
         sure(lambda: write_adapter(*adapter), run.out, self.sizes["adapter"])
         print(self.memory.after(state.seconds))
         print(f"The adapter is in {run.out}/: {self.outcome.sentence()}")
@@ -323,7 +295,7 @@ class Finetune:
         for path in self.samples.speak(run.samples):
             print(f"{path}   (before: {run.samples / 'before' / Path(path).name})")
         if run.merge:
-            sure(lambda: merge(run.merge, self.folder, run.out), run.merge, self.sizes["merged"])
+            sure(lambda: merge(run.merge, self.folder, run.out, like=run.like), run.merge, self.sizes["merged"])
             print(f"The merged model is in {run.merge}/")
         sure(lambda: self.held.done(adapter=str(run.out), steps=state.step), self.run_folder)
         if run.push_to_hub and not (self.outcome.worse and not self.options.keep_worse):

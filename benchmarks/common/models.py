@@ -10,7 +10,6 @@ from orpheus.codec.snac import Codec
 from orpheus.engines.loading import choose_engine, load_tokenizer
 from orpheus.engines.transformers import TransformersEngine
 from orpheus.speech.model import LoadedModel
-from orpheus.speech.options import PIECE_SECONDS
 from orpheus.text.prompt import PromptBuilder
 from tests.fakes.checkpoints import ORPHEUS_3B_CONFIG, ORPHEUS_LAYOUT, save_tokenizer, snac_config, walking_model
 
@@ -56,7 +55,7 @@ def random_model(device):
         save_tokenizer(folder, layout)
         prompts = PromptBuilder(load_tokenizer(folder), layout)
     name, engine = "Orpheus-3B's shape, random weights", TransformersEngine(model, layout)
-    return LoadedModel(name, engine, prompts, random_codec(device), (), None, False, PIECE_SECONDS)
+    return LoadedModel(name, engine, prompts, random_codec(device))
 
 
 def random_codec(device):

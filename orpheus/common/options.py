@@ -15,6 +15,7 @@ ORPHEUS_3B_VOICES = ("tara", "leah", "jess", "leo", "dan", "mia", "zac", "zoe")
 
 OUTPUT_DIR = "generated_audio"
 LORA_DIR = "lora_model"
+PIECE_SECONDS = 10.0  # of speech in a piece of long text, if neither the user nor the model says otherwise
 
 MANY_STEPS = 10_000_000  # more than anyone waits for
 LARGEST_SEED = 2**32 - 1  # the most that numpy.random.seed takes, which Unsloth calls

@@ -15,8 +15,10 @@ from orpheus.data.report import DataReport
 from orpheus.data.sources.entries import stamp
 from orpheus.data.sources.folders import Source, open_source
 from orpheus.data.splitting import split_recording
+from orpheus.text.description import TAUGHT
 from orpheus.text.recognition import Transcriber
 from orpheus.text.spoken import as_spoken
+from orpheus.text.tags import KNOWN_TAGS, MARKUP, find_tags, meant_tag, spell_tags
 
 # Of a key: the parts of a split recording differ from it, and from each other, in these digits alone.
 _PART_DIGITS = 8
@@ -66,6 +68,9 @@ class Recordings:
     rewritten: list = field(
         default_factory=list
     )  # (where, before, after) of texts whose numbers and the like became words
+    tags: tuple = KNOWN_TAGS  # those that count as known
+    spelt: Counter = field(default_factory=Counter)  # {(as written, tag as it is learnt): how often}
+    unread: Counter = field(default_factory=Counter)  # what looks like a tag, or is HTML, and is learnt as text
 
     def normalized(self):
         """The same with texts as a model reads them that needs its texts normalised; keys, and what is held out, stay."""
@@ -88,9 +93,20 @@ class Recordings:
         notes = list(self.source.notes)
         if self.voices and nameless:
             notes.append(f"{nameless:,} recordings name no speaker and are trained without a name.")
+        notes += self._tag_notes()
         kind, columns = self.source.kind, self.source.columns
         found = (self.read, self.kept, self.rejected, self.removed, notes)
-        return DataReport(self.dataset, kind, columns, *found, rewritten=self.rewritten)
+        return DataReport(self.dataset, kind, columns, *found, rewritten=self.rewritten, known_tags=self.tags)
+
+    def _tag_notes(self):
+        if self.spelt:
+            listed = ", ".join(
+                f"{written} as <{tag}> {count:,}" for (written, tag), count in self.spelt.most_common(20)
+            )
+            yield f"Tags written in another way are learnt as: {listed}."
+        if self.unread:
+            listed = ", ".join(f"{written} {count:,}" for written, count in self.unread.most_common(20))
+            yield f"Looks like a tag, but is learnt as text: {listed}. A sound is written as a tag, <laugh>."
 
 
 def threads():
@@ -161,8 +177,9 @@ def _measure_all(entries, options, progress, keep):
 class _Sieve:
     """Turns entries into recordings, one after the other, and remembers what it has seen."""
 
-    def __init__(self, options):
-        self.options, self.seen, self.removed = options, {}, Counter()
+    def __init__(self, options, tags):
+        self.options, self.tags, self.seen, self.removed = options, tags, {}, Counter()
+        self.spelt, self.unread = Counter(), Counter()
         self.transcriber = Transcriber(options.transcribe_model, options.code_cache) if options.transcribe else None
 
     def recording(self, entry, content, measure):
@@ -183,7 +200,8 @@ class _Sieve:
             text, transcribed = self.transcriber.transcribe(entry.audio.load(), content), True
             if not text:
                 return "no transcript: faster-whisper hears no speech in it"
-        paragraphs, removed = as_spoken(text, normalize=False)
+        spelling = spell_tags(text, self.tags)
+        paragraphs, removed = as_spoken(spelling.text, normalize=False)
         text = checks.one_line(paragraphs)
         problem = checks.text_problem(text, seconds, measure.speech)
         if problem:
@@ -193,9 +211,9 @@ class _Sieve:
         recording = Recording(entry.where, entry.audio, text, speaker, key, content, measure, start, end, transcribed)
         if paragraphs != text:
             recording = replace(recording, paragraphs=paragraphs)
-        return self._last_checks(recording, removed)
+        return self._last_checks(recording, removed, spelling)
 
-    def _last_checks(self, recording, removed):
+    def _last_checks(self, recording, removed, spelling):
         first = self.seen.get(recording.measure.digest)
         if first:
             return f"duplicate: the same recording as {first}"
@@ -206,6 +224,9 @@ class _Sieve:
                 return no_place_to_split(recording.seconds, f"max_seconds {options.max_seconds:g}")
         self.seen[recording.measure.digest] = recording.where
         self.removed.update(removed)
+        self.spelt.update(spelling.read)
+        self.unread.update(spelling.unread)
+        self.unread.update(match[0] for match in MARKUP.finditer(recording.text))
         return recording
 
 
@@ -242,15 +263,28 @@ def _clock(seconds):
     return f"{int(seconds) // 60}:{seconds % 60:04.1f}"
 
 
-def read_recordings(options, progress=True, report_path=None, keep=True):
+def _tags_of(entries, known):
+    """The known tags, and those that the texts have often enough to be no slip and no other spelling of a known one."""
+    spellings = Counter(tag for entry in entries for tag in find_tags(entry.text or ""))
+    own = {}  # {tag in any case: (its most frequent spelling, how often it is there)}
+    for tag, count in spellings.most_common():
+        first, before = own.get(tag.casefold(), (tag, 0))
+        own[tag.casefold()] = first, before + count
+    return (*known, *(tag for tag, count in own.values() if count >= TAUGHT and meant_tag(tag, known) is None))
+
+
+def read_recordings(options, progress=True, report_path=None, keep=True, tags=KNOWN_TAGS):
     """Opens the source, measures every recording and applies all checks that need neither codec nor tokenizer.
 
     options: DataOptions; report_path: where data_report.md is written, also where the data is then refused; keep: whether what was
-    measured goes into the cache: without it nothing is written at all
+    measured goes into the cache: without it nothing is written at all; tags: that the base model knows
     returns: Recordings. Raises InputError: a source that cannot be read, too many recordings left out (`error.report` says more)
     """
     source = open_source(options)
-    sieve = _Sieve(options)  # before the recordings are read: it may find that faster-whisper is not there
+    tags = tuple(dict.fromkeys((*KNOWN_TAGS, *tags)))
+    sieve = _Sieve(
+        options, _tags_of(source.entries, tags)
+    )  # before the recordings are read: it may find that faster-whisper is not there
     if options.speaker and any((entry.speaker or "").strip() for entry in source.entries):
         raise InputError(
             f"the data names its speakers in the column {source.columns.get('source')!r}: leave --speaker out, or add "
@@ -267,5 +301,6 @@ def read_recordings(options, progress=True, report_path=None, keep=True):
                 rejected.append((entry.where, recording))
             bar.update()
     recordings = Recordings(kept, rejected, len(source.entries), source, options.dataset, sieve.removed)
+    recordings.tags, recordings.spelt, recordings.unread = tags, sieve.spelt, sieve.unread
     stop_if_unfit(recordings.report(), options, report_path)
     return recordings

@@ -42,6 +42,7 @@ class DataReport:
         default_factory=list
     )  # (where, before, after) of texts whose numbers and the like became words
     training: Training | None = None
+    known_tags: tuple = KNOWN_TAGS  # of the base model
 
     # --- figures ---
 
@@ -68,10 +69,16 @@ class DataReport:
         """(Counter of known tags, Counter of unknown tags, {unknown tag: nearest known or None})."""
         known, unknown, nearest = Counter(), Counter(), {}
         for recording in self.kept:
-            known.update(tag for tag in find_tags(recording.text) if tag in KNOWN_TAGS)
-            unknown.update(tag for tag in find_tags(recording.text) if tag.lower() not in KNOWN_TAGS)
-            nearest |= unknown_tags(recording.text)
+            foreign = unknown_tags(recording.text, self.known_tags)
+            known.update(tag for tag in find_tags(recording.text) if tag not in foreign)
+            unknown.update(tag for tag in find_tags(recording.text) if tag in foreign)
+            nearest |= foreign
         return known, unknown, nearest
+
+    def taught_tags(self):
+        """{tag: how often}, most often first: what the recordings teach, known before or not."""
+        known, unknown, _ = self.tags()
+        return dict((known + unknown).most_common())
 
     def transcribed(self):
         return [recording.where for recording in self.kept if recording.transcribed]

@@ -43,6 +43,8 @@ def _parse(argv):
         """What speaks, as in inference.py."""
         device: Literal["auto", "cuda", "mps", "cpu"] = "auto"
         """Where to run."""
+        like: str | None = None
+        """A known model that the model is like, as in inference.py."""
         voice: str | None = None
         """Speaker if a sentence names none. Default: the model's first voice, or the one the adapter was trained on."""
         recordings: Path | None = None
@@ -94,7 +96,7 @@ def _clips(system, arguments, sentences):
     from orpheus.speech.synthesis import OrpheusInference
 
     names = (system.model, system.lora, arguments.codec, arguments.device, arguments.engine)
-    tts = OrpheusInference(*names, lora_anyway=arguments.lora_anyway)
+    tts = OrpheusInference(*names, like=arguments.like, lora_anyway=arguments.lora_anyway)
     groups = (arguments.sampling, arguments.writing, arguments.long_text, arguments.retry)
     options = {name: value for group in groups for name, value in asdict(group).items()}
     seed = options.pop("seed")

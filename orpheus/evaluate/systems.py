@@ -11,6 +11,7 @@ from orpheus.data.options import DataOptions
 from orpheus.data.sources.folders import open_source
 from orpheus.data.sources.tables import read_jsonl, read_text
 from orpheus.text.cleaning import clean_text, is_speakable
+from orpheus.text.tags import spell_tags
 
 
 @dataclass(frozen=True)
@@ -128,7 +129,7 @@ def read_clips(folder):
         if entry.problem or not (entry.text or "").strip():
             raise InputError(f"{folder}, {entry.where}: {entry.problem or 'there is no transcript'}")
         audio = to_mono_24khz(*decode_audio(entry.audio.load(), entry.where))
-        clips.append(Clip(clean_text(entry.text)[0], audio, entry.speaker))
+        clips.append(Clip(clean_text(spell_tags(entry.text).text)[0], audio, entry.speaker))
     return clips
 
 

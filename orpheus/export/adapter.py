@@ -8,6 +8,7 @@ from orpheus.common.files import atomic_file, whole_folder
 from orpheus.common.places import discard
 from orpheus.common.weights import write_fingerprint
 from orpheus.export.generations import for_both_generations
+from orpheus.text.description import write_description
 
 _CARD = """---
 base_model: {base}
@@ -91,11 +92,14 @@ def write_plot(path, log):
     return True
 
 
-def write_adapter(folder, peft_model, tokenizer, base, voices, settings, facts, report, log, base_folder=None):
+def write_adapter(
+    folder, peft_model, tokenizer, base, voices, settings, facts, report, log, description=None, base_folder=None
+):
     """Writes the adapter's folder, whole or not at all. Raises OutputError.
 
     base: what the adapter fits, a hub id or a folder; settings: all options as a flat dictionary; facts: of the run, for the
-    card; report: DataReport; log: log.jsonl; base_folder: of the base's files, for the samples by which it is known again
+    card; report: DataReport; log: log.jsonl; description: ModelDescription of what was learnt; base_folder: of the base's
+    files, for the samples by which it is known again
     """
     from peft import get_peft_model_state_dict
     from safetensors.torch import save_file
@@ -115,7 +119,11 @@ def write_adapter(folder, peft_model, tokenizer, base, voices, settings, facts, 
         if base_folder:
             write_fingerprint(new, base, base_folder)
         if voices:
-            (new / "voices.json").write_text(json.dumps(list(voices)), encoding="utf-8")
+            (new / "voices.json").write_text(
+                json.dumps(list(voices)), encoding="utf-8"
+            )  # for versions before orpheus.json
+        if description:
+            write_description(new, description)
         write_config(new / "config.yaml", settings)
         (new / "data_report.md").write_text(report.markdown(), encoding="utf-8")
         plot = write_plot(new / "loss.png", log)

@@ -10,14 +10,15 @@ from orpheus.engines.loading import load_language_model, load_tokenizer
 from orpheus.engines.merging import merge_adapter
 from orpheus.export.generations import for_both_generations
 from orpheus.speech.adapters import tokenizer_folder
-from orpheus.speech.model import voices_of
+from orpheus.text.description import write_description
+from orpheus.text.identify import describe
 
 
-def merge(folder, base_folder, adapter, device="cpu"):
+def merge(folder, base_folder, adapter, device="cpu", like=None):
     """Writes base and adapter as one model in 16 bits, with tokenizer and, where the base brings one, its codec.
 
     It speaks as the two do: what the base's config.json says beyond the weights stays, and the voices and the default among
-    them are those of the adapter on its base. Raises InputError where `folder` is not ours to write, and OutputError.
+    them are those of the adapter on its base; so is orpheus.json. like: a known model that the base is like. Raises InputError where `folder` is not ours to write, and OutputError.
     """
     import torch
 
@@ -28,11 +29,12 @@ def merge(folder, base_folder, adapter, device="cpu"):
     stored = config.get("dtype") or config.get("torch_dtype")  # the name before transformers 4.56
     speaking, tokens = tokenizer_folder(base_folder, Path(adapter))
     model = merge_adapter(model, adapter, tokens).to(torch.float16 if stored == "float16" else torch.bfloat16)
-    voices, default_voice, _ = voices_of(str(base_folder), Path(adapter))
-    model.config.voices, model.config.default_voice = list(voices), default_voice
+    description = describe(str(base_folder), Path(adapter), like)
+    model.config.voices, model.config.default_voice = list(description.voices), description.default_voice
     with whole_folder(folder, "merged") as new:
         model.save_pretrained(new)
         load_tokenizer(speaking).save_pretrained(new)
         for_both_generations(new)
+        write_description(new, description)
         if (base_folder / "codec").is_dir():
             shutil.copytree(base_folder / "codec", new / "codec")

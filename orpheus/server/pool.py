@@ -122,7 +122,7 @@ class StreamPool:
     def submit(self, text, voice=None, **options):
         """Asks for a text to be spoken; returns at once, with a PooledSpeech.
 
-        options: fields of SamplingOptions, TextOptions and LongTextOptions. Raises InputError if the text cannot be
+        options: fields of SamplingOptions, TextOptions, LongTextOptions and ReferenceOptions. Raises InputError if the text cannot be
         spoken, BusyError if `waiting` texts are waiting already.
         """
         for name in options:
@@ -134,7 +134,7 @@ class StreamPool:
         if longest > self.length:
             raise InputError(
                 f"the prompt and max_new_tokens, {longest} tokens together, exceed the pool's length {self.length}: "
-                "lower max_new_tokens or piece_seconds, or raise the pool's length"
+                "lower max_new_tokens or piece_seconds, give shorter reference clips, or raise the pool's length"
             )
         speech = PooledSpeech(self, request, sampling)
         with self._changed:

@@ -12,6 +12,7 @@ from orpheus.common.hub import cached, locate, read_json
 from orpheus.common.options import LORA_DIR, ORPHEUS_3B, ROOT
 from orpheus.common.weights import BASE_FILE, fingerprint, same_weights, shapes_of
 from orpheus.engines.merging import adapter_config, adapter_shapes, vocabulary_of
+from orpheus.text.description import DESCRIPTION_FILE
 
 DEMO_VOICE = ROOT / "assets" / "demo_voice"
 ORPHEUS_3B_PRETRAINED = "unsloth/orpheus-3b-0.1-pretrained"
@@ -26,7 +27,16 @@ _QUANTIZED = re.compile(r"(-unsloth)?-bnb-[48]bit$|-[48]bit$", re.IGNORECASE)
 _CACHED = re.compile(r".*models--([^/]+?)--([^/]+)(?:/.*)?$")
 _URL = re.compile(r"^(?:https?://)?(?:www\.)?(?:huggingface\.co|hf\.co)/([^/]+/[^/]+).*$", re.IGNORECASE)
 _SMALL = 2_000_000_000  # bytes of weights that a CPU speaks with in bearable time, where there is no CUDA
-_FILES = (ADAPTER_CONFIG, "adapter_model.safetensors", "voices.json", BASE_FILE, "*token*", "vocab.json", "merges.txt")
+_FILES = (
+    ADAPTER_CONFIG,
+    "adapter_model.safetensors",
+    "voices.json",
+    DESCRIPTION_FILE,
+    BASE_FILE,
+    "*token*",
+    "vocab.json",
+    "merges.txt",
+)
 
 
 # --- finding ---------------------------------------------------------------------------------------------------------
@@ -100,12 +110,6 @@ def read_name(name):
         if text.casefold() in row or (not is_id and text.rsplit("/", 1)[-1].casefold() == row[0].split("/")[1]):
             return Name(text, is_id, row[0])
     return Name(text, is_id, None)
-
-
-def is_orpheus_3b(checkpoint):
-    """Whether `checkpoint` is Orpheus-3B's hub id, or a folder with a copy of it under its name."""
-    folder = Path(checkpoint).expanduser()
-    return ORPHEUS_3B in (read_name(checkpoint).same, read_name(folder.resolve()).same if folder.is_dir() else None)
 
 
 def _same_name(base, model):

@@ -1,14 +1,15 @@
 """From a name to something that speaks: finds, fetches and checks model, tokenizer, codec and adapter."""
 
 import os
-from dataclasses import dataclass
+import warnings
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from orpheus.common.checkpoints import explain
 from orpheus.common.command import say
-from orpheus.common.errors import CheckpointError, InputError
-from orpheus.common.hub import locate, read_json
-from orpheus.common.options import ORPHEUS_3B, ORPHEUS_3B_VOICES, SNAC_24KHZ
+from orpheus.common.errors import InputError, OrpheusWarning
+from orpheus.common.hub import locate
+from orpheus.common.options import ORPHEUS_3B, SNAC_24KHZ
 from orpheus.engines.loading import check_model, load_tokenizer, open_engine
 from orpheus.engines.options import ENGINES
 from orpheus.speech.adapters import (
@@ -17,10 +18,10 @@ from orpheus.speech.adapters import (
     base_for_auto,
     check_adapter_fits,
     find_adapter,
-    is_orpheus_3b,
     tokenizer_folder,
 )
-from orpheus.speech.options import PIECE_SECONDS
+from orpheus.text.description import ModelDescription
+from orpheus.text.identify import DESCRIBING_FILES, describe
 
 MODEL_FILES = (
     "config.json",
@@ -31,6 +32,7 @@ MODEL_FILES = (
     "*token*",
     "vocab.json",
     "merges.txt",
+    *DESCRIBING_FILES[1:],
 )
 _CODEC_FILES = ("config.json", "model.safetensors", "pytorch_model.bin")
 
@@ -43,11 +45,28 @@ class LoadedModel:
     engine: object  # orpheus.engines.Engine
     prompts: object  # orpheus.text.prompt.PromptBuilder
     codec: object  # orpheus.codec.snac.Codec
-    voices: tuple  # known speakers; empty if the model names none
-    default_voice: str | None  # used if none is asked for; None means that prompts carry no speaker name
-    voices_closed: bool  # whether an unknown voice is an error
-    piece_seconds: float  # how much speech a piece of long text should have
-    normalize_text: bool = False  # whether it needs numbers, dates and the like written as words
+    description: ModelDescription = field(default_factory=ModelDescription)
+    clips: dict = field(default_factory=dict, repr=False, compare=False)  # codes of reference clips, see reference.py
+
+    @property
+    def voices(self):
+        return self.description.voices
+
+    @property
+    def default_voice(self):
+        return self.description.default_voice
+
+    @property
+    def voices_closed(self):
+        return self.description.closed
+
+    @property
+    def piece_seconds(self):
+        return self.description.piece_seconds
+
+    @property
+    def normalize_text(self):
+        return self.description.normalize_text
 
 
 # --- model -----------------------------------------------------------------------------------------------------------
@@ -110,36 +129,10 @@ def resolve(model, lora, device, lora_anyway=False):
     return Resolved(checkpoint, adapter, device, fell_back, note, check_adapter_fits(adapter, checkpoint, lora_anyway))
 
 
-def _names(value, path):
-    if not isinstance(value, list) or not all(isinstance(name, str) for name in value):
-        raise CheckpointError(f"the voices in {path} must be a list of names, not {value!r:.80}")
-    return tuple(value)
-
-
-def _voices_in(config_path):
-    """(known voices, default voice) of a model's config.json.
-
-    The default is the first of `voices`, unless `default_voice` says otherwise: null for a prompt without a speaker.
-    """
-    config = read_json(config_path)
-    voices = _names(config.get("voices") or [], config_path)
-    default = config.get("default_voice", voices[0] if voices else None)
-    if default is not None and default not in voices:
-        raise CheckpointError(f"default_voice in {config_path} is {default!r:.80}, which is not one of its voices")
-    return voices, default
-
-
 def voices_of(checkpoint, adapter):
-    """(known voices, default voice, whether others are refused); of the model it needs only the config.json."""
-    if is_orpheus_3b(checkpoint):
-        base, default = ORPHEUS_3B_VOICES, ORPHEUS_3B_VOICES[0]
-    else:
-        base, default = _voices_in(locate(checkpoint, ("config.json",)) / "config.json")
-    if adapter is None:
-        return base, default, bool(base)
-    listed = adapter / "voices.json"
-    voices = _names(read_json(listed, list), listed) if listed.exists() else ()
-    return (*voices, *(voice for voice in base if voice not in voices)), voices[0] if voices else None, False
+    """(known voices, default voice, whether others are refused); of the model it needs only what describes it."""
+    found = describe(checkpoint, adapter)
+    return found.voices, found.default_voice, found.closed
 
 
 def find_codec(codec, model_folder):
@@ -149,18 +142,24 @@ def find_codec(codec, model_folder):
     return locate(codec, _CODEC_FILES)
 
 
+def description_of(model="auto", lora="auto", device="auto", like=None, lora_anyway=False):
+    """The ModelDescription of what `load_model` would load, without loading it."""
+    resolved = resolve(model, lora, device, lora_anyway)
+    return describe(resolved.checkpoint, resolved.adapter, like)
+
+
 def known_voices(model="auto", lora="auto", device="auto", lora_anyway=False):
     """(known voices, default voice) of what `load_model` would load, without loading it."""
-    resolved = resolve(model, lora, device, lora_anyway)
-    return voices_of(resolved.checkpoint, resolved.adapter)[:2]
+    found = description_of(model, lora, device, lora_anyway=lora_anyway)
+    return found.voices, found.default_voice
 
 
-def load_model(model="auto", lora="auto", codec=None, device="auto", engine="auto", lora_anyway=False):
+def load_model(model="auto", lora="auto", codec=None, device="auto", engine="auto", like=None, lora_anyway=False):
     """Loads everything needed to speak; cheap checks come first.
 
     model: "auto", "demo", a folder or a hub id; lora: "auto", "none", a folder or a hub id; codec: a folder or a hub id,
-    by default the `codec` folder inside the model's, else the hub's 24 kHz SNAC; engine: one of ENGINES; lora_anyway: takes
-    an adapter of the right shapes for other weights
+    by default the `codec` folder inside the model's, else the hub's 24 kHz SNAC; engine: one of ENGINES; like: a known model
+    that it is like, where its files don't say; lora_anyway: takes an adapter of the right shapes for other weights
     returns: (LoadedModel, whether "auto" fell back to the demo voice)
     """
     if engine not in ENGINES:
@@ -169,31 +168,37 @@ def load_model(model="auto", lora="auto", codec=None, device="auto", engine="aut
     checkpoint, adapter = resolved.checkpoint, resolved.adapter
     if resolved.note:
         say(resolved.note)
+    description = describe(checkpoint, adapter, like)
     folder = locate(checkpoint, MODEL_FILES)
     check_model(folder, resolved.device, checkpoint)
     if not resolved.compared:
         check_adapter_fits(adapter, checkpoint, lora_anyway, folder)
     speaking, tokens = tokenizer_folder(folder, adapter)
     codec_folder = find_codec(codec, folder)
-    config = read_json(folder / "config.json")
 
     from orpheus.codec.snac import Codec
     from orpheus.text.prompt import PromptBuilder, layout_of
 
+    if description.guessed:
+        warnings.warn(guess_of(description), OrpheusWarning, stacklevel=2)
     codec = Codec.from_folder(codec_folder, resolved.device)
     tokenizer = load_tokenizer(speaking)
-    layout = layout_of(tokenizer, codec.codebook_size)
-    opened = open_engine(engine, folder, adapter, resolved.device, layout, tokens)
-    voices, default_voice, closed = voices_of(checkpoint, adapter)
+    prompts = PromptBuilder(tokenizer, layout_of(tokenizer, codec.codebook_size), description.prompt)
+    opened = open_engine(engine, folder, adapter, resolved.device, prompts.layout, tokens)
+    voices = tuple(dict.fromkeys((*description.voices, *prompts.voice_tokens())))
     name = DEMO_VOICE.name if checkpoint == str(DEMO_VOICE) else checkpoint
-    return LoadedModel(
-        f"{name} + {adapter}" if adapter else name,
-        opened,
-        PromptBuilder(tokenizer, layout),
-        codec,
-        voices,
-        default_voice,
-        closed,
-        config.get("piece_seconds", PIECE_SECONDS),
-        config.get("normalize_text", False),
-    ), resolved.fell_back
+    name = f"{name} + {adapter}" if adapter else name
+    return LoadedModel(name, opened, prompts, codec, replace(description, voices=voices)), resolved.fell_back
+
+
+def guess_of(description):
+    """A guess about a model, in one line."""
+    voice = (
+        f"it speaks without a name unless you say --voice ({', '.join(description.voices)})"
+        if description.voices
+        else ""
+    )
+    return (
+        f"the model is taken for a copy or fine-tune of {description.name}, by {description.known_by}"
+        f"{'; ' + voice if voice and description.default_voice is None else ''}. If it is another, say --like NAME"
+    )

@@ -1,13 +1,11 @@
 """Every speech setting with its default and the reason for it; for how tokens are drawn, see engines/options.py."""
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 from orpheus.common.frame import CONTEXT_FRAMES
-from orpheus.common.options import check, check_given, check_range, check_whole
-
-PIECE_SECONDS = 10.0  # if neither the user nor the model says otherwise
-
+from orpheus.common.options import PIECE_SECONDS, check, check_given, check_range, check_whole  # noqa: F401 (part of this module's face)
 
 EXAMPLES = (
     "Hey there my name is Elise, <giggles> and I'm a speech generation model that can sound like a person.",
@@ -23,7 +21,7 @@ class LongTextOptions:
     """How text that is too long for one generation is spoken."""
 
     piece_seconds: float | None = None
-    """Estimated speech per piece. Default: what the model's config.json asks for (6 for the demo voice, which was
+    """Estimated speech per piece. Default: what the model's description asks for (6 for the demo voice, which was
     trained on short clips), else 10, which keeps even a slow speaker under the 14.6 s of max_new_tokens."""
     sentence_pause: float = 0.15
     """Seconds of silence between pieces, on top of the silence that the pieces contain."""
@@ -46,7 +44,29 @@ class TextOptions:
 
     normalize: Literal["auto", "on", "off"] = "auto"
     """Writes numbers, dates, currency, times, units, abbreviations and addresses as words. auto is off unless the model's
-    config.json asks for it, as the demo voice's does: it never learnt digits. Orpheus-3B reads them itself."""
+    description asks for it, as the demo voice's does: it never learnt digits. Orpheus-3B reads them itself."""
+    line_voices: Literal["on", "off"] = "on"
+    """Speaks lines that begin with the name of a voice, as in "theo: Good morning.", with that voice, and leaves the name out.
+    off reads the names aloud."""
+
+
+@dataclass(frozen=True)
+class ReferenceOptions:
+    """A voice from clips, for pretrained models."""
+
+    reference: tuple[Path, ...] = ()
+    """A recording of the voice to speak with, 1 to 30 s; say the flag again for more. Meant for pretrained models."""
+    reference_text: tuple[str, ...] = ()
+    """What is said in the recording, word by word; once for each --reference, in their order."""
+
+    def __post_init__(self):
+        clips, texts = len(self.reference), len(self.reference_text)
+        check(
+            clips == texts,
+            f"reference and reference_text go in pairs, but there are {clips} and {texts}: say for each recording what is said in it",
+        )
+        for path, text in zip(self.reference, self.reference_text):
+            check(text.strip(), f"reference_text of {path} is empty: say what is said in it, word by word")
 
 
 @dataclass(frozen=True)

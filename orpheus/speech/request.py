@@ -4,22 +4,20 @@ OrpheusInference, its streams and the pool all plan with `plan_request`, and all
 `warn_about_end`: what a text becomes does not depend on who asks.
 """
 
-import warnings
-from collections import Counter
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from orpheus.common.command import options_from
-from orpheus.common.errors import InputError, OrpheusWarning
+from orpheus.common.errors import InputError
 from orpheus.common.frame import FRAMES_PER_SECOND, TOKENS_PER_SECOND
 from orpheus.engines.options import SamplingOptions
 from orpheus.speech.options import LongTextOptions, RetryOptions, StreamOptions, TextOptions
+from orpheus.speech.reading import default_voice, read_reference, read_turns, warn
+from orpheus.speech.reference import check_context, take_references
 from orpheus.speech.streaming import FrameAssembler
 from orpheus.text.cleaning import is_speakable
 from orpheus.text.pieces import split_text
-from orpheus.text.spoken import as_spoken
-from orpheus.text.tags import KNOWN_TAGS, unknown_tags
 
 NOTHING_SAMPLES = 1_000  # silence, in place of speech without a single valid frame
 
@@ -43,7 +41,7 @@ class Request:
     """One requested text."""
 
     text: str
-    voice: str | None
+    voice: str | None  # of a dialogue, the names of all
     utterances: list
 
     @property
@@ -74,71 +72,47 @@ def split_options(options):
     return options_from((SamplingOptions, TextOptions, LongTextOptions, RetryOptions, StreamOptions), options)
 
 
-def warn(message):
-    warnings.warn(message, OrpheusWarning, stacklevel=2)
-
-
 # --- planning --------------------------------------------------------------------------------------------------------
 
 
-def plan_request(model, text, voice, sampling, writing, long_text):
+def plan_request(model, text, voice, sampling, writing, long_text, references=()):
     """A Request for one text.
 
     model: LoadedModel; voice: a speaker's name, None for the model's default; sampling, writing, long_text: SamplingOptions,
-    TextOptions, LongTextOptions. Raises InputError if the text cannot be spoken; an OrpheusWarning says what is odd.
+    TextOptions, LongTextOptions; references: [Reference] whose voice is to be taken, from `take_references`. Raises InputError if the
+    text cannot be spoken; an OrpheusWarning says what is odd.
     """
-    clean = _checked(text, writing.normalize == "on" or (writing.normalize == "auto" and model.normalize_text))
-    voice = _check_voice(model, voice)
+    turns = read_turns(model, text, voice, writing, default_voice(model, references))
+    said = [(read_reference(model, reference.text, writing), reference.codes) for reference in references]
     seconds = model.piece_seconds if long_text.piece_seconds is None else long_text.piece_seconds
-    pieces = [piece for piece in split_text(clean, seconds) if is_speakable(piece.text)]
+    pieces = [
+        (piece, speaker) for speaker, clean in turns for piece in split_text(clean, seconds) if is_speakable(piece.text)
+    ]
     utterances = [
         Utterance(
             text=piece.text,
-            prompt=model.prompts.prompt(piece.text, voice),
+            prompt=model.prompts.prompt(piece.text, speaker, said),
             seed=(int(sampling.seed) + index) % 2**63,
             pause=long_text.paragraph_pause if piece.ends_paragraph else long_text.sentence_pause,
             assembler=FrameAssembler(model.prompts.layout),
         )
-        for index, piece in enumerate(pieces)
+        for index, (piece, speaker) in enumerate(pieces)
     ]
-    return Request(text, voice, utterances)
+    if references:
+        check_context(max((utterance.prompt for utterance in utterances), key=len), sampling)
+    voices = [speaker for speaker in dict.fromkeys(speaker for speaker, _ in turns) if speaker is not None]
+    return Request(text, ", ".join(voices) or None, utterances)
 
 
 def plan_stream(model, text, voice, options):
     """(Request, SamplingOptions, StreamOptions) of a text that is sent while it is generated. Raises InputError."""
+    references, options = take_references(model, options)
     sampling, writing, long_text, retry, stream_options = split_options(options)
     if retry.retries:
         raise InputError(
             f"a stream cannot take back what it has sent: leave out retries = {retry.retries}, or write to a file"
         )
-    return plan_request(model, text, voice, sampling, writing, long_text), sampling, stream_options
-
-
-def _checked(text, normalize):
-    """The text as a model reads it."""
-    if not isinstance(text, str):
-        raise InputError(f"the text must be a string, not {type(text).__name__}: {text!r:.80}")
-    clean, removed = as_spoken(text, normalize)
-    if not is_speakable(clean):
-        raise InputError(f"nothing to speak in {text!r:.80}: a text needs a letter, a digit or a tag")
-    if removed:
-        counts = ", ".join(f"{character!r} x{count}" for character, count in Counter(removed).most_common(5))
-        warn(f"{len(removed)} characters that cannot be spoken were left out: {counts}")
-    for tag, near in unknown_tags(clean).items():
-        hint = f"did you mean <{near}>? " if near else ""
-        warn(f"unknown tag <{tag}> is read as text: {hint}Known tags: {' '.join(f'<{known}>' for known in KNOWN_TAGS)}")
-    return clean
-
-
-def _check_voice(model, voice):
-    if voice is None:
-        return model.default_voice
-    if voice not in model.voices:
-        known = f"{model.name} knows {', '.join(model.voices)}" if model.voices else f"{model.name} names no voices"
-        if model.voices_closed:
-            raise InputError(f"unknown voice {voice!r}; {known}")
-        warn(f"voice {voice!r} is not among the known ones; {known}. That is fine if the model was trained with it")
-    return voice
+    return plan_request(model, text, voice, sampling, writing, long_text, references), sampling, stream_options
 
 
 # --- the end ---------------------------------------------------------------------------------------------------------

@@ -14,6 +14,7 @@ from orpheus.common.options import ORPHEUS_3B, OUTPUT_DIR
 from orpheus.common.progress import Progress
 from orpheus.engines import ENDED
 from orpheus.speech.model import LoadedModel, load_model
+from orpheus.speech.reference import take_references
 from orpheus.speech.request import (
     NOTHING_SAMPLES,
     first_trouble,
@@ -74,16 +75,20 @@ class OrpheusInference:
     device: "auto", "cuda", "mps" or "cpu"
     engine: "fast" (a hand-written Llama step), "fast-int8" (the same with 8-bit weights), "transformers" (any model),
         or "auto" (fast if it supports the model)
+    like: a known model that this one is like, such as "orpheus-3b-ft", where its files don't say (docs/models.md)
     lora_anyway: takes an adapter of the right shapes for a model that it was not made for
 
     Raises CheckpointError if something cannot be loaded and InputError for a name that means nothing. One object serves
     one thread at a time. Every method's options are the fields of SamplingOptions, TextOptions, LongTextOptions,
-    RetryOptions and (for `stream`) StreamOptions: see orpheus/speech/options.py and orpheus/engines/options.py.
+    ReferenceOptions, RetryOptions and (for `stream`) StreamOptions: see orpheus/speech/options.py and orpheus/engines/options.py.
     """
 
-    def __init__(self, model="auto", lora="auto", codec=None, device="auto", engine="auto", lora_anyway=False):
+    def __init__(
+        self, model="auto", lora="auto", codec=None, device="auto", engine="auto", like=None, lora_anyway=False
+    ):
         given = isinstance(model, LoadedModel)
-        self.model, fell_back = (model, False) if given else load_model(model, lora, codec, device, engine, lora_anyway)
+        names = (model, lora, codec, device, engine, like, lora_anyway)
+        self.model, fell_back = (model, False) if given else load_model(*names)
         loaded = self.model
         self.name, self.engine, self.prompts, self.codec = loaded.name, loaded.engine, loaded.prompts, loaded.codec
         self.voices, self.default_voice = loaded.voices, loaded.default_voice
@@ -111,8 +116,9 @@ class OrpheusInference:
 
         Each sounds as it would alone. All texts are checked before the first is spoken.
         """
+        references, options = take_references(self.model, options)
         sampling, writing, long_text, retry, _ = split_options(options)
-        requests = [plan_request(self.model, text, voice, sampling, writing, long_text) for text in texts]
+        requests = [plan_request(self.model, text, voice, sampling, writing, long_text, references) for text in texts]
         return self._speak(requests, sampling, long_text.batch_size, Retries(retry, self._decode), progress)
 
     def _speak(self, requests, sampling, batch_size, retries, progress):

@@ -1,6 +1,7 @@
 """Cutting long text into pieces that one generation can speak."""
 
 import re
+from bisect import bisect_left
 from dataclasses import dataclass
 
 from orpheus.text.tags import ANY_TAG, TAG
@@ -83,9 +84,17 @@ class Piece:
 def _cut_in_two(text):
     """Cuts an overlong sentence: at a clause near the middle, else at a space, else anywhere but inside a tag."""
     middle = len(text) / 2
+    spans = [match.span() for match in TAG.finditer(text)]
+
+    def in_tag(position):  # a tag may have spaces
+        place = bisect_left(spans, (position,)) - 1
+        return place >= 0 and position < spans[place][1]
+
     for pattern in (r"(?<=[,;:])\s|\s(?=[-–—]\s)|\s(?=\()", r"\s"):
         cuts = [
-            match.start() for match in re.finditer(pattern, text) if 0.2 * len(text) < match.start() < 0.8 * len(text)
+            match.start()
+            for match in re.finditer(pattern, text)
+            if 0.2 * len(text) < match.start() < 0.8 * len(text) and not in_tag(match.start())
         ]
         if cuts:
             cut = min(cuts, key=lambda position: abs(position - middle))

@@ -7,7 +7,7 @@ def as_spoken(text, normalize):
     """(text as a model reads it, list of the characters left out).
 
     normalize: whether numbers, dates and the like are written as words, for models that need that ("normalize_text" in their
-    config.json)
+    description)
     """
     text, removed = clean_text(text)
     if normalize:
@@ -17,6 +17,6 @@ def as_spoken(text, normalize):
     return text, removed
 
 
-def wants_normalizing(asked, config):
-    """Whether texts are normalised. asked: "auto", "on" or "off"; config: the model's config.json, which decides where it is "auto"."""
-    return bool(config.get("normalize_text", False)) if asked == "auto" else asked == "on"
+def wants_normalizing(asked, description):
+    """Whether texts are normalised. asked: "auto", "on" or "off"; description: the model's, which decides where it is "auto"."""
+    return description.normalize_text if asked == "auto" else asked == "on"

@@ -1,13 +1,12 @@
 """`--check-data`: the data as a run would take it, and what the run would do. No model is loaded, nothing is written."""
 
-from pathlib import Path
-
 from orpheus.common.errors import InputError
-from orpheus.common.hub import read_json
 from orpheus.data.held_out import split_held_out
 from orpheus.data.overview import estimated_tokens, in_words, overview
 from orpheus.data.recordings import read_recordings
 from orpheus.speech.model import DEMO_VOICE, resolve
+from orpheus.text.description import ModelDescription
+from orpheus.text.identify import describe, is_known_here
 from orpheus.text.spoken import wants_normalizing
 from orpheus.training.forecast import forecast
 
@@ -20,10 +19,11 @@ def check_data(run, data, options):
     if data.transcribe:
         raise InputError("--check-data loads no model, so it cannot --transcribe: leave one of them out")
     base = resolve(run.model, "none", run.device)
-    config = Path(base.checkpoint) / "config.json"
+    here = bool(run.like) or is_known_here(base.checkpoint)
+    description = describe(base.checkpoint, as_like=run.like) if here else ModelDescription()
     try:
-        recordings = read_recordings(data, keep=False)
-        if wants_normalizing(data.normalize, read_json(config) if config.is_file() else {}):
+        recordings = read_recordings(data, keep=False, tags=description.taught)
+        if wants_normalizing(data.normalize, description):
             recordings = recordings.normalized()
         report, kept = overview(recordings, data)
     except InputError as error:
@@ -36,8 +36,8 @@ def check_data(run, data, options):
     demo = base.checkpoint == str(DEMO_VOICE)
     for name, words in forecast(lengths, len(held_out), options, demo, _gpu(base.device)):
         print(f"{name:13}{words}")
-    if data.normalize == "auto" and not config.is_file():
-        print(f"{'not known':13}whether {run.model} wants numbers written as words: its config.json is not here")
+    if data.normalize == "auto" and not here:
+        print(f"{'not known':13}whether {run.model} wants numbers written as words: its files are not here")
 
 
 def _gpu(device):

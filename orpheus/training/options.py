@@ -1,11 +1,15 @@
 """Every setting of fine-tuning with its default and the reason for it. The recipe's flags are generated from these classes."""
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 from orpheus.common.options import (
     LARGEST_SEED,
+    LORA_DIR,
     MANY_STEPS,
+    ORPHEUS_3B,
+    OUTPUT_DIR,
     ROOT,
     check,
     check_given,
@@ -34,6 +38,43 @@ DEMO = {
     "sample_steps": 0,
     "keep_best": False,
 }
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """Which model, and where things go."""
+
+    model: str = ORPHEUS_3B
+    """Base model: a hub id, a folder, or demo. The -ft model knows the emotion tags."""
+    like: str | None = None
+    """A known model that the base is like, where its files don't say (docs/models.md lists them)."""
+    codec: str | None = None
+    """Folder or hub id of another SNAC than the model's own."""
+    device: Literal["auto", "cuda", "cpu"] = "auto"
+    """Where to train."""
+    backend: Literal["auto", "unsloth", "transformers"] = "auto"
+    """What loads the base model: auto is Unsloth on CUDA, transformers and peft on a CPU."""
+    out: Path = Path(LORA_DIR)
+    """Folder of the adapter."""
+    run_dir: Path = Path(RUN_DIR)
+    """Every run gets a folder in this one for its states, samples and logs: run_001, run_002 ..."""
+    keep_runs: int | None = None
+    """Removes all but this many runs, the newest, once this one has come to its end. By default all of them stay."""
+    samples: Path = Path(OUTPUT_DIR)
+    """Folder of the sample sentences; `before/` in it has them as the base model speaks them."""
+    merge: Path | None = None
+    """Also writes base and adapter as one 16-bit model into this folder."""
+    license: str = "other"
+    """Licence of the adapter, for its card."""
+    push_to_hub: bool = False
+    """Uploads the adapter's folder to --hub-repo. Off unless asked for."""
+    hub_repo: str | None = None
+    """NAME/REPOSITORY on the hub, checked before training begins."""
+
+    def __post_init__(self):
+        check_given(self, "model", "like", "codec", "license", "hub_repo")
+        if self.keep_runs is not None:
+            check_whole(self, "keep_runs", 1, MANY_STEPS, "; this run is kept in any case")
 
 
 @dataclass(frozen=True)
@@ -117,7 +158,10 @@ class TrainingOptions:
         check_whole(self, "evaluate_sentences", 1, 1000, "; 8 are one batch")
         check_given(self, "evaluate_asr")
         if self.keep_best_by == "wer":
-            check(self.eval_steps > 0, "keep_best_by wer needs eval_steps above 0: words are heard with each held-out loss")
+            check(
+                self.eval_steps > 0,
+                "keep_best_by wer needs eval_steps above 0: words are heard with each held-out loss",
+            )
             object.__setattr__(self, "evaluate", True)
         check_range(self, "weight_decay", 0, 1)
         check_range(self, "max_grad_norm", 1e-3, 1e6)

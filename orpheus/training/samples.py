@@ -19,7 +19,6 @@ from orpheus.evaluate.report.folder import make_report, table, write_report
 from orpheus.evaluate.scoring import judge_clips, summarise
 from orpheus.evaluate.systems import Clip, Sentence, speak, spread
 from orpheus.speech.model import LoadedModel
-from orpheus.speech.options import PIECE_SECONDS
 from orpheus.speech.synthesis import OrpheusInference
 
 _QUICK = ("wer",)  # on the way; the report at the end has all that is installed
@@ -142,12 +141,9 @@ def _kept(path):
 class Samples:
     """Speaks sample sentences with the adapter as it is now, while training."""
 
-    def __init__(self, llama, prompts, codec, voices, sentences, piece_seconds=PIECE_SECONDS):
-        voice = voices[0] if voices else None
+    def __init__(self, llama, prompts, codec, description, sentences):
         engine = TransformersEngine(llama, prompts.layout)
-        loaded = LoadedModel(
-            "the model in training", engine, prompts, codec, tuple(voices), voice, False, piece_seconds
-        )
+        loaded = LoadedModel("the model in training", engine, prompts, codec, description)
         self.tts, self.sentences = OrpheusInference(loaded), sentences
 
     def speak(self, folder):

@@ -11,6 +11,7 @@ from orpheus.data.recordings import read_recordings
 from orpheus.engines.options import SamplingOptions
 from orpheus.speech.options import LongTextOptions, TextOptions
 from orpheus.speech.request import plan_request
+from orpheus.text.description import ModelDescription
 from orpheus.text.spoken import as_spoken, wants_normalizing
 from tests.fakes.recordings import folder_of
 
@@ -34,7 +35,7 @@ def test_texts_are_learnt_as_they_are_spoken(tmp_path, small_voice, normalize):
     found = recordings(tmp_path)
     if normalize:
         found = found.normalized()
-    model = replace(small_voice.model, normalize_text=normalize)
+    model = replace(small_voice.model, description=replace(small_voice.model.description, normalize_text=normalize))
     for recording, written in zip(found.kept, WRITTEN, strict=True):
         request = plan_request(
             model, written, None, SamplingOptions(), TextOptions(), LongTextOptions(piece_seconds=60)
@@ -63,12 +64,13 @@ def test_keys_and_what_is_held_out_stay(tmp_path):
 
 
 def test_the_model_decides_unless_it_is_said():
-    assert [wants_normalizing(asked, {"normalize_text": True}) for asked in ("auto", "on", "off")] == [
+    needy, plain = ModelDescription(normalize_text=True), ModelDescription()
+    assert [wants_normalizing(asked, needy) for asked in ("auto", "on", "off")] == [
         True,
         True,
         False,
     ]
-    assert [wants_normalizing(asked, {}) for asked in ("auto", "on", "off")] == [False, True, False]
+    assert [wants_normalizing(asked, plain) for asked in ("auto", "on", "off")] == [False, True, False]
 
 
 @pytest.mark.parametrize("asked, expected", [("auto", True), ("off", False)])

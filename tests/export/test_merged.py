@@ -12,6 +12,8 @@ from orpheus.export.generations import for_both_generations
 from orpheus.export.merged import merge
 from orpheus.speech.model import known_voices, voices_of
 from orpheus.speech.synthesis import OrpheusInference
+from orpheus.text.description import as_json, taught, write_description
+from orpheus.text.identify import describe
 from tests.fakes.adapters import add_tokens, train_adapter, unmerged
 from tests.fakes.checkpoints import SMALL_CONFIG, save_adapter, save_voice
 
@@ -100,6 +102,31 @@ def test_the_3bs_voices_are_written_down(base, tuned, tmp_path):
     adapter, _ = tuned("mara")
     merge(tmp_path / "merged", copy, adapter)
     assert config_of(tmp_path / "merged")["voices"] == "mara tara leah jess leo dan mia zac zoe".split()
+
+
+def test_what_an_adapter_learnt_stays_when_merged(base, tmp_path):
+    """Its tags, and that its texts had digits where the base wants words."""
+    adapter = save_adapter(tmp_path / "adapter", base, str(base))
+    write_description(adapter, taught(describe(base), ("mara",), {"happy": 30, "slip": 1}, normalize_text=False))
+    merge(tmp_path / "merged", base, adapter)
+    apart = OrpheusInference(str(base), lora=str(adapter))
+    whole = OrpheusInference(str(tmp_path / "merged"), lora="none")
+    assert as_json(whole.model.description) == as_json(apart.model.description) | {"default_voice": "mara"}
+    assert whole.voices == ("mara", "ann", "bob") and whole.model.normalize_text is False
+    assert whole.model.description.tags["happy"] == 30 and "slip" not in whole.model.description.taught
+    assert prompts(apart) == prompts(whole) and whole.model.piece_seconds == 5
+
+
+def test_a_merged_model_is_what_its_base_was_said_to_be_like(base, tmp_path):
+    adapter = save_adapter(tmp_path / "adapter", base, str(base))
+    merge(tmp_path / "merged", base, adapter, like="3b-de-ft")
+    found = describe(tmp_path / "merged")
+    assert (found.name, found.language, found.voices, found.default_voice) == (
+        "3b-de-ft",
+        "de",
+        ("jana", "thomas", "max"),
+        None,
+    )
 
 
 def test_what_the_base_says_of_itself_stays(base, nameless):

@@ -54,8 +54,11 @@ SMALL_CONFIG = (
 )
 
 
-def save_tokenizer(folder, layout):
-    """A byte-level tokenizer with the ids of `layout`, `<custom_token_N>` included, as an AutoTokenizer folder."""
+def save_tokenizer(folder, layout, more=()):
+    """A byte-level tokenizer with the ids of `layout`, `<custom_token_N>` included, as an AutoTokenizer folder.
+
+    more: further added tokens, after these, as relatives of Orpheus have them: `<|audio|>`, `<laugh>`, `<spk_kavya>`
+    """
     vocab = {symbol: index for index, symbol in enumerate(sorted(pre_tokenizers.ByteLevel.alphabet()))}
     vocab |= {f"unused {index}": index for index in range(len(vocab), layout.begin_of_text)}
     tokenizer = Tokenizer(models.BPE(vocab, []))
@@ -71,6 +74,7 @@ def save_tokenizer(folder, layout):
     customs = CONTROL_TOKENS + CODES_PER_FRAME * layout.codebook_size
     customs += layout == ORPHEUS_LAYOUT and 2  # the real vocabulary has two more than it needs
     tokenizer.add_tokens([AddedToken(f"<custom_token_{n}>", normalized=False) for n in range(customs)])
+    tokenizer.add_tokens([AddedToken(token, normalized=False) for token in more])
     PreTrainedTokenizerFast(
         tokenizer_object=tokenizer, bos_token="<|begin_of_text|>", eos_token="<|eot_id|>"
     ).save_pretrained(folder)
@@ -150,16 +154,18 @@ def save_codec(folder, config, pickled=False):
         save_file(state, folder / "model.safetensors")
 
 
-def save_voice(folder, config=SMALL_CONFIG, layout=SMALL_LAYOUT, voices=("ann", "bob"), piece_seconds=None, **walk):
-    """A whole voice: model, tokenizer and codec. Returns the folder."""
+def save_voice(
+    folder, config=SMALL_CONFIG, layout=SMALL_LAYOUT, voices=("ann", "bob"), piece_seconds=None, more=(), **walk
+):
+    """A whole voice: model, tokenizer, with the added tokens `more`, and codec. Returns the folder."""
     folder = Path(folder)
-    model = walking_model(config, layout, **walk)
+    model = walking_model(config | {"vocab_size": config["vocab_size"] + len(more)}, layout, **walk)
     if voices:
         model.config.voices = list(voices)
     if piece_seconds:
         model.config.piece_seconds = piece_seconds
     model.save_pretrained(folder)
-    save_tokenizer(folder, layout)
+    save_tokenizer(folder, layout, more)
     save_codec(folder / "codec", snac_config(layout.codebook_size))
     return folder
 
@@ -180,7 +186,7 @@ def save_adapter(folder, model_folder, base_name, rank=4, seed=1, size=0.005):
     return Path(folder)
 
 
-def write_tuned(folder, model_folder, base_name, voices=()):
+def write_tuned(folder, model_folder, base_name, voices=(), description=None):
     """The same in the files of a fine-tune: what `orpheus.export.adapter` writes at a run's end."""
     from peft import PeftModel
 
@@ -199,7 +205,7 @@ def write_tuned(folder, model_folder, base_name, voices=()):
         log.write_text('{"step": 1, "loss": 2.0}\n{"step": 1, "held_out_loss": 2.5}\n')
         model = PeftModel.from_pretrained(LlamaForCausalLM.from_pretrained(model_folder, dtype=torch.float32), plain)
         tokenizer, settings = load_tokenizer(model_folder), {"license": "other", "speaker": "1e5"}
-        write_adapter(folder, model, tokenizer, base_name, voices, settings, {}, Report, log)
+        write_adapter(folder, model, tokenizer, base_name, voices, settings, {}, Report, log, description=description)
     return Path(folder)
 
 

@@ -28,7 +28,7 @@ TABLE = [
     ("emoji among words", ["Well done 😀!"], 0, "1 characters that cannot be spoken were left out: '😀' x1"),
     ("control strings", [CONTROL], 0, ""),
     ("other scripts", ["Привет, 你好, مرحبا."], 0, ""),
-    ("an unknown tag", ["Ha <laughter> ha."], 0, "unknown tag <laughter>"),
+    ("an unknown tag", ["Ha <laguhter> ha."], 0, "unknown tag <laguhter>"),
     ("a word without end", ["x" * 3000], 0, ""),
     ("NaN temperature", ["Hi.", "--temperature", "nan"], 2, "temperature must be 0 or between 0.01 and 5, not nan"),
     (

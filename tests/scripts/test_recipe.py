@@ -16,6 +16,7 @@ from orpheus.common.errors import CheckpointError, InputError
 from orpheus.common.hub import check_push
 from orpheus.common.options import ROOT
 from orpheus.speech.synthesis import OrpheusInference
+from orpheus.text.tags import KNOWN_TAGS
 from orpheus.training.states import saved_states
 
 
@@ -79,7 +80,8 @@ def test_the_demo_learns_a_speaker_and_speaks(train, tmp_path, monkeypatch):
     assert "12 read, 12 used" in output and "seconds used for training" in output and "The adapter is in" in output
     names = sorted(path.name for path in (tmp_path / "lora").glob("[!.]*"))
     assert names == sorted(
-        "README.md adapter_config.json adapter_model.safetensors base.json config.yaml data_report.md loss.png tokenizer.json "
+        "README.md adapter_config.json adapter_model.safetensors base.json config.yaml data_report.md loss.png orpheus.json "
+        "tokenizer.json "
         "tokenizer_config.json voices.json".split()
     )
     spoken = sorted(str(path.relative_to(tmp_path / "audio")) for path in (tmp_path / "audio").rglob("*.wav"))
@@ -88,6 +90,11 @@ def test_the_demo_learns_a_speaker_and_speaks(train, tmp_path, monkeypatch):
     assert tuned.default_voice == "mara" and tuned.name.startswith("demo_voice + ")
     merged = OrpheusInference(str(tmp_path / "merged"), lora="none")
     assert merged.default_voice == "mara"
+    assert tuned.model.description.tags["laugh"] is None  # the base's own
+    taught = json.loads((tmp_path / "lora" / "orpheus.json").read_text())
+    assert taught["voices"] == ["mara"] and taught["normalize_text"] is True and set(taught["tags"]) <= set(KNOWN_TAGS)
+    assert sum(taught["tags"].values()) > 0 and taught["piece_seconds"] == 6
+    assert json.loads((tmp_path / "merged" / "orpheus.json").read_text())["voices"] == ["mara", "nora", "theo"]
     with pytest.raises(CheckpointError, match="was made for demo_voice"):
         OrpheusInference("unsloth/orpheus-3b-0.1-ft", lora=str(tmp_path / "lora"))
 

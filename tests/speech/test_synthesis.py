@@ -262,8 +262,8 @@ def test_numbers_of_numpy_are_numbers(small_voice):
 
 
 def test_an_unknown_tag_warns_and_lists_the_known_ones(small_voice):
-    with pytest.warns(OrpheusWarning, match="unknown tag <laughs> .*did you mean <laugh>.*<groan>"):
-        small_voice.synthesize("Ha <laughs> ha.")
+    with pytest.warns(OrpheusWarning, match="unknown tag <laguh> .*did you mean <laugh>.*<groan>"):
+        small_voice.synthesize("Ha <laguh> ha.")
 
 
 def test_an_unknown_option_is_refused_and_not_ignored(small_voice):

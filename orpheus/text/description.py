@@ -1,0 +1,196 @@
+"""What a model of the family is like to speak with: a ModelDescription, and the file `orpheus.json` beside a model or adapter.
+
+The table of the models that people use is in known_models.py; which description a model has is decided in identify.py.
+"""
+
+import json
+from dataclasses import dataclass, field, replace
+
+from orpheus.common.errors import CheckpointError
+from orpheus.common.files import atomic_file
+from orpheus.common.hub import read_json
+from orpheus.common.options import PIECE_SECONDS, is_number
+from orpheus.text.prompt import FORMATS
+from orpheus.text.tags import KNOWN_TAGS
+
+DESCRIPTION_FILE = "orpheus.json"
+TAUGHT = 3  # times that a tag must have been in the recordings to count as taught: one that was there less often may be a slip
+
+
+@dataclass(frozen=True)
+class ModelDescription:
+    """What speaking and training need to know of a model besides its weights."""
+
+    name: str = ""  # in the table of known models; "" for a model that is not in it
+    voices: tuple = ()  # known speakers; empty if the model names none
+    default_voice: str | None = None  # used if none is asked for; None means that prompts carry no speaker
+    closed: bool = False  # whether another voice is an error
+    tags: dict = field(default_factory=lambda: dict.fromkeys(KNOWN_TAGS))  # {tag: how often it was learnt, or None}
+    language: str | None = "en"  # ISO 639-1 or 639-3 code; None if nobody says
+    languages: dict = field(default_factory=dict)  # {voice: language} of those that speak another one
+    prompt: str = "orpheus"  # one of FORMATS in prompt.py
+    piece_seconds: float = PIECE_SECONDS  # how much speech a piece of long text should have
+    normalize_text: bool = False  # whether it needs numbers, dates and the like written as words
+    references: bool = False  # whether it is meant to take its voice from clips in the prompt
+    checked: bool = False  # whether the description was checked by running the model with its weights
+    source: str = ""  # where the facts are from
+    known_by: str = ""  # how the model was recognised, for people
+    guessed: bool = False  # whether that was a guess
+
+    def language_of(self, voice=None):
+        """The language that a voice speaks."""
+        return self.languages.get(voice if voice is not None else self.default_voice, self.language)
+
+    @property
+    def taught(self):
+        """The tags that may be relied on: those of the model, and those that were learnt at least TAUGHT times."""
+        return tuple(tag for tag, count in self.tags.items() if count is None or count >= TAUGHT)
+
+
+# --- the file --------------------------------------------------------------------------------------------------------
+
+
+def _names(value, path):
+    if not isinstance(value, list) or not all(isinstance(name, str) and name.strip() for name in value):
+        raise CheckpointError(f"the voices in {path} must be a list of names, not {value!r:.80}")
+    return tuple(value)
+
+
+def _tags(value, path):
+    counts = dict.fromkeys(value) if isinstance(value, list) and all(isinstance(tag, str) for tag in value) else value
+    if not isinstance(counts, dict) or not all(
+        count is None or (isinstance(count, int) and not isinstance(count, bool) and count >= 0)
+        for count in counts.values()
+    ):
+        raise CheckpointError(
+            f'the tags in {path} must be a list of names or names with counts, as in {{"laugh": 12}}, not {value!r:.80}'
+        )
+    return {tag.strip("<>{} "): count for tag, count in counts.items()}
+
+
+def _seconds(value, path):
+    if not is_number(value) or not 1 <= value <= 600:
+        raise CheckpointError(f"piece_seconds in {path} must be a number between 1 and 600, not {value!r:.80}")
+    return float(value)
+
+
+def _flag(value, path):
+    if not isinstance(value, bool):
+        raise CheckpointError(f"{path} must say true or false where it says {value!r:.80}")
+    return value
+
+
+def _text(value, path):
+    if value is not None and not (isinstance(value, str) and value.strip()):
+        raise CheckpointError(f"{path} must hold a text where it holds {value!r:.80}")
+    return value
+
+
+def _format(value, path):
+    if value not in FORMATS:
+        raise CheckpointError(f"prompt in {path} must be one of {', '.join(FORMATS)}, not {value!r:.80}")
+    return value
+
+
+def _languages(value, path):
+    if not isinstance(value, dict) or not all(isinstance(code, str) for code in value.values()):
+        raise CheckpointError(
+            f'languages in {path} must be voices with codes, as in {{"pietro": "it"}}, not {value!r:.80}'
+        )
+    return value
+
+
+_KEYS = {
+    "voices": _names,
+    "tags": _tags,
+    "language": _text,
+    "languages": _languages,
+    "prompt": _format,
+    "piece_seconds": _seconds,
+    "normalize_text": _flag,
+    "references": _flag,
+}
+OLD_KEYS = ("voices", "default_voice", "piece_seconds", "normalize_text")  # that a model's config.json may hold
+_OTHERS = ("default_voice", "like", "comment")
+
+
+def read_values(path, keys=None):
+    """What a description's file says, {field of ModelDescription: value}, and `like`. Raises CheckpointError.
+
+    keys: those that are read, where others in the file are none of ours; by default an unknown one is an error
+    """
+    given = read_json(path)
+    if keys is None:
+        unknown = [key for key in given if key not in {*_KEYS, *_OTHERS}]
+        if unknown:
+            raise CheckpointError(
+                f"{path} says {', '.join(map(repr, unknown))}, which is unknown; known are {', '.join([*_KEYS, *_OTHERS])}"
+            )
+    given = {key: value for key, value in given.items() if keys is None or key in keys}
+    if given.get("voices", ()) is None:  # config.json may say null
+        del given["voices"]
+    values = {key: _KEYS[key](value, path) for key, value in given.items() if key in _KEYS}
+    default = given.get("default_voice", next(iter(values.get("voices", ())), None))
+    if default is not None:
+        free = FORMATS[values.get("prompt", "orpheus")].free_voice
+        if default not in values.get("voices", ()) and not (free and isinstance(default, str)):
+            raise CheckpointError(f"default_voice in {path} is {default!r:.80}, which is not one of its voices")
+    if "default_voice" in given or "voices" in values:
+        values["default_voice"] = default
+    return values | ({"like": _text(given["like"], path)} if given.get("like") else {})
+
+
+def described(base, values):
+    """`base` with what a model's file says, {field: value}."""
+    values = {key: value for key, value in values.items() if key != "like"}
+    if "default_voice" in values:
+        values["closed"] = bool(values.get("voices", base.voices))
+    return replace(base, **values)
+
+
+def tuned(base, values):
+    """The description of an adapter on its base: what the adapter learnt comes first, and the base's voices and tags stay known.
+
+    base: of the model; values: what the adapter's file says, {field: value}, or the fields of what `taught` returns; {} where it has no
+    file
+    """
+    voices = values.get("voices", ())
+    known = {tag: count for tag, count in base.tags.items() if count is None or tag not in values.get("tags", {})}
+    more = {
+        "voices": (*voices, *(voice for voice in base.voices if voice not in voices)),
+        "default_voice": values.get("default_voice"),
+        "closed": False,
+        "tags": values.get("tags", {}) | known,
+        "languages": base.languages | values.get("languages", {}),
+    }
+    return replace(base, **{key: value for key, value in values.items() if key != "like"} | more)
+
+
+def taught(base, voices=(), tags=None, normalize_text=None):
+    """The description of what an adapter learnt on `base`, for its folder.
+
+    voices: its speakers, the default first; tags: {tag: how often it was in the recordings}; normalize_text: whether it learnt texts
+    whose numbers are words, None for what the base wants
+    """
+    return replace(
+        base,
+        voices=tuple(voices),
+        default_voice=voices[0] if voices else None,
+        closed=False,
+        tags=dict(tags or {}),
+        languages={voice: code for voice, code in base.languages.items() if voice in voices},
+        normalize_text=base.normalize_text if normalize_text is None else normalize_text,
+    )
+
+
+def as_json(description):
+    """What `read_values` reads, as a dictionary that JSON can write."""
+    values = {key: getattr(description, key) for key in ("voices", "default_voice", *list(_KEYS)[1:])}
+    like = {"like": description.name} if description.name else {}
+    return like | values | {"voices": list(description.voices)}
+
+
+def write_description(folder, description):
+    """Writes `orpheus.json` into a folder, whole or not at all. Raises OutputError."""
+    with atomic_file(folder / DESCRIPTION_FILE) as file:
+        file.write((json.dumps(as_json(description), indent=2, ensure_ascii=False) + "\n").encode())
