@@ -9,7 +9,7 @@ from functools import cache
 # --- never the end ---------------------------------------------------------------------------------------------------
 
 _NEVER = {
-    "any": "mr mrs ms dr prof st rev vs cf viz dra drs dott sig sgt capt lt cmdr e.g i.e",
+    "any": "mr mrs ms dr prof st rev vs cf viz sgt capt lt cmdr e.g i.e",
     "en": "sr jr fr hon gen col maj sen rep gov mt approx fig figs vol dept est messrs mme pres supt adm brig cpl esq insp",
     "de": "z.b d.h d.i u.a.m i.d.r i.d.f i.a s.o s.u u.u z.t z.zt z.hd o.g o.ä m.a.w m.e f.d.r sog bzw ca evtl ggf inkl exkl zzgl "
     "abzgl vgl hrsg bes geb gest verh allg bspw insb insbes eigtl ehem gem lt hr fr frl dipl ing med jur phil rer nat habil priv-doz "
@@ -17,15 +17,15 @@ _NEVER = {
     "ggü mind zus v.a i.v i.e.s ph.d zzt usf.a ",
     "fr": "mm mme mmes mlle mlles me mgr pr ste env cad c.-à-d p.ex cie fig chap éd éds trad hab boul av bd fg dép arr "
     "lieut cdt cne adj gal sgt ing réf tél",
-    "es": "sr sra sres sras srta srtas dña lic lcda lcdo ing arq gral cnel cap tte pdte pdta excmo excma ilmo ilma fdo atte p.ej avda "
+    "es": "sr sra sres dra dras sras srta srtas dña lic lcda lcdo ing arq gral cnel cap tte pdte pdta excmo excma ilmo ilma fdo atte p.ej avda "
     "av pza pl c ud uds vd vds fam hnos hno dpto prov pág págs ej núm aprox máx mín tel sto sta mons pbro rvdo ntra ntro dcha izq esq",
-    "it": "sigg sig.ra sig.na sigra signa dott.ssa dottssa prof.ssa profssa arch avv geom ing rag on sen egr gent ill spett mons cav comm "
+    "it": "sig dott sigg sig.ra sig.na sigra signa dott.ssa dottssa prof.ssa profssa arch avv geom ing rag on sen egr gent ill spett mons cav comm "
     "gen col cap ten magg dir fig figg pag pagg es ess vol voll cfr cit ecc.za s.e sec tab tel p.es fam f.lli v.le p.zza ss op prot",
     "pt": "sr sra srs sras srta dr dra drs profa engº eng exmo exma ilmo ilma av pç tel ex p.ex pág págs núm d dept depto gen cel cap "
     "sgt maj ten alm min fig vol ed aprox máx mín ltd",
     "nl": "dhr mevr mw mej ir ing drs mr ds dr prof bijv bv ca o.a d.w.z m.b.t i.v.m t.a.v m.a.w t.o.v n.a.v o.l.v i.p.v i.t.t "
     "incl excl evt resp zgn nl t.w z.g.n vnl gebr mgr kol gen kap lt ged fig afb hfdst dir",
-    "pl": "np tzn tzw tj m.in prof hab inż mgr lek płk gen kpt mjr por ppłk sierż kpr ul al pl woj św śp bp abp kard ks o m.st pow "
+    "pl": "np pocz pn lit tzn tzw tj m.in prof hab inż mgr lek płk gen kpt mjr por ppłk sierż kpr ul al pl woj św śp bp abp kard ks o m.st pow "
     "gm zob por pt red doc mec kom podkom nadkom insp asp dyr prez wyd tłum opr rys tab tys mln mld nt ww zw jw ds",
     "cs": "např tj tzv tzn mj resp popř příp event cca ing mgr bc mudr judr phdr rndr paeddr thdr csc doc prof dr sv ul nám tř plk gen "
     "kpt por mjr npor čs čsl pí p sl viz str obr tab tis mil mld kol prim red st ev",
@@ -77,17 +77,17 @@ _NEVER = {
 
 _BEFORE_NUMBER = {
     "any": "no nos nr nrs pp p art arts sec ch eq tel fax abb abs kap ziff s str ca fig vol cap num núm nº pag pág pags tab bd vv ff",
-    "en": "jan feb mar apr jun jul aug sep sept oct nov dec par para ex app ver op cl reg lot",
+    "en": "al pop jan feb mar apr jun jul aug sep sept oct nov dec par para ex app ver op cl reg lot",
     "de": "str hausnr art abs nr nrn bl bl.nr pos ps az rn rdnr kto blz plz tel psalm mt lk joh röm kor mos jes jer offb",
     "fr": "n° nos art al p pp § ch chap t liv janv févr juil sept oct nov déc",
     "es": "n.º arts art apdo párr ene feb abr may jun jul ago sept oct nov dic km",
     "it": "artt art att co c.c c.p n. nn lett par s gen febbr apr ott nov dic lun mar mer",
     "pt": "art arts n.º inc par jan fev abr jun jul ago set out nov dez km",
     "nl": "art blz p nr nrs hfst par jan feb mrt apr jun jul aug sept okt nov dec",
-    "pl": "art nr nry ust pkt par poz str s rys tab godz r ok od do t tel",
+    "pl": "ur art nr nry ust pkt par poz str s rys tab godz r ok od do t tel",
     "cs": "č čl odst písm str s obr tab tel hod",
     "sk": "č čl ods písm str s obr tab tel hod",
-    "ru": "№ ст стр с п пп гл рис табл д кв корп т тт вып ч оп ок тел г",
+    "ru": "№ род ум ст стр с п пп гл рис табл д кв корп т тт вып ч оп ок тел г",
     "uk": "№ ст стор с п пп гл рис табл буд кв т ч тел",
     "tr": "no s sf mad md şek tab cilt tel",
     "sv": "nr s kap art st tel kl",
@@ -101,31 +101,37 @@ _BEFORE_NUMBER = {
 # --- the end where a sentence begins after them ----------------------------------------------------------------------
 
 _MAYBE = {
-    "any": "etc a.m p.m u.s u.k u.n e.u d.c b.c a.d b.c.e c.e ph.d m.d b.a m.a inc ltd co corp bros a.c d.c a.c.n p.v e.v v.chr n.chr",
-    "en": "",
-    "de": "max min usw usf u.a u.ä u.v.m u.v.a etc v.chr n.chr jh jhd jhdt jhs co inc a.d a.m a.d.h d.gr d.j d.ä u.s.w m.e a.m o.ä o.j dgl u.dgl "
-    "s.a p.a jr sr tel v.l n.l",
-    "fr": "etc av.j.-c apr.j.-c j.-c s.a h.t t.t.c n.d.l.r cf",
-    "es": "etc a.c d.c a.m p.m s.a ee.uu cía s.l vs",
-    "it": "ecc etc a.c d.c p.e.v e.v s.p.a s.r.l c.c c.p p.v",
-    "pt": "etc a.c d.c s.a ltda cia",
-    "nl": "enz e.d e.a v.chr n.chr etc b.v n.v m.m",
-    "pl": "itp itd in im r w n.e p.n.e zł gr godz cz pkt s ust br ur zm tys mln mld",
-    "cs": "atd apod aj n.l př.n.l př.kr r hod s.r.o a.s kč tis mil mld",
-    "sk": "atď apod a.i n.l pred.kr r hod s.r.o a.s tis mil mld",
-    "ru": "т.д т.п им др пр г гг в вв н.э тыс млн млрд руб коп долл мин сек час кг км м см мм га л т шт чел",
-    "uk": "т.д т.п ін р рр ст н.е тис млн млрд грн коп хв сек год кг км м",
-    "bg": "т.н др г н.е хил млн млрд лв ст",
-    "tr": "vb vs a.ş ltd şti m.ö m.s",
-    "sv": "m.m o.s.v osv m.fl etc e.kr f.kr o.dyl",
-    "da": "m.m osv o.s.v m.fl etc e.kr f.kr mv",
-    "no": "m.m osv o.s.v m.fl etc e.kr f.kr mv",
-    "fi": "jne ym yms jkr ekr",
-    "hu": "stb i.e i.sz kft rt bt ",
-    "ro": "etc ș.a ş.a e.n î.hr d.hr",
-    "el": "κ.λπ κλπ κ.ά κ.α μ.χ π.μ μ.μ ε.ε α.ε κ.ο.κ η.π.α χλμ",
-    "id": "dll dsb dst",
-    "hi": "ई.पू",
+    "any": "a.m p.m u.s u.k u.n e.u d.c b.c a.d b.c.e c.e ph.d m.d b.a m.a inc ltd co corp bros a.c d.c a.c.n p.v e.v v.chr n.chr",
+    "de": "etc usw usf u.a u.ä u.v.m u.v.a jh jhd jhdt jhs a.d.h d.gr d.j d.ä u.s.w m.e o.ä o.j dgl u.dgl s.a p.a jr sr max min v.l n.l",
+    "fr": "av.j.-c apr.j.-c j.-c s.a h.t t.t.c",
+    "es": "s.a ee.uu cía s.l vs",
+    "it": "p.e.v s.p.a s.r.l c.c c.p",
+    "pt": "s.a ltda cia",
+    "nl": "e.d e.a b.v n.v m.m",
+    "pl": "im br ur m.in cz",
+    "cs": "s.r.o a.s",
+    "sk": "s.r.o a.s",
+    "ru": "им др пр",
+    "tr": "a.ş ltd şti",
+    "el": "μ.χ π.μ μ.μ ε.ε α.ε η.π.α",
+}
+
+# --- the end wherever no lower case follows, though they look like initials or stand before numbers ------------------------
+
+# A single letter only after a number: "в 1990 г. Потом", but "г. Москва".
+_ENDS = {
+    "en": "i",
+    "pl": "r w n.e p.n.e zł gr s p.p b.r ub.r br.r",
+    "cs": "n.l př.n.l př.kr r n.m",
+    "sk": "n.l pred.kr r",
+    "ru": "т.д т.п г гг в вв н.э а.е т л м с ч я",
+    "uk": "т.д т.п р рр ст н.е г",
+    "bg": "т.н г н.е",
+    "sv": "m.m o.s.v m.fl e.kr f.kr",
+    "da": "m.m o.s.v m.fl e.kr f.kr",
+    "no": "m.m o.s.v m.fl e.kr f.kr",
+    "ro": "ș.a ş.a e.n î.hr d.hr",
+    "el": "κ.λπ κ.ά κ.α κ.ο.κ",
 }
 
 # --- what begins a sentence ------------------------------------------------------------------------------------------
@@ -174,16 +180,17 @@ class Abbreviations:
     never: frozenset  # a full stop after these never ends a sentence
     before_number: frozenset  # nor after these before a number
     maybe: frozenset  # after these it does where one of `starters` follows; in a language without them, where no lower case does
+    ends: frozenset  # after these it does, wherever no lower case follows
     starters: frozenset
 
 
 @cache
 def abbreviations(language):
     """The Abbreviations of a language; one that has no table of its own has the English ones."""
-    tables = _NEVER, _BEFORE_NUMBER, _MAYBE, _STARTERS
+    tables = _NEVER, _BEFORE_NUMBER, _MAYBE, _ENDS, _STARTERS
     known = any(language in table for table in tables[:3])
     own = language if known else "en"
-    never, before_number, maybe, starters = (
+    never, before_number, maybe, ends, starters = (
         frozenset(f"{table.get('any', '')} {table.get(own, '')}".split()) for table in tables
     )
-    return Abbreviations(never - maybe, before_number, maybe, starters)
+    return Abbreviations(never - maybe, before_number, maybe, ends, starters)

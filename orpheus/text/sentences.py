@@ -17,23 +17,26 @@ _PLAIN = (
     r"॥\s?\d{1,4}\s?॥|។ល។|፡፡|[։؞؟۔܀-܂߹।॥။።፧፨᙮᜵᜶។៕᠃᠉᥄᥅᪨-᪫᭚᭛᭞᭟᰻᰼᱾᱿‼‽⁇-⁉⸮⹓⹔꓿꘎꘏꛳꛷꡶꡷꣎꣏꤯꧈꧉꩝-꩟꫰꫱꯫。｡！？︒︕︖﹖﹗]|．(?!\d)"
 )
 _CJK = "\u2e80-\u303e\u3041-\u9fff\uac00-\ud7a3\uf900-\ufaff\uff00-\uffef"
-_CLOSERS = r"\"')\]}”’»›」』】〉》〕］）｝｣"
+_CLOSERS = r"\"')\]}”’»›«‹」』】〉》〕］）｝｣"
 _TAGS = rf"(?:\s*{ANY_TAG})*"
 # After ".", "!" and "?" there is white space; of "!" and "?" between Chinese or Japanese characters there need be none.
-_SPACED = rf"(?<![.!?…])[.!?…]+[{_CLOSERS}]*(?:\s[»›](?=\s|$))?{_TAGS}(?=\s)|(?<=[{_CJK}])[!?]+(?=[{_CJK}])"
+_SPACED = rf"(?<![.!?…])[.!?…]+[{_CLOSERS}]*(?:\s[»›](?=[\s.!?…]|$)[.!?…]*)?{_TAGS}(?=\s)|(?<=[{_CJK}])[!?]+(?=[{_CJK}])"
 _END = re.compile(rf"(?P<plain>(?:{_PLAIN})+)|{_SPACED}")
 _COLON_ENDS = {"el": re.compile(rf"{_END.pattern}|;[{_CLOSERS}]*(?=\s)"), "hy": re.compile(rf"{_END.pattern}|:(?=\s)")}
 _AFTER_PLAIN = re.compile(rf"[!?！？.…]*[’”»›」』】〉》〕］）｝｣)\]}}]*(?:\s[»›](?=\s|$))?")
 _QUOTED = "”’」』\"'"
 # What stands before the first letter of a sentence.
 _NEXT = re.compile(rf"(?:[\s\"'(\[«»‹›„“‘¿¡「『（【《〈*•–—-]|{ANY_TAG})*(.?)", re.S)
+_DASH = re.compile(r"\s*[-–—]")
 _LABEL = re.compile(r"\w\)")  # as in "c) the third"
 _WORD = re.compile(r"[^\W\d_]+(?:'[^\W\d_]+)?")
 _LONGEST_WORD = 40  # characters to look back for an abbreviation
 # The word before a full stop; with the initials before it, so that "z. B." and "z.B." are one.
 _LAST = re.compile(r"(?:(?<![\w.])(?:\w\. ?)+)?[^\s\"'(\[«»‹›„“‘¿¡「『（—/]*$")
 _ELISION = re.compile(r"^(?:\w{1,6}['’])+")  # l'art., dell'art., d'av.
+_NUMBER = re.compile(r"[\W]*(?:\d|[IVXLC]+\b)")
 _ROMAN = re.compile(r"(?=[ivxlc]{2})c{0,3}(?:xc|xl|l?x{0,3})(?:ix|iv|v?i{0,3})")
+_SYLLABLE = re.compile(f"[{_CJK}\u1200-\u139f]")  # a character may be a word
 _MARK = re.compile(r"[\u0300-\u036f\u0591-\u05c7\u064b-\u065f\u0900-\u0903\u093a-\u094f\u0981-\u0983\u09bc-\u09cd\u0a01-\u0a03\u0a3c-\u0a4d\u0a81-\u0a83\u0abc-\u0acd\u0b01-\u0b03\u0b3c-\u0b4d\u0b82\u0bbe-\u0bcd\u0c00-\u0c04\u0c3e-\u0c4d\u0c81-\u0c83\u0cbc-\u0ccd\u0d00-\u0d03\u0d3b-\u0d4d]")
 
 # --- numbers ---------------------------------------------------------------------------------------------------------
@@ -45,6 +48,7 @@ _MONTHS = frozenset(  # after a number and a full stop, in any language; as far 
     "január február március április május június július augusztus szeptember október ocak şubat mart nisan mayıs haziran temmuz "
     "ağustos eylül ekim kasım aralık".split()
 )
+_ENGLISH_MONTHS = frozenset("april august september november".split())
 _BEFORE_ORDINAL = frozenset(
     "der die das dem den des am im vom zum zur beim ins ans fürs bis seit ab und oder sowie ihr ihre ihrem ihren ihrer ihres sein seine "
     "seinem seinen seiner mein meine meinem meinen meiner unser unsere unserem unseren unserer euer eure dieser diese dieses diesem "
@@ -62,7 +66,10 @@ def _is_ordinal(word, before, following, language, known):
     if language != "de":
         return len(word) < 3 or not word.isdigit()
     last = before[: len(before) - len(word)].rstrip(" \"'(-–/").rpartition(" ")[2].lower()
-    return last in _BEFORE_ORDINAL or last.endswith(".") and last[:-1].isdigit()
+    if last in _BEFORE_ORDINAL or (last.endswith(".") and last[:-1].isdigit()):
+        return True
+    # "des späten 15. Jahrhunderts", "ihr vielbegangenes 60. Jubiläum"
+    return last.endswith(("en", "em", "es", "er")) or following.lower().startswith("jahrhundert")
 
 
 # --- words -----------------------------------------------------------------------------------------------------------
@@ -70,11 +77,11 @@ def _is_ordinal(word, before, following, language, known):
 
 def _is_initial(word):
     """Whether it is a letter, or letters with full stops between them: "J", "U.S", "т.е", "டி.எஸ்"."""
-    parts = word.split(".")
+    parts = word.replace(".-", ".").split(".")
     if not all(part and part[0].isalpha() for part in parts):
         return False
     if all(len(part) == 1 for part in parts):
-        return True
+        return not _SYLLABLE.match(word)
     letters = [_MARK.sub("", part) for part in parts]
     if "\u0b80" <= word[0] <= "\u0d7f":  # Tamil to Malayalam: a name's first syllable stands for it
         return all(len(part) == 1 for part in letters) or len(parts) > 1
@@ -98,6 +105,10 @@ def _stops(text, start, match, following, language, danda):
     whole = _LAST.search(before)[0].replace(" ", "").lower()
     short = _ELISION.sub("", word.lower())
     forms = {whole, word.lower(), short, short.rpartition("-")[2]}
+    if found_in(known.ends):
+        earlier = before[: len(before) - len(word)].split()
+        if len(word) > 1 or word == "я" or (earlier and _NUMBER.match(earlier[-1])):
+            return True
     if language == "de" and short.endswith("str"):
         forms.add("str")
     if found_in(known.maybe) and not number:
@@ -108,14 +119,15 @@ def _stops(text, start, match, following, language, danda):
         return False
     at_start = before.strip() == word
     if word.isdigit():
-        if at_start or after.lower() in _MONTHS and len(word) < 3:
+        month = after.lower() in _MONTHS or (language in _ORDINALS and after.lower() in _ENGLISH_MONTHS)
+        if at_start or (month and len(word) < 3):
             return False
         return not _is_ordinal(word, before, after, language, known)
     if _ROMAN.fullmatch(word.lower()) and word.isupper() and word.isascii():
         return not at_start and not _is_ordinal(word, before, after, language, known)
     if danda and len(word) <= 4 and word and not word[0].isascii():
         return False
-    if word in ("I", "я", "Я") or not _is_initial(word):
+    if word in ("I", "Я") or not _is_initial(word):
         return True
     # "He was in the U.S. Then he left.", "vitamin C. It is"; but "J. R. R. Tolkien" and "A. The first".
     one_of_several = "." in whole and "." not in word and not whole[:1].isupper()
@@ -125,14 +137,18 @@ def _stops(text, start, match, following, language, danda):
 def _ends_sentence(text, start, match, language, danda):
     """Whether the candidate `match` in `text`, one of white space, ends the sentence that began at `start`."""
     following = _NEXT.match(text, match.end())
-    if following[1].islower() and not _LABEL.match(text, following.start(1)):
+    stop = match[0].startswith(".")
+    dashed = stop and _DASH.match(text, match.end())  # a list's next line; "- What? - he asked." goes on
+    if following[1].islower() and not dashed and not _LABEL.match(text, following.start(1)):
+        return False
+    if following[1] in (",", ";", ":") or (stop and following[1] == "/"):
         return False
     if match[0][0] in ";:":
         return following[1].isupper()
     omitted = match.start() and text[match.start() - 1] in "([" and match[0].rstrip()[-1:] in ")]"  # "(...)"
     if omitted and match[0][0] in ".…":
         return False
-    if not match[0].startswith(".") or match[0].startswith(".."):
+    if not stop or match[0].startswith(".."):
         return True
     return _stops(text, start, match, following.start(1), language, danda)
 
