@@ -26,7 +26,7 @@ _COLON_ENDS = {"el": re.compile(rf"{_END.pattern}|;[{_CLOSERS}]*(?=\s)"), "hy": 
 _AFTER_PLAIN = re.compile(rf"[!?！？.…]*[’”»›」』】〉》〕］）｝｣)\]}}]*(?:\s[»›](?=\s|$))?")
 _QUOTED = "”’」』\"'"
 # What stands before the first letter of a sentence.
-_NEXT = re.compile(rf"(?:[\s\"'(\[«»‹›„“‘¿¡「『（【《〈*•–—-]|{ANY_TAG})*(.?)", re.S)
+_NEXT = re.compile(rf"(?:[\s\"'(\[«»‹›„“‘¿¡「『（【《〈*•–—-]|,,|{ANY_TAG})*(.?)", re.S)
 _DASH = re.compile(r"\s*[-–—]")
 _LABEL = re.compile(r"\w\)")  # as in "c) the third"
 _WORD = re.compile(r"[^\W\d_]+(?:'[^\W\d_]+)?")
@@ -55,17 +55,20 @@ _BEFORE_ORDINAL = frozenset(
     "diesen jeder jede jedes jedem jeden ein eine einem einen einer heute gestern morgen montag dienstag mittwoch donnerstag freitag "
     "samstag sonntag".split()
 )
+_GERMAN = frozenset("der dem den des das im vom zum zur beim".split())  # of these, what is no English
 
 
 def _is_ordinal(word, before, following, language, known):
     """Whether the number `word` and its full stop mean "the 3rd". following: the next word, as written"""
+    last = before[: len(before) - len(word)].rstrip(" \"'(-–/").rpartition(" ")[2].lower()
+    if last in _GERMAN and language not in _ORDINALS:  # German in another language's text, or a language that nobody named
+        language, known = "de", abbreviations("de")
     if language not in _ORDINALS or len(word) > 3 and word.isdigit():
         return False
     if following.lower() in known.starters:
         return False
     if language != "de":
         return len(word) < 3 or not word.isdigit()
-    last = before[: len(before) - len(word)].rstrip(" \"'(-–/").rpartition(" ")[2].lower()
     if last in _BEFORE_ORDINAL or (last.endswith(".") and last[:-1].isdigit()):
         return True
     # "des späten 15. Jahrhunderts", "ihr vielbegangenes 60. Jubiläum"
