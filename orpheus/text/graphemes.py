@@ -64,13 +64,14 @@ def _fair(text, place):
     return text[place] not in _NEVER_FIRST and text[place - 1] not in _NEVER_LAST and not in_cluster(text, place)
 
 
-def nearest_cut(text, middle, reach):
-    """Where to cut `text`, near `middle`: outside clusters, and within `reach` outside of what belongs to a mark too.
+def nearest_cut(text, start, end, reach):
+    """Where to cut `start`..`end` of `text`, near its middle: outside clusters, and within `reach` not beside marks that end or open.
 
     None where all of it is one cluster.
     """
-    for away in range(len(text)):
+    middle = (start + end) // 2
+    for away in range(end - start):
         for place in (middle - away, middle + away):
-            if 0 < place < len(text) and (_fair(text, place) if away <= reach else not in_cluster(text, place)):
+            if start < place < end and (_fair(text, place) if away <= reach else not in_cluster(text, place)):
                 return place
-    return next((place for place in range(1, len(text)) if not in_cluster(text, place)), None)
+    return next((place for place in range(start + 1, end) if not in_cluster(text, place)), None)

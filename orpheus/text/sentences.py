@@ -20,10 +20,12 @@ _CJK = "\u2e80-\u303e\u3041-\u9fff\uac00-\ud7a3\uf900-\ufaff\uff00-\uffef"
 _CLOSERS = r"\"')\]}”’»›«‹」』】〉》〕］）｝｣"
 _TAGS = rf"(?:\s*{ANY_TAG})*"
 # After ".", "!" and "?" there is white space; of "!" and "?" between Chinese or Japanese characters there need be none.
-_SPACED = rf"(?<![.!?…])[.!?…]+[{_CLOSERS}]*(?:\s[»›](?=[\s.!?…]|$)[.!?…]*)?{_TAGS}(?=\s)|(?<=[{_CJK}])[!?]+(?=[{_CJK}])"
+_SPACED = (
+    rf"(?<![.!?…])[.!?…]+[{_CLOSERS}]*(?:\s[»›](?=[\s.!?…]|$)[.!?…]*)?{_TAGS}(?=\s)|(?<=[{_CJK}])[!?]+(?=[{_CJK}])"
+)
 _END = re.compile(rf"(?P<plain>(?:{_PLAIN})+)|{_SPACED}")
 _COLON_ENDS = {"el": re.compile(rf"{_END.pattern}|;[{_CLOSERS}]*(?=\s)"), "hy": re.compile(rf"{_END.pattern}|:(?=\s)")}
-_AFTER_PLAIN = re.compile(rf"[!?！？.…]*[’”»›」』】〉》〕］）｝｣)\]}}]*(?:\s[»›](?=\s|$))?")
+_AFTER_PLAIN = re.compile(r"[!?！？.…]*[’”»›」』】〉》〕］）｝｣)\]}]*(?:\s[»›](?=\s|$))?")
 _QUOTED = "”’」』\"'"
 # What stands before the first letter of a sentence.
 _NEXT = re.compile(rf"(?:[\s\"'(\[«»‹›„“‘¿¡「『（【《〈*•–—-]|,,|{ANY_TAG})*(.?)", re.S)
@@ -37,7 +39,9 @@ _ELISION = re.compile(r"^(?:\w{1,6}['’])+")  # l'art., dell'art., d'av.
 _NUMBER = re.compile(r"[\W]*(?:\d|[IVXLC]+\b)")
 _ROMAN = re.compile(r"(?=[ivxlc]{2})c{0,3}(?:xc|xl|l?x{0,3})(?:ix|iv|v?i{0,3})")
 _SYLLABLE = re.compile(f"[{_CJK}\u1200-\u139f]")  # a character may be a word
-_MARK = re.compile(r"[\u0300-\u036f\u0591-\u05c7\u064b-\u065f\u0900-\u0903\u093a-\u094f\u0981-\u0983\u09bc-\u09cd\u0a01-\u0a03\u0a3c-\u0a4d\u0a81-\u0a83\u0abc-\u0acd\u0b01-\u0b03\u0b3c-\u0b4d\u0b82\u0bbe-\u0bcd\u0c00-\u0c04\u0c3e-\u0c4d\u0c81-\u0c83\u0cbc-\u0ccd\u0d00-\u0d03\u0d3b-\u0d4d]")
+_MARK = re.compile(
+    r"[\u0300-\u036f\u0591-\u05c7\u064b-\u065f\u0900-\u0903\u093a-\u094f\u0981-\u0983\u09bc-\u09cd\u0a01-\u0a03\u0a3c-\u0a4d\u0a81-\u0a83\u0abc-\u0acd\u0b01-\u0b03\u0b3c-\u0b4d\u0b82\u0bbe-\u0bcd\u0c00-\u0c04\u0c3e-\u0c4d\u0c81-\u0c83\u0cbc-\u0ccd\u0d00-\u0d03\u0d3b-\u0d4d]"
+)
 
 # --- numbers ---------------------------------------------------------------------------------------------------------
 
@@ -61,7 +65,9 @@ _GERMAN = frozenset("der dem den des das im vom zum zur beim".split())  # of the
 def _is_ordinal(word, before, following, language, known):
     """Whether the number `word` and its full stop mean "the 3rd". following: the next word, as written"""
     last = before[: len(before) - len(word)].rstrip(" \"'(-–/").rpartition(" ")[2].lower()
-    if last in _GERMAN and language not in _ORDINALS:  # German in another language's text, or a language that nobody named
+    if (
+        last in _GERMAN and language not in _ORDINALS
+    ):  # German in another language's text, or a language that nobody named
         language, known = "de", abbreviations("de")
     if language not in _ORDINALS or len(word) > 3 and word.isdigit():
         return False
@@ -94,6 +100,8 @@ def _is_initial(word):
 
 def _stops(text, start, match, following, language, danda):
     """Whether the full stop of `match` ends the sentence that began at `start`. following: where the next sentence would begin"""
+    if match.start() == start or not text[match.start() - 1].isalnum() and text[match.start() - 1].isascii():
+        return True
     known = abbreviations(language)
     before = text[max(start, match.start() - _LONGEST_WORD) : match.start()]
     word = before[before.rfind(" ") + 1 :].lstrip("\"'([«»‹›„“‘¿¡「『（")
@@ -101,6 +109,7 @@ def _stops(text, start, match, following, language, danda):
     after = after[0] if after else ""
     number = text[following : following + 1].isdigit() or bool(_ROMAN.fullmatch(after.lower()) and after.isupper())
     begins = after.lower() in known.starters if known.starters else bool(after)
+    begins = begins and not after[0].islower()
 
     def found_in(table):
         return any(form in table for form in forms)
@@ -211,10 +220,10 @@ def sentence_spans(paragraph, language=ENGLISH):
             spans.append((start, place))
             start = place
     spans.append((start, len(paragraph)))
-    return [span for span in (_stripped(paragraph, *span) for span in spans) if span[0] < span[1]]
+    return [span for span in (stripped(paragraph, *span) for span in spans) if span[0] < span[1]]
 
 
-def _stripped(text, start, end):
+def stripped(text, start, end):
     """The span without white space at its ends."""
     inner = text[start:end]
     return start + len(inner) - len(inner.lstrip()), end - len(inner) + len(inner.rstrip())
