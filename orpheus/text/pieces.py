@@ -1,8 +1,9 @@
 """Cutting long text into pieces that one generation can speak."""
 
 import re
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from dataclasses import dataclass
+from itertools import accumulate
 
 from orpheus.text.graphemes import in_cluster, nearest_cut
 from orpheus.text.languages import ENGLISH
@@ -116,24 +117,22 @@ def _join_evenly(lengths, max_seconds):
     returns: [(first part, last part + 1)] of each piece
     """
     most = max_seconds + 1 / CHARACTERS_PER_SECOND
-    counts, squares, starts = (
+    counts, squares, starts, first = (
         [0],
         [0.0],
         [0],
-    )  # for the first n parts: pieces, sum of squared lengths, start of the last
-    for end, length in enumerate(lengths, 1):
-        count, square, best = counts[end - 1], squares[end - 1] + length**2, end - 1
-        for start in range(end - 2, -1, -1):
-            length += lengths[start]
-            if length > most:
-                break
-            if (before := counts[start]) <= count:  # it never rises towards the front
-                found = squares[start] + length**2
-                if before < count or found <= square:
-                    count, square, best = before, found, start
-        counts.append(count + 1)
+        0,
+    )  # for the first n parts: pieces, sum of squared lengths, last's start
+    for end in range(1, len(lengths) + 1):
+        sums = list(accumulate(reversed(lengths[first:end])))  # of the last part, the last two ...
+        first = end - max(bisect_right(sums, most), 1)
+        # Of what may be before the last piece, more parts are never fewer pieces: those from `first` to `stop` are as few.
+        stop = bisect_right(counts, counts[first], first, end)
+        found = [before + sums[end - 1 - start] ** 2 for start, before in enumerate(squares[first:stop], first)]
+        square = min(found)
+        counts.append(counts[first] + 1)
         squares.append(square)
-        starts.append(best)
+        starts.append(first + found.index(square))
     pieces, end = [], len(lengths)
     while end:
         pieces.append((starts[end], end))
