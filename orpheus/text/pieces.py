@@ -110,22 +110,18 @@ def _fit(text, start, end, max_seconds, sentence=None, offset=0):
 # --- pieces ----------------------------------------------------------------------------------------------------------
 
 
-def _join_evenly(lengths, max_seconds):
+def _join_evenly(lengths, spaces, max_seconds):
     """Joins neighbours into as few pieces of at most `max_seconds` as possible, of similar length (shortest path).
 
-    lengths: estimated seconds of each part
+    lengths: estimated seconds of each part, with the white space after it; spaces: those of this white space, which the last part
+    of a piece does without
     returns: [(first part, last part + 1)] of each piece
     """
-    most = max_seconds + 1 / CHARACTERS_PER_SECOND
-    counts, squares, starts, first = (
-        [0],
-        [0.0],
-        [0],
-        0,
-    )  # for the first n parts: pieces, sum of squared lengths, last's start
+    # For the first n parts: how many pieces, the sum of their squared lengths, where the last one starts.
+    counts, squares, starts, first = [0], [0.0], [0], 0
     for end in range(1, len(lengths) + 1):
         sums = list(accumulate(reversed(lengths[first:end])))  # of the last part, the last two ...
-        first = end - max(bisect_right(sums, most), 1)
+        first = end - max(bisect_right(sums, max_seconds + spaces[end - 1]), 1)
         # Of what may be before the last piece, more parts are never fewer pieces: those from `first` to `stop` are as few.
         stop = bisect_right(counts, counts[first], first, end)
         found = [before + sums[end - 1 - start] ** 2 for start, before in enumerate(squares[first:stop], first)]
@@ -153,9 +149,10 @@ def split_text(text, max_seconds, language=ENGLISH):
     for paragraph in text.split("\n\n"):
         spans = [part for span in sentence_spans(paragraph, language) for part in _fit(paragraph, *span, max_seconds)]
         ends = [start for start, _ in spans[1:]]
-        lengths = [estimate_seconds(paragraph[start:end]) for (start, _), end in zip(spans, ends, strict=False)]
-        lengths += [estimate_seconds(paragraph[start:end] + " ") for start, end in spans[-1:]]
-        joined = _join_evenly(lengths, max_seconds)
+        wholes = [paragraph[start:end] for (start, _), end in zip(spans, ends, strict=False)]
+        wholes += [paragraph[start:end] + " " for start, end in spans[-1:]]
+        spaces = [bool(whole[-1].isspace()) / CHARACTERS_PER_SECOND for whole in wholes]
+        joined = _join_evenly([estimate_seconds(whole) for whole in wholes], spaces, max_seconds)
         pieces += [
             Piece(paragraph[spans[first][0] : spans[last - 1][1]], index == len(joined) - 1)
             for index, (first, last) in enumerate(joined)

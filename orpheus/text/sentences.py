@@ -194,6 +194,7 @@ def _after_plain(text, match, counted):
     return end, not (quoted and _GOES_ON.match(text, end))
 
 
+_SPOKEN = re.compile(r"[^\W_]")
 _TAGS_AFTER = re.compile(_TAGS)
 
 
@@ -204,7 +205,7 @@ def sentence_spans(paragraph, language=ENGLISH):
     """
     spans, start, counted, at = [], 0, {'"': 0, "'": 0}, 0
     danda = "।" in paragraph
-    search, place = _COLON_ENDS.get(language, _END), 0
+    search, place, letter = _COLON_ENDS.get(language, _END), 0, -1  # letter: the first one at or after `start`
     while match := search.search(paragraph, place):
         place = match.end()
         if match["plain"]:
@@ -216,8 +217,16 @@ def sentence_spans(paragraph, language=ENGLISH):
             place = _TAGS_AFTER.match(paragraph, place).end() if ends else place
         else:
             ends = _ends_sentence(paragraph, start, match, language, danda)
-        if ends:
+        if not ends:
+            continue
+        if letter < start:
+            found = _SPOKEN.search(paragraph, start)
+            letter = found.start() if found else len(paragraph)
+        if letter < place:
             spans.append((start, place))
+            start = place
+        elif spans:  # marks alone, as in ". . .", belong to the sentence before
+            spans[-1] = spans[-1][0], place
             start = place
     spans.append((start, len(paragraph)))
     return [span for span in (stripped(paragraph, *span) for span in spans) if span[0] < span[1]]
