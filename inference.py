@@ -82,7 +82,24 @@ def _texts(arguments):
             raise InputError(f"--text-file {arguments.text_file} cannot be read as UTF-8 text: {error}") from error
     if arguments.text.count("-") > 1:
         raise InputError("standard input can only be read once: give a single -")
-    return [_standard_input() if text == "-" else text for text in arguments.text or EXAMPLES]
+    return [_standard_input() if text == "-" else text for text in arguments.text or _examples(arguments)]
+
+
+def _examples(arguments):
+    """The example sentences, in the language that is spoken."""
+    from orpheus.speech.examples import example_sentences
+    from orpheus.speech.model import language_of, resolve
+    from orpheus.text.languages import ENGLISH, HEARD, language_code
+
+    if arguments.writing.language is not None:
+        language = language_code(arguments.writing.language)
+    else:
+        language = language_of(resolve(arguments.model, arguments.lora, arguments.device).checkpoint)
+    if language == ENGLISH:
+        return EXAMPLES
+    if not example_sentences(language):
+        raise InputError(f"there are no example sentences in {HEARD.get(language, language)}: give a text")
+    return example_sentences(language)
 
 
 def _standard_input():

@@ -20,7 +20,7 @@ from orpheus.common.command import options_from, read_config, settings_of
 from orpheus.common.errors import InputError
 from orpheus.common.options import LORA_DIR, MANY_STEPS, ORPHEUS_3B, OUTPUT_DIR, check_given, check_whole
 from orpheus.data.options import LONGEST_EXAMPLE, DataOptions
-from orpheus.speech.options import EXAMPLES
+from orpheus.speech.examples import EXAMPLES, sample_sentences
 from orpheus.training.options import DEMO, LORA_TARGETS, RUN_DIR, TrainingOptions
 
 
@@ -174,9 +174,10 @@ class Finetune:
         from orpheus.training.samples import check_evaluation
 
         check_reporter(self.options.report_to)
-        if self.options.evaluate:
-            check_evaluation(self.options)
         self.base = resolve(self.run.model, "none", self.run.device)
+        self.data = self.data.in_language_of(self.base.checkpoint)
+        if self.options.evaluate:
+            check_evaluation(self.options, self.data.spoken)
         self.backend = choose_backend(self.run.backend, self.base.device, self.options.load_in_4bit)
         if self.first:
             resuming = (self.run.run_dir, self.resume, self.resume_from)
@@ -210,7 +211,7 @@ class Finetune:
             self.sizes = check_run_room(self.run, self.run_folder, self.folder, self.options.lora_rank)
             claim(self.data.code_cache.expanduser(), "codes")
         if wants_normalizing(self.data.normalize, read_json(self.folder / "config.json")):
-            self.recordings = self.recordings.normalized()  # what is learnt reads as what is spoken
+            self.recordings = self.recordings.normalized(self.data.spoken)  # what is learnt reads as what is spoken
         self.codec = Codec.from_folder(find_codec(self.run.codec, self.folder), self.base.device)
         self.tokenizer = load_tokenizer(self.folder)
         self.prompts = PromptBuilder(self.tokenizer, layout_of(self.tokenizer, self.codec.codebook_size))
@@ -255,7 +256,6 @@ class Finetune:
 
     def _trainer(self):
         """The Trainer, with what it calls on its way: `samples`, `spoken` and `best`."""
-        from orpheus.speech.options import PIECE_SECONDS
         from orpheus.training.log import TrainingLog
         from orpheus.training.samples import Samples, SpokenEvaluation
         from orpheus.training.states import Best, identity_of
@@ -264,8 +264,9 @@ class Finetune:
         options, folder, prepared, first = self.options, self.run_folder, self.prepared, self.first
         reporter = options.report_to if first else "none"
         self.log = TrainingLog(folder, reporter, self.settings, shown=first, recorded=first)
-        seconds = getattr(self.llama.config, "piece_seconds", PIECE_SECONDS)
-        self.samples = Samples(self.llama, self.prompts, self.codec, prepared.voices, EXAMPLES[:3], seconds)
+        language = self.data.spoken
+        sentences = sample_sentences(language, (*prepared.held_out, *prepared.train), EXAMPLES, say=first)
+        self.samples = Samples(self.llama, self.prompts, self.codec, prepared.voices, sentences, language)
         self.spoken = None
         if options.evaluate:
             self.spoken = SpokenEvaluation(self.samples.tts, prepared.held_out, options, folder, self.log, self.rank)

@@ -12,6 +12,7 @@ from orpheus.common.options import LORA_DIR, ORPHEUS_3B, ORPHEUS_3B_VOICES, ROOT
 from orpheus.engines.loading import load_tokenizer, open_engine
 from orpheus.engines.options import ENGINES
 from orpheus.speech.options import PIECE_SECONDS
+from orpheus.text.languages import ENGLISH, model_language
 
 DEMO_VOICE = ROOT / "assets" / "demo_voice"
 
@@ -45,6 +46,7 @@ class LoadedModel:
     voices_closed: bool  # whether an unknown voice is an error
     piece_seconds: float  # how much speech a piece of long text should have
     normalize_text: bool = False  # whether it needs numbers, dates and the like written as words
+    language: str = ENGLISH  # what it speaks if nobody says otherwise, such as "de"
 
 
 # --- adapter ---------------------------------------------------------------------------------------------------------
@@ -192,6 +194,13 @@ def voices_of(checkpoint, adapter):
     return (*voices, *(voice for voice in base if voice not in voices)), voices[0] if voices else None, False
 
 
+def language_of(checkpoint):
+    """The language that a model speaks, such as "de"; of the model it needs only the config.json. Raises CheckpointError."""
+    if _is_orpheus_3b(checkpoint):
+        return ENGLISH
+    return model_language(read_json(locate(checkpoint, ("config.json",)) / "config.json"))
+
+
 def find_codec(codec, model_folder):
     """The codec's folder: `codec` if given, else the one inside the model's folder, else the hub's SNAC."""
     if codec is None:
@@ -239,4 +248,5 @@ def load_model(model="auto", lora="auto", codec=None, device="auto", engine="aut
         closed,
         config.get("piece_seconds", PIECE_SECONDS),
         config.get("normalize_text", False),
+        language_of(checkpoint),
     ), resolved.fell_back

@@ -5,6 +5,7 @@ from typing import Literal
 
 from orpheus.common.frame import CONTEXT_FRAMES
 from orpheus.common.options import check, check_given, check_range, check_whole
+from orpheus.text.spoken import check_normalizing
 
 PIECE_SECONDS = 10.0  # if neither the user nor the model says otherwise
 
@@ -46,7 +47,14 @@ class TextOptions:
 
     normalize: Literal["auto", "on", "off"] = "auto"
     """Writes numbers, dates, currency, times, units, abbreviations and addresses as words. auto is off unless the model's
-    config.json asks for it, as the demo voice's does: it never learnt digits. Orpheus-3B reads them itself."""
+    config.json asks for it, as the demo voice's does: it never learnt digits. Orpheus-3B reads them itself. In other
+    languages than English only plain numbers, where num2words knows the language."""
+    language: str | None = None
+    """What the text is in, such as de, hi or zh: which full stops end a sentence, how numbers are written as words, and
+    what speech recognition listens for. Default: the model's language."""
+
+    def __post_init__(self):
+        check_normalizing(self.normalize, self.language)
 
 
 @dataclass(frozen=True)

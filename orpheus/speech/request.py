@@ -17,6 +17,7 @@ from orpheus.engines.options import SamplingOptions
 from orpheus.speech.options import LongTextOptions, RetryOptions, StreamOptions, TextOptions
 from orpheus.speech.streaming import FrameAssembler
 from orpheus.text.cleaning import is_speakable
+from orpheus.text.languages import language_code
 from orpheus.text.pieces import split_text
 from orpheus.text.spoken import as_spoken
 from orpheus.text.tags import KNOWN_TAGS, unknown_tags
@@ -87,10 +88,13 @@ def plan_request(model, text, voice, sampling, writing, long_text):
     model: LoadedModel; voice: a speaker's name, None for the model's default; sampling, writing, long_text: SamplingOptions,
     TextOptions, LongTextOptions. Raises InputError if the text cannot be spoken; an OrpheusWarning says what is odd.
     """
-    clean = _checked(text, writing.normalize == "on" or (writing.normalize == "auto" and model.normalize_text))
+    language = spoken_language(model, writing)
+    clean = _checked(
+        text, writing.normalize == "on" or (writing.normalize == "auto" and model.normalize_text), language
+    )
     voice = _check_voice(model, voice)
     seconds = model.piece_seconds if long_text.piece_seconds is None else long_text.piece_seconds
-    pieces = [piece for piece in split_text(clean, seconds) if is_speakable(piece.text)]
+    pieces = [piece for piece in split_text(clean, seconds, language) if is_speakable(piece.text)]
     utterances = [
         Utterance(
             text=piece.text,
@@ -114,11 +118,16 @@ def plan_stream(model, text, voice, options):
     return plan_request(model, text, voice, sampling, writing, long_text), sampling, stream_options
 
 
-def _checked(text, normalize):
+def spoken_language(model, writing):
+    """The code of the language that a text is in. model: LoadedModel; writing: TextOptions"""
+    return model.language if writing.language is None else language_code(writing.language)
+
+
+def _checked(text, normalize, language):
     """The text as a model reads it."""
     if not isinstance(text, str):
         raise InputError(f"the text must be a string, not {type(text).__name__}: {text!r:.80}")
-    clean, removed = as_spoken(text, normalize)
+    clean, removed = as_spoken(text, normalize, language)
     if not is_speakable(clean):
         raise InputError(f"nothing to speak in {text!r:.80}: a text needs a letter, a digit or a tag")
     if removed:

@@ -20,6 +20,7 @@ from orpheus.speech.request import (
     plan_request,
     plan_stream,
     split_options,
+    spoken_language,
     warn_about_end,
 )
 from orpheus.speech.retries import Retries
@@ -111,7 +112,8 @@ class OrpheusInference:
         """
         sampling, writing, long_text, retry, _ = split_options(options)
         requests = [plan_request(self.model, text, voice, sampling, writing, long_text) for text in texts]
-        return self._speak(requests, sampling, long_text.batch_size, Retries(retry, self._decode), progress)
+        retries = Retries(retry, self._decode, spoken_language(self.model, writing))
+        return self._speak(requests, sampling, long_text.batch_size, retries, progress)
 
     def _speak(self, requests, sampling, batch_size, retries, progress):
         utterances = [utterance for request in requests for utterance in request.utterances]

@@ -9,6 +9,7 @@ from orpheus.common.errors import InputError
 from orpheus.common.files import Cache, key_of
 from orpheus.common.frame import SAMPLE_RATE
 from orpheus.common.hub import brief
+from orpheus.text.languages import ENGLISH, check_heard
 
 RECOGNIZER_RATE = 16_000  # Hz: what Whisper was trained on
 INSTALL = "pip install faster-whisper"
@@ -32,6 +33,17 @@ def require_faster_whisper(needed_by, install=INSTALL):
     return faster_whisper
 
 
+def check_language(model, language, needed_by):
+    """Refuses a language that Whisper does not know, or that a model for English only cannot hear. Raises InputError."""
+    check_heard(language, needed_by)
+    name = str(model).rstrip("/")
+    if language != ENGLISH and name.endswith(".en"):
+        other = name.removesuffix(".en")
+        raise InputError(
+            f"{needed_by}: {name} hears only English, not {language!r}; the same for all languages is {other}"
+        )
+
+
 @dataclass(frozen=True)
 class Heard:
     """What was heard in a recording."""
@@ -44,12 +56,13 @@ class Recognizer:
     """A faster-whisper model.
 
     model: a size like tiny.en, a hub id or a folder; needed_by, install: for the error if the library is missing; cure:
-    what to do if the model cannot be loaded; how: options of WhisperModel.transcribe
+    what to do if the model cannot be loaded; language: what it listens for; how: options of WhisperModel.transcribe
     Raises InputError.
     """
 
-    def __init__(self, model, needed_by, cure, install=INSTALL, compute_type="default", **how):
-        self.name, self._how = model, how
+    def __init__(self, model, needed_by, cure, install=INSTALL, compute_type="default", language=ENGLISH, **how):
+        self.name, self._how = model, how | {"language": language}
+        check_language(model, language, needed_by)
         library = require_faster_whisper(needed_by, install)
         try:
             self._model = library.WhisperModel(model, device="auto", compute_type=compute_type)
@@ -70,19 +83,22 @@ class Recognizer:
 class Transcriber:
     """Writes missing transcripts; loads the model at the first recording that is not in the cache."""
 
-    def __init__(self, model_name, cache_folder):
-        self.name, self._recognizer, self._cache = model_name, None, Cache(cache_folder, "transcripts")
+    def __init__(self, model_name, cache_folder, language=ENGLISH):
+        self.language, self.name = language, model_name or ("base.en" if language == ENGLISH else "base")
+        self._recognizer, self._cache = None, Cache(cache_folder, "transcripts")
+        check_language(self.name, language, "--transcribe")
         require_faster_whisper("--transcribe")
 
     def transcribe(self, data, content_hash):
         """The transcript of an audio file's bytes, possibly ""; cached by content."""
-        key = key_of("transcript", 1, self.name, content_hash)
+        spoken = () if self.language == ENGLISH else (self.language,)
+        key = key_of("transcript", 1, self.name, content_hash, *spoken)
         kept = self._cache.get(key)
         if kept is not None:
             return kept.decode()
         if self._recognizer is None:
             cure = "Give a folder with --transcribe-model, or write the transcripts yourself"
-            self._recognizer = Recognizer(self.name, "--transcribe", cure)
+            self._recognizer = Recognizer(self.name, "--transcribe", cure, language=self.language)
         text = self._recognizer.listen(to_mono_24khz(*decode_audio(data, "the recording"))).text
         self._cache.put(key, text.encode())
         return text

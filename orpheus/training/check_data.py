@@ -1,5 +1,6 @@
 """`--check-data`: the data as a run would take it, and what the run would do. No model is loaded, nothing is written."""
 
+from dataclasses import replace
 from pathlib import Path
 
 from orpheus.common.errors import InputError
@@ -8,6 +9,7 @@ from orpheus.data.held_out import split_held_out
 from orpheus.data.overview import estimated_tokens, in_words, overview
 from orpheus.data.recordings import read_recordings
 from orpheus.speech.model import DEMO_VOICE, resolve
+from orpheus.text.languages import chosen_language
 from orpheus.text.spoken import wants_normalizing
 from orpheus.training.forecast import forecast
 
@@ -21,10 +23,13 @@ def check_data(run, data, options):
         raise InputError("--check-data loads no model, so it cannot --transcribe: leave one of them out")
     base = resolve(run.model, "none", run.device)
     config = Path(base.checkpoint) / "config.json"
+    known = read_json(config) if config.is_file() else {}
+    language = chosen_language(data.language, known)
+    data = replace(data, language=language)
     try:
         recordings = read_recordings(data, keep=False)
-        if wants_normalizing(data.normalize, read_json(config) if config.is_file() else {}):
-            recordings = recordings.normalized()
+        if wants_normalizing(data.normalize, known):
+            recordings = recordings.normalized(language)
         report, kept = overview(recordings, data)
     except InputError as error:
         if hasattr(error, "report"):
