@@ -264,9 +264,8 @@ class Finetune:
         options, folder, prepared, first = self.options, self.run_folder, self.prepared, self.first
         reporter = options.report_to if first else "none"
         self.log = TrainingLog(folder, reporter, self.settings, shown=first, recorded=first)
-        language = self.data.spoken
-        sentences = sample_sentences(language, (*prepared.held_out, *prepared.train), EXAMPLES, say=first)
-        self.samples = Samples(self.llama, self.prompts, self.codec, prepared.voices, sentences, language)
+        sentences = sample_sentences(self.data.spoken, (*prepared.held_out, *prepared.train), EXAMPLES, say=first)
+        self.samples = Samples(self.llama, self.prompts, self.codec, prepared.voices, sentences, self.data.spoken)
         self.spoken = None
         if options.evaluate:
             self.spoken = SpokenEvaluation(self.samples.tts, prepared.held_out, options, folder, self.log, self.rank)

@@ -119,7 +119,8 @@ def _stops(text, start, match, following, language, danda):
     forms = {whole, word.lower(), short, short.rpartition("-")[2]}
     if found_in(known.ends):
         earlier = before[: len(before) - len(word)].split()
-        if len(word) > 1 or word == "я" or (earlier and _NUMBER.match(earlier[-1])):
+        counted = word.islower() and earlier and _NUMBER.match(earlier[-1])
+        if len(word) > 1 or word == "я" or whole in known.ends - {short} or counted:
             return True
     if language == "de" and short.endswith("str"):
         forms.add("str")
