@@ -32,7 +32,7 @@ _CLAUSES = re.compile(
 _SPACES = re.compile(r"\s")
 # Inside a run without white space: after the clause marks of scripts that put none there, after dashes, at the brackets and quotes of
 # Chinese and Japanese; then between words as far as the script shows them, which is where Japanese goes from kana to kanji or
-# katakana, after the Chinese 的, at hyphens and slashes, and between letters and digits or Latin and other letters.
+# katakana, after the Chinese 的, at hyphens and slashes, between letters and digits or Latin and other letters, and at tags.
 _INNER = (
     re.compile(
         r"(?<=[，、；：､،؛፣፤፥၊།༎—–―…〜～])(?![，、；：､—–―…\"'”’」』）\d])|(?<=[」』）》】])(?=\w)|(?<=\w)(?=[「『（《【])|(?<=\.\.\.)(?=\w)"
@@ -40,7 +40,7 @@ _INNER = (
     re.compile(
         r"(?<=[\u3041-\u309f])(?=[\u30a1-\u30fa\u3400-\u9fff])|(?<=的)(?=[\u3400-\u9fff])|(?<=[-_/\\|&+=~\u00ad\u200b\u0f0b])(?=\w)"
         r"|(?<=[a-z])(?=[A-Z])|(?<=[^\W\d_])(?=\d)|(?<=\d)(?=[^\W\d_])|(?<=[A-Za-z])(?=[^\x00-\u02ff\W])|(?<=[^\x00-\u02ff\W])(?=[A-Za-z])"
-        r"|(?<=\w[.,:;?!])(?=\w)"
+        r"|(?<=\w[.,:;?!])(?=\w)|(?<=\w)(?=\ufffc)|(?<=\u20e2)(?=\w)"
     ),
 )
 _FLAG = re.compile("[\U0001f1e6-\U0001f1ff]{2}")
@@ -53,7 +53,7 @@ class _Overlong:
     def __init__(self, text):
         # Every tag and every flag as one cluster, in which nothing is cut.
         for one in (TAG, _FLAG):
-            text = one.sub(lambda match: "\ufffc" + "\u0300" * (len(match[0]) - 1), text)
+            text = one.sub(lambda match: "\ufffc" + "\u20e2" * (len(match[0]) - 1), text)
         self.text = text
         self._places = {}
 
