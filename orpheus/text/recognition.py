@@ -5,11 +5,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from orpheus.common.audio import decode_audio, to_mono_24khz
+from orpheus.common.command import say
 from orpheus.common.errors import InputError
 from orpheus.common.files import Cache, key_of
 from orpheus.common.frame import SAMPLE_RATE
 from orpheus.common.hub import brief
-from orpheus.text.languages import ENGLISH, check_heard
+from orpheus.text.languages import ENGLISH, HEARD, check_heard
 
 RECOGNIZER_RATE = 16_000  # Hz: what Whisper was trained on
 INSTALL = "pip install faster-whisper"
@@ -33,11 +34,16 @@ def require_faster_whisper(needed_by, install=INSTALL):
     return faster_whisper
 
 
+def is_english(model):
+    """Whether a model hears nothing but English, as its name says; it needs not be told."""
+    return str(model).rstrip("/").endswith(".en")
+
+
 def check_language(model, language, needed_by):
     """Refuses a language that Whisper does not know, or that a model for English only cannot hear. Raises InputError."""
     check_heard(language, needed_by)
     name = str(model).rstrip("/")
-    if language != ENGLISH and name.endswith(".en"):
+    if language != ENGLISH and is_english(model):
         other = name.removesuffix(".en")
         raise InputError(
             f"{needed_by}: {name} hears only English, not {language!r}; the same for all languages is {other}"
@@ -61,7 +67,7 @@ class Recognizer:
     """
 
     def __init__(self, model, needed_by, cure, install=INSTALL, compute_type="default", language=ENGLISH, **how):
-        self.name, self._how = model, how | {"language": language}
+        self.name, self._how = model, how if is_english(model) else how | {"language": language}
         check_language(model, language, needed_by)
         library = require_faster_whisper(needed_by, install)
         try:
@@ -98,6 +104,7 @@ class Transcriber:
             return kept.decode()
         if self._recognizer is None:
             cure = "Give a folder with --transcribe-model, or write the transcripts yourself"
+            say(f"transcribing with {self.name}, listening for {HEARD[self.language]} (--language)")
             self._recognizer = Recognizer(self.name, "--transcribe", cure, language=self.language)
         text = self._recognizer.listen(to_mono_24khz(*decode_audio(data, "the recording"))).text
         self._cache.put(key, text.encode())
