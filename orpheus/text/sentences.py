@@ -65,9 +65,8 @@ _GERMAN = frozenset("der dem den des das im vom zum zur beim".split())  # of the
 def _is_ordinal(word, before, following, language, known):
     """Whether the number `word` and its full stop mean "the 3rd". following: the next word, as written"""
     last = before[: len(before) - len(word)].rstrip(" \"'(-–/").rpartition(" ")[2].lower()
-    if (
-        last in _GERMAN and language not in _ORDINALS
-    ):  # German in another language's text, or a language that nobody named
+    # German in another language's text, or in a language that nobody named.
+    if last in _GERMAN and language not in _ORDINALS:
         language, known = "de", abbreviations("de")
     if language not in _ORDINALS or len(word) > 3 and word.isdigit():
         return False
