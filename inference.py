@@ -96,7 +96,25 @@ def _texts(arguments):
             raise InputError(f"--text-file {arguments.text_file} cannot be read as UTF-8 text: {error}") from error
     if arguments.text.count("-") > 1:
         raise InputError("standard input can only be read once: give a single -")
-    return [_standard_input() if text == "-" else text for text in arguments.text or EXAMPLES]
+    return [_standard_input() if text == "-" else text for text in arguments.text or _examples(arguments)]
+
+
+def _examples(arguments):
+    """The example sentences, in the language that is spoken."""
+    from orpheus.speech.examples import example_sentences
+    from orpheus.speech.model import description_of
+    from orpheus.text.languages import ENGLISH, HEARD, language_code
+
+    if arguments.writing.language is not None:
+        language = language_code(arguments.writing.language)
+    else:
+        asked = (arguments.model, arguments.lora, arguments.device, arguments.like, arguments.lora_anyway)
+        language = description_of(*asked).language_of(arguments.voice) or ENGLISH
+    if language == ENGLISH:
+        return EXAMPLES
+    if not example_sentences(language):
+        raise InputError(f"there are no example sentences in {HEARD.get(language, language)}: give a text")
+    return example_sentences(language)
 
 
 def _standard_input():

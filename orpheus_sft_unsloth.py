@@ -19,7 +19,7 @@ from orpheus.common import command
 from orpheus.common.command import options_from, read_config, settings_of
 from orpheus.common.errors import InputError
 from orpheus.data.options import LONGEST_EXAMPLE, DataOptions
-from orpheus.speech.options import EXAMPLES
+from orpheus.speech.examples import EXAMPLES, sample_sentences
 from orpheus.training.options import DEMO, LORA_TARGETS, RunOptions, TrainingOptions
 
 
@@ -138,10 +138,11 @@ class Finetune:
         from orpheus.training.samples import check_evaluation
 
         check_reporter(self.options.report_to)
-        if self.options.evaluate:
-            check_evaluation(self.options)
         self.base = resolve(self.run.model, "none", self.run.device)
         self.description = describe(self.base.checkpoint, as_like=self.run.like)
+        self.data = self.data.in_language_of(self.description)
+        if self.options.evaluate:
+            check_evaluation(self.options, self.data.spoken)
         self.backend = choose_backend(self.run.backend, self.base.device, self.options.load_in_4bit)
         if self.first:
             resuming = (self.run.run_dir, self.resume, self.resume_from)
@@ -178,7 +179,7 @@ class Finetune:
             claim(self.data.code_cache.expanduser(), "codes")
         self.normalizes = wants_normalizing(self.data.normalize, self.description)
         if self.normalizes:
-            self.recordings = self.recordings.normalized()  # what is learnt reads as what is spoken
+            self.recordings = self.recordings.normalized(self.data.spoken)  # what is learnt reads as what is spoken
         self.codec = Codec.from_folder(find_codec(self.run.codec, self.folder), self.base.device)
         self.tokenizer = load_tokenizer(self.folder)
         layout = layout_of(self.tokenizer, self.codec.codebook_size)
@@ -235,9 +236,11 @@ class Finetune:
         options, folder, prepared, first = self.options, self.run_folder, self.prepared, self.first
         reporter = options.report_to if first else "none"
         self.log = TrainingLog(folder, reporter, self.settings, shown=first, recorded=first)
-        self.taught = taught(self.description, prepared.voices, prepared.report.taught_tags(), self.normalizes)
+        tags, language = prepared.report.taught_tags(), self.data.spoken
+        self.taught = taught(self.description, prepared.voices, tags, self.normalizes, language)
         speaks = tuned(self.description, vars(self.taught))
-        self.samples = Samples(self.llama, self.prompts, self.codec, speaks, EXAMPLES[:3])
+        sentences = sample_sentences(language, (*prepared.held_out, *prepared.train), EXAMPLES, say=first)
+        self.samples = Samples(self.llama, self.prompts, self.codec, speaks, sentences)
         self.spoken = None
         if options.evaluate:
             self.spoken = SpokenEvaluation(self.samples.tts, prepared.held_out, options, folder, self.log, self.rank)

@@ -12,7 +12,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from orpheus.text.pieces import estimate_seconds, split_sentences
+from orpheus.text.languages import ENGLISH
+from orpheus.text.pace import estimate_seconds
+from orpheus.text.sentences import sentence_spans
 from orpheus.text.tags import TAG
 
 # Of a sentence's length, in seconds: people read it up to so much faster or slower than on average, and no estimate from
@@ -43,18 +45,22 @@ class Unit:
     text: str
     seconds: float  # estimated
     rough: float  # variance of the estimate, apart from pace, in seconds squared
+    start: int  # where it is in the text
 
 
-def units_of(text):
-    """Cleaned text on one line, as Units; their texts joined by spaces give it back."""
+def units_of(text, language=ENGLISH):
+    """Cleaned text on one line, as Units; with the white space between them their texts give it back."""
     units = []
-    for sentence in split_sentences(text):
+    for start, end in sentence_spans(text, language):
+        sentence = text[start:end]
         spoken, tags = re.fullmatch(r"(.*?)((?:\s*<[A-Za-z]+>)*)", sentence, re.S).groups()
         leading = re.match(r"(?:<[A-Za-z]+>\s*)*", spoken)[0]
         for part in (leading, spoken[len(leading) :], tags):
             if part.strip():
                 rough = _ROUGH**2 + len(TAG.findall(part)) * _TAG_ROUGH**2
-                units.append(Unit(part.strip(), estimate_seconds(part.strip() + " "), rough))
+                place = start + len(part) - len(part.lstrip())
+                units.append(Unit(part.strip(), estimate_seconds(part.strip() + " "), rough, place))
+            start += len(part)
     return units
 
 

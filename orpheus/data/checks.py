@@ -3,7 +3,7 @@
 import math
 
 from orpheus.text.cleaning import is_speakable
-from orpheus.text.pieces import estimate_seconds
+from orpheus.text.pace import estimate_seconds
 from orpheus.text.tags import find_tags
 
 # Samples at the ceiling, in runs: 0.2 % is crackle at every loud vowel; what a limiter leaves is far below.

@@ -73,7 +73,9 @@ def planned(recordings, prompts, options):
         if fits(recording.text, recording.seconds):
             fitting.append(recording)
             continue
-        parts, lost = parts_of(recording, fits, min(options.max_seconds, options.max_tokens / TOKENS_PER_SECOND))
+        parts, lost = parts_of(
+            recording, fits, min(options.max_seconds, options.max_tokens / TOKENS_PER_SECOND), options.spoken
+        )
         fitting += parts
         limit = f"max_seconds {options.max_seconds:g} or max_tokens {options.max_tokens}"
         if not parts:

@@ -1,11 +1,13 @@
 """Every setting of the data with its default and the reason for it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 from orpheus.common.frame import TOKENS_PER_SECOND
 from orpheus.common.options import check, check_given, check_range, check_whole
+from orpheus.text.languages import ENGLISH, language_code
+from orpheus.text.spoken import check_normalizing
 
 ELISE = "MrDragonFox/Elise"
 LONGEST_EXAMPLE = 8192  # tokens, 97 s of speech: the positions that Unsloth prepares the model for
@@ -53,8 +55,11 @@ class DataOptions:
     same is done with every text that it speaks later."""
     transcribe: bool = False
     """Writes missing transcripts with faster-whisper (`pip install faster-whisper`), marked in the report."""
-    transcribe_model: str = "base.en"
-    """faster-whisper's model: a name, a hub id or a folder."""
+    transcribe_model: str | None = None
+    """faster-whisper's model: a name, a hub id or a folder. Default: base.en for English, base for other languages."""
+    language: str | None = None
+    """What is spoken in the recordings, such as de, hi or zh: where sentences end, what --transcribe and --evaluate listen
+    for, how numbers are written as words. Default: the base model's language."""
     held_out: float | Literal["auto"] = "auto"
     """Share of recordings, chosen by a hash of their text, that is never trained on but tells when the voice is learnt. auto
     is 2 %, of small data 8 recordings but at most every fifth, of less than ten none."""
@@ -67,6 +72,7 @@ class DataOptions:
             "dataset is empty; give a folder, a file or a hub id",
         )
         check_given(self, "split", "audio_column", "text_column", "source_column", "speaker", "transcribe_model")
+        check_normalizing(self.normalize, self.language)
         check_range(self, "min_seconds", 0.1, 60)
         check_range(self, "max_seconds", 1, 600)
         check(
@@ -77,3 +83,12 @@ class DataOptions:
         check_range(self, "max_rejected", 0, 1, ": a share of the recordings")
         if self.held_out != "auto":
             check_range(self, "held_out", 0, 0.5, ": a share of the recordings, nor auto")
+
+    @property
+    def spoken(self):
+        """The code of the language in the recordings: English, where neither the user nor the base model says otherwise."""
+        return ENGLISH if self.language is None else language_code(self.language)
+
+    def in_language_of(self, description):
+        """The same options in the language of the base model, if the user named none. description: its ModelDescription"""
+        return self if self.language is not None else replace(self, language=description.language)

@@ -16,6 +16,7 @@ from orpheus.data.sources.entries import stamp
 from orpheus.data.sources.folders import Source, open_source
 from orpheus.data.splitting import split_recording
 from orpheus.text.description import TAUGHT
+from orpheus.text.languages import ENGLISH
 from orpheus.text.recognition import Transcriber
 from orpheus.text.spoken import as_spoken
 from orpheus.text.tags import KNOWN_TAGS, MARKUP, find_tags, meant_tag, spell_tags
@@ -72,11 +73,11 @@ class Recordings:
     spelt: Counter = field(default_factory=Counter)  # {(as written, tag as it is learnt): how often}
     unread: Counter = field(default_factory=Counter)  # what looks like a tag, or is HTML, and is learnt as text
 
-    def normalized(self):
+    def normalized(self, language=ENGLISH):
         """The same with texts as a model reads them that needs its texts normalised; keys, and what is held out, stay."""
         kept, rewritten = [], []
         for recording in self.kept:
-            text = checks.one_line(as_spoken(recording.paragraphs or recording.text, normalize=True)[0])
+            text = checks.one_line(as_spoken(recording.paragraphs or recording.text, True, language)[0])
             if text != recording.text:
                 rewritten.append((recording.where, recording.text, text))
             kept.append(replace(recording, text=text))
@@ -180,7 +181,9 @@ class _Sieve:
     def __init__(self, options, tags):
         self.options, self.tags, self.seen, self.removed = options, tags, {}, Counter()
         self.spelt, self.unread = Counter(), Counter()
-        self.transcriber = Transcriber(options.transcribe_model, options.code_cache) if options.transcribe else None
+        self.transcriber = None
+        if options.transcribe:
+            self.transcriber = Transcriber(options.transcribe_model, options.code_cache, options.spoken)
 
     def recording(self, entry, content, measure):
         """A Recording, or the reason why there is none."""
@@ -219,7 +222,7 @@ class _Sieve:
             return f"duplicate: the same recording as {first}"
         options = self.options
         if recording.seconds > options.max_seconds:
-            parts, _ = parts_of(recording, lambda _, s: within_seconds(s, options), options.max_seconds)
+            parts, _ = parts_of(recording, lambda _, s: within_seconds(s, options), options.max_seconds, options.spoken)
             if not parts:
                 return no_place_to_split(recording.seconds, f"max_seconds {options.max_seconds:g}")
         self.seen[recording.measure.digest] = recording.where
@@ -238,13 +241,13 @@ def no_place_to_split(seconds, limit):
     return f"too long: {seconds:.1f} s, over {limit}, and no pauses in it are surely ends of sentences so that the parts would fit"
 
 
-def parts_of(recording, fits, longest):
+def parts_of(recording, fits, longest, language=ENGLISH):
     """(the recording in parts that fit, [(where, seconds) of the stretches between that do not]); no part fits where it is [].
 
     fits: (text, seconds) -> bool; longest: seconds beyond which nothing fits
     """
     start, end = recording.start / SAMPLE_RATE, recording.end / SAMPLE_RATE
-    parts, lost = split_recording(recording.text, recording.measure, start, end, fits, longest)
+    parts, lost = split_recording(recording.text, recording.measure, start, end, fits, longest, language)
     return [
         replace(
             recording,

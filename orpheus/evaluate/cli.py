@@ -24,6 +24,7 @@ from orpheus.common.places import Place, check_places
 from orpheus.engines.options import ENGINES, SamplingOptions
 from orpheus.evaluate.options import DEMO_REFERENCE, METRICS, OUT, JudgeOptions, ListOptions
 from orpheus.speech.options import LongTextOptions, RetryOptions, TextOptions
+from orpheus.text.languages import ENGLISH, language_code
 
 
 def _parse(argv):
@@ -119,6 +120,20 @@ def _speaks_demo(system, arguments):
     return named.checkpoint == str(DEMO_VOICE)
 
 
+def _language(arguments, systems):
+    """The language that is judged: the one asked for, or the models'. Raises InputError where they differ."""
+    from orpheus.speech.model import description_of
+
+    if arguments.writing.language is not None:
+        return language_code(arguments.writing.language)
+    models = [system.model for system in systems if not system.recordings]
+    found = {description_of(model, "none", arguments.device, arguments.like).language or ENGLISH for model in models}
+    found = found or {ENGLISH}
+    if len(found) > 1:
+        raise InputError(f"the models speak {' and '.join(sorted(found))}: say which is judged with --language")
+    return found.pop()
+
+
 def _reference(arguments, systems):
     """The folder to compare voices with, or None if likeness is left out. Raises InputError."""
     if "likeness" not in arguments.judging.metrics:
@@ -152,7 +167,7 @@ def evaluate(arguments):
     sentences = spread(read_sentences(arguments.list.sentences), arguments.list.limit)
     folder = _reference(arguments, systems)
     reference = [(clip.audio, clip.voice) for clip in read_clips(folder)] if folder else []
-    judges, facts, card = load_judges(arguments.judging, reference)
+    judges, facts, card = load_judges(arguments.judging, reference, _language(arguments, systems))
     if any(not system.recordings for system in systems):
         facts["sentences"] = f"{len(sentences)} of {arguments.list.sentences.name}, takes: {arguments.list.takes}"
         sampling = asdict(arguments.sampling)

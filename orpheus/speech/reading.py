@@ -6,6 +6,7 @@ from collections import Counter
 
 from orpheus.common.errors import InputError, OrpheusWarning
 from orpheus.text.cleaning import is_speakable
+from orpheus.text.languages import ENGLISH, language_code
 from orpheus.text.spoken import as_spoken, wants_normalizing
 from orpheus.text.tags import MARKUP, SPEAKER_TOKEN, TAG, spell_tags, unknown_tags
 from orpheus.text.turns import other_names, split_turns
@@ -48,9 +49,10 @@ def read_turns(model, text, voice, writing, default):
         found = _turns(model, text, asked if voice is not None else None)
     turns = []
     for speaker, part in found:
-        clean = read_text(model, part, writing)
+        reader = otherwise if speaker is None else speaker
+        clean = read_text(model, part, writing, reader)
         if is_speakable(clean):
-            turns.append((otherwise if speaker is None else speaker, clean))
+            turns.append((reader, clean))
     if not turns:
         raise InputError(f"nothing to speak in {text!r:.80}: a text needs a letter, a digit or a tag")
     return turns
@@ -96,10 +98,18 @@ def read_reference(model, text, writing):
     return clean
 
 
-def read_text(model, text, writing):
+def language_to_speak(model, writing, voice=None):
+    """The code of the language that a text is in. model: LoadedModel; writing: TextOptions"""
+    if writing.language is not None:
+        return language_code(writing.language)
+    return model.description.language_of(voice) or ENGLISH
+
+
+def read_text(model, text, writing, voice=None):
     """A text as the model reads it; an OrpheusWarning says what was left out, changed or not understood."""
     spelling = spell_tags(text, model.description.taught)
-    clean, removed = as_spoken(spelling.text, wants_normalizing(writing.normalize, model.description))
+    normalize = wants_normalizing(writing.normalize, model.description)
+    clean, removed = as_spoken(spelling.text, normalize, language_to_speak(model, writing, voice))
     if not is_speakable(clean):
         return clean
     if removed:

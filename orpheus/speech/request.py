@@ -13,7 +13,7 @@ from orpheus.common.errors import InputError
 from orpheus.common.frame import FRAMES_PER_SECOND, TOKENS_PER_SECOND
 from orpheus.engines.options import SamplingOptions
 from orpheus.speech.options import LongTextOptions, RetryOptions, StreamOptions, TextOptions
-from orpheus.speech.reading import default_voice, read_reference, read_turns, warn
+from orpheus.speech.reading import default_voice, language_to_speak, read_reference, read_turns, warn
 from orpheus.speech.reference import check_context, take_references
 from orpheus.speech.streaming import FrameAssembler
 from orpheus.text.cleaning import is_speakable
@@ -86,7 +86,10 @@ def plan_request(model, text, voice, sampling, writing, long_text, references=()
     said = [(read_reference(model, reference.text, writing), reference.codes) for reference in references]
     seconds = model.piece_seconds if long_text.piece_seconds is None else long_text.piece_seconds
     pieces = [
-        (piece, speaker) for speaker, clean in turns for piece in split_text(clean, seconds) if is_speakable(piece.text)
+        (piece, speaker)
+        for speaker, clean in turns
+        for piece in split_text(clean, seconds, language_to_speak(model, writing, speaker))
+        if is_speakable(piece.text)
     ]
     utterances = [
         Utterance(

@@ -8,7 +8,8 @@ import numpy as np
 
 from orpheus.common.frame import FRAMES_PER_SECOND
 from orpheus.text.comparison import distance, normalise
-from orpheus.text.pieces import estimate_seconds
+from orpheus.text.languages import ENGLISH
+from orpheus.text.pace import estimate_seconds
 from orpheus.text.recognition import EXACTLY, Recognizer
 
 # Speech is implausible outside shortest..longest times the estimate, give or take the silence around it: slow and fast
@@ -83,13 +84,14 @@ def rank(text, attempt):
 class Retries:
     """Judges attempts and keeps the best of each utterance.
 
-    options: RetryOptions; decode: utterance -> float32 (samples,), called only if speech recognition chooses
-    Raises InputError if the speech recognition that was asked for is missing.
+    options: RetryOptions; decode: utterance -> float32 (samples,), called only if speech recognition chooses; language: what it
+    listens for
+    Raises InputError if the speech recognition that was asked for is missing, or does not know the language.
     """
 
-    def __init__(self, options, decode):
-        self.most, self._decode = options.retries, decode
-        self._recognizer = _recognizer(options.choose_by_asr) if options.choose_by_asr else None
+    def __init__(self, options, decode, language=ENGLISH):
+        self.most, self._decode, self._language = options.retries, decode, language
+        self._recognizer = _recognizer(options.choose_by_asr, language) if options.choose_by_asr else None
 
     def judge(self, utterance):
         """Judges the utterance as it is now and adds that to its attempts."""
@@ -99,7 +101,8 @@ class Retries:
         if self._recognizer:
             began = time.perf_counter()
             audio = self._decode(utterance) if made.frames else None
-            heard = word_error_rate(utterance.text, "" if audio is None else self._recognizer.listen(audio).text)
+            words = "" if audio is None else self._recognizer.listen(audio).text
+            heard = word_error_rate(utterance.text, words, self._language)
             reason = reason or ("misheard" if heard else None)
             utterance.seconds_taken += time.perf_counter() - began
         utterance.attempts.append(Attempt(utterance.seed, made, reason, heard, audio))
@@ -128,12 +131,12 @@ class Retries:
             utterance.seed, utterance.assembler, utterance.audio = best.seed, best.assembler, best.audio
 
 
-def _recognizer(model):
-    cure = "Give a size like tiny.en, or a folder with the model"
-    return Recognizer(model, "--choose-by-asr", cure, language="en", **EXACTLY)
+def _recognizer(model, language):
+    cure = "Give a size like tiny.en, or small for other languages than English, or a folder with the model"
+    return Recognizer(model, "--choose-by-asr", cure, language=language, **EXACTLY)
 
 
-def word_error_rate(text, heard):
-    """Word errors per word of `text`, without tags, after Whisper's own text normaliser for English."""
-    said = normalise(text)
-    return distance(said, normalise(heard)) / len(said) if said else 0.0
+def word_error_rate(text, heard, language=ENGLISH):
+    """Word errors per word of `text`, without tags, after Whisper's own text normaliser."""
+    said = normalise(text, language)
+    return distance(said, normalise(heard, language)) / len(said) if said else 0.0

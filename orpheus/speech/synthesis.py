@@ -14,6 +14,7 @@ from orpheus.common.options import ORPHEUS_3B, OUTPUT_DIR
 from orpheus.common.progress import Progress
 from orpheus.engines import ENDED
 from orpheus.speech.model import LoadedModel, load_model
+from orpheus.speech.reading import language_to_speak
 from orpheus.speech.reference import take_references
 from orpheus.speech.request import (
     NOTHING_SAMPLES,
@@ -119,7 +120,8 @@ class OrpheusInference:
         references, options = take_references(self.model, options)
         sampling, writing, long_text, retry, _ = split_options(options)
         requests = [plan_request(self.model, text, voice, sampling, writing, long_text, references) for text in texts]
-        return self._speak(requests, sampling, long_text.batch_size, Retries(retry, self._decode), progress)
+        retries = Retries(retry, self._decode, language_to_speak(self.model, writing, voice))
+        return self._speak(requests, sampling, long_text.batch_size, retries, progress)
 
     def _speak(self, requests, sampling, batch_size, retries, progress):
         utterances = [utterance for request in requests for utterance in request.utterances]

@@ -17,6 +17,11 @@ _TYPOGRAPHY = str.maketrans(
 )
 
 
+# Zero-width joiners and non-joiners that spell a word: between letters, or after a virama, of scripts that need them, as Persian,
+# Malayalam and Sinhala do. Elsewhere they are as invisible as other format characters, and left out.
+_LETTER = r"[\u0620-\u074f\u0750-\u077f\u0780-\u085f\u08a0-\u0dff\u0f40-\u0fbc\u1000-\u109f\u1780-\u17d3\u1800-\u18af\ua840-\uaaff]"
+_VIRAMA = r"[\u094d\u09cd\u0a4d\u0acd\u0b4d\u0bcd\u0c4d\u0ccd\u0d4d\u0dca\u1039\u17d2]"
+_JOINED = re.compile(rf"((?<={_LETTER})[\u200c\u200d](?={_LETTER})|(?<={_VIRAMA})[\u200c\u200d](?![\u200c\u200d]))")
 _UNSPEAKABLE = {"Cc", "Cf", "Cs", "Co", "Cn"}  # control, format, surrogate, private, unassigned
 
 
@@ -40,7 +45,8 @@ def clean_text(text):
         return True
 
     text = unicodedata.normalize("NFC", text).replace("\r\n", "\n").replace("\r", "\n").translate(_TYPOGRAPHY)
-    text = "".join(filter(keep, text))
+    parts = _JOINED.split(text)  # the joiners between are kept
+    text = "".join("".join(filter(keep, part)) if n % 2 == 0 else part for n, part in enumerate(parts))
     text = TAG.sub(lambda match: match[0].lower() if match[1].lower() in KNOWN_TAGS else match[0], text)
     paragraphs = (" ".join(paragraph.split()) for paragraph in re.split(r"\n\s*\n", text))
     return "\n\n".join(paragraph for paragraph in paragraphs if paragraph), removed

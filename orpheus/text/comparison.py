@@ -1,9 +1,34 @@
 """Compares what was said with what was heard: normalised words, their alignment, repeats and skips."""
 
 import functools
+import json
+import re
+import unicodedata
 from dataclasses import dataclass
+from pathlib import Path
 
 from orpheus.text.tags import TAG
+
+_SPELLINGS = Path(__file__).parent / "data" / "english_spellings.json"  # Whisper's own: "colour" is "color"
+# Spellings that it lacks.
+_MORE_SPELLINGS = dict(
+    pair.split(":")
+    for pair in (
+        "acknowledgement:acknowledgment archaeologist:archeologist archaeology:archeology burnt:burned doughnut:donut "
+        "doughnuts:donuts dreamt:dreamed enrolment:enrollment fuelled:fueled furore:furor kerb:curb kerbs:curbs learnt:learned "
+        "liquorice:licorice mollusc:mollusk ochre:ocher okay:ok refuelled:refueled sizeable:sizable skilful:skillful "
+        "skilfully:skillfully spelt:spelled spoilt:spoiled whisky:whiskey wilful:willful wilfully:willfully"
+    ).split()
+)
+# Written without spaces between words: every character counts as a word, as in Whisper's own figures for them (Radford et al.
+# 2022, section 3.2).
+_WITHOUT_SPACES = {"zh", "yue", "ja", "th", "lo", "my", "km", "bo"}
+# Marks that are vowels or join consonants, from Devanagari to Khmer: Whisper's normaliser takes them for symbols and tears words
+# apart at them. Those of Arabic and Hebrew may be written or not, and do not count.
+_VOWEL_SIGNS, _POINTS = (
+    re.compile("[\u0900-\u109f\u1780-\u17ff]"),
+    re.compile("[\u0591-\u05c7\u0610-\u061a\u064b-\u0670\u06d6-\u06ed\u200c\u200d\u0640]"),
+)
 
 
 @functools.cache
@@ -11,12 +36,30 @@ def _normaliser(language):
     """Whisper's own text normaliser, as shipped with transformers (Radford et al. 2022, appendix C)."""
     from transformers.models.whisper.english_normalizer import BasicTextNormalizer, EnglishTextNormalizer
 
-    # The table of British and American spellings comes with a checkpoint; without it "colour" differs from "color".
-    return EnglishTextNormalizer({}) if language == "en" else BasicTextNormalizer()
+    if language == "en":
+        return EnglishTextNormalizer(json.loads(_SPELLINGS.read_text(encoding="utf-8")) | _MORE_SPELLINGS)
+    basic = BasicTextNormalizer(split_letters=language in _WITHOUT_SPACES)
+    basic.clean = _without_symbols
+    return basic
+
+
+def _without_symbols(text):
+    """What Whisper's `remove_symbols` does, but for marks: vowel signs stay where they are, Arabic and Hebrew points are left out."""
+    text = _POINTS.sub("", unicodedata.normalize("NFKC", text))
+    return "".join(" " if _is_symbol(character) else character for character in text)
+
+
+def _is_symbol(character):
+    kind = unicodedata.category(character)[0]
+    return kind in "SP" or (kind == "M" and not _VOWEL_SIGNS.match(character))
 
 
 def normalise(text, language="en"):
-    """Words for comparison, lower case, without tags and punctuation: "I've 21 <laugh>" -> ["i", "have", "21"]."""
+    """Words for comparison, lower case, without tags and punctuation: "I've 21 <laugh>" -> ["i", "have", "21"].
+
+    English spellings are American, whichever they were: "colour" -> ["color"]. Of Chinese, Japanese, Thai and others that put no
+    spaces between words every character is one.
+    """
     words = _normaliser(language)(TAG.sub(" ", text)).split()
     return [word for word in words if any(character.isalnum() for character in word)]  # the dots of "well..." remain
 

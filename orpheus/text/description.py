@@ -6,10 +6,11 @@ The table of the models that people use is in known_models.py; which description
 import json
 from dataclasses import dataclass, field, replace
 
-from orpheus.common.errors import CheckpointError
+from orpheus.common.errors import CheckpointError, InputError
 from orpheus.common.files import atomic_file
 from orpheus.common.hub import read_json
 from orpheus.common.options import PIECE_SECONDS, is_number
+from orpheus.text.languages import ENGLISH, language_code
 from orpheus.text.prompt import FORMATS
 from orpheus.text.tags import KNOWN_TAGS
 
@@ -26,7 +27,7 @@ class ModelDescription:
     default_voice: str | None = None  # used if none is asked for; None means that prompts carry no speaker
     closed: bool = False  # whether another voice is an error
     tags: dict = field(default_factory=lambda: dict.fromkeys(KNOWN_TAGS))  # {tag: how often it was learnt, or None}
-    language: str | None = "en"  # ISO 639-1 or 639-3 code; None if nobody says
+    language: str | None = ENGLISH  # ISO 639-1 or 639-3 code; None if nobody says
     languages: dict = field(default_factory=dict)  # {voice: language} of those that speak another one
     prompt: str = "orpheus"  # one of FORMATS in prompt.py
     piece_seconds: float = PIECE_SECONDS  # how much speech a piece of long text should have
@@ -92,6 +93,13 @@ def _format(value, path):
     return value
 
 
+def _language(value, path):
+    try:
+        return value if value is None else language_code(value)
+    except InputError as error:
+        raise CheckpointError(f"{path}: {error}") from error
+
+
 def _languages(value, path):
     if not isinstance(value, dict) or not all(isinstance(code, str) for code in value.values()):
         raise CheckpointError(
@@ -103,14 +111,20 @@ def _languages(value, path):
 _KEYS = {
     "voices": _names,
     "tags": _tags,
-    "language": _text,
+    "language": _language,
     "languages": _languages,
     "prompt": _format,
     "piece_seconds": _seconds,
     "normalize_text": _flag,
     "references": _flag,
 }
-OLD_KEYS = ("voices", "default_voice", "piece_seconds", "normalize_text")  # that a model's config.json may hold
+OLD_KEYS = (
+    "voices",
+    "default_voice",
+    "language",
+    "piece_seconds",
+    "normalize_text",
+)  # that a model's config.json may hold
 _OTHERS = ("default_voice", "like", "comment")
 
 
@@ -166,11 +180,11 @@ def tuned(base, values):
     return replace(base, **{key: value for key, value in values.items() if key != "like"} | more)
 
 
-def taught(base, voices=(), tags=None, normalize_text=None):
+def taught(base, voices=(), tags=None, normalize_text=None, language=None):
     """The description of what an adapter learnt on `base`, for its folder.
 
     voices: its speakers, the default first; tags: {tag: how often it was in the recordings}; normalize_text: whether it learnt texts
-    whose numbers are words, None for what the base wants
+    whose numbers are words, None for what the base wants; language: of its recordings, None for the base's
     """
     return replace(
         base,
@@ -180,6 +194,7 @@ def taught(base, voices=(), tags=None, normalize_text=None):
         tags=dict(tags or {}),
         languages={voice: code for voice, code in base.languages.items() if voice in voices},
         normalize_text=base.normalize_text if normalize_text is None else normalize_text,
+        language=base.language if language is None else language,
     )
 
 

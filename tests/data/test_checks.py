@@ -265,6 +265,30 @@ def test_transcribe_fills_what_is_missing_and_marks_it(tmp_path, monkeypatch):
     assert FakeWhisper.loaded == ["base.en"]
 
 
+def test_transcribe_listens_for_the_language(tmp_path, monkeypatch, capsys):
+    asked = []
+
+    class Whisper(FakeWhisper):
+        def transcribe(self, audio, **how):
+            asked.append(how)
+            return super().transcribe(audio)
+
+    module = type(sys)("faster_whisper")
+    module.WhisperModel = Whisper
+    monkeypatch.setitem(sys.modules, "faster_whisper", module)
+    folder = folder_of(tmp_path / "data", ["Gesagt.", ""], seconds=2)
+    FakeWhisper.loaded.clear()
+    for language in ("German", "de"):  # the second time out of the cache
+        rows = read_recordings(options(folder, transcribe=True, language=language), progress=False)
+        assert [row.text for row in rows.kept] == ["Gesagt.", "Written by machine. Written by machine."]
+    assert FakeWhisper.loaded == ["base"] and asked == [{"language": "de"}]
+    assert capsys.readouterr().err == "transcribing with base, listening for german (--language)\n"
+    with pytest.raises(InputError, match="--transcribe: base.en hears only English, not 'de'"):
+        read_recordings(options(folder, transcribe=True, transcribe_model="base.en", language="de"), progress=False)
+    with pytest.raises(InputError, match="did you mean ja"):
+        options(folder, language="jp")
+
+
 def test_transcribe_without_faster_whisper_says_what_to_install(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "faster_whisper", None)
     with pytest.raises(InputError, match="pip install faster-whisper"):

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from orpheus.data.alignment import units_of
 from orpheus.data.examples import encode_missing, make_examples
 from orpheus.data.measure import measure
 from orpheus.data.options import DataOptions
@@ -40,6 +41,20 @@ def test_parts_are_cut_in_the_middle_of_the_pauses_between_sentences():
         (THREE[1], 3.25, 7.75),
         (THREE[2], 7.75, 11.0),
     ]
+
+
+def test_parts_of_a_script_without_spaces_get_none():
+    text = "今天的天气非常好。我们去公园看看吧！你觉得这样好吗？"
+    parts, lost = split_and_lost(8.0, (2.2, 0.6, 2.2, 0.6, 2.4), text, limit=6.0)
+    assert not lost and "".join(part for part, _, _ in parts) == text
+    assert all(" " not in part for part, _, _ in parts)
+
+
+def test_parts_end_where_sentences_of_the_language_end():
+    text = "Das war am 12. April in Bonn, wo es lange regnete. Danach gingen wir alle nach Hause und schliefen."
+    starts = [unit.start for unit in units_of(text, "de")]
+    assert [text[start:].split()[0] for start in starts] == ["Das", "Danach"]
+    assert len(units_of(text)) == 3  # as English: "April" begins a sentence
 
 
 def test_parts_hold_as_many_sentences_as_fit_and_what_fits_stays_whole():

@@ -1,9 +1,13 @@
 """Words and figures of the evaluation: exact values for normalising, aligning, counting and resampling."""
 
+import json
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from orpheus.evaluate.statistics import Estimate, difference, estimate
+from orpheus.text import comparison
 from orpheus.text.comparison import compare, distance, edits, normalise, normalise_with_tags, spoken_gap
 
 # --- normalising -----------------------------------------------------------------------------------------------------
@@ -25,8 +29,46 @@ def test_english_is_normalised_as_whisper_does(text, words):
     assert normalise(text) == words.split()
 
 
-def test_another_language_keeps_its_letters():
-    assert normalise("Wie geht's, Müller? <laugh>", "de") == ["wie", "geht", "s", "müller"]
+@pytest.mark.parametrize(
+    "british, american",
+    [
+        ("The colour of the harbour centre", "The color of the harbor center"),
+        ("She organised a catalogue of jewellery.", "She organized a catalog of jewelry."),
+        ("Grey tyres lay on the kerb;", "Gray tires lay on the curb;"),
+        ("He travelled by aeroplane to the theatre", "he traveled by airplane to the theater"),
+        ("a skilful manoeuvre, learnt at the plough", "A skillful maneuver, learned at the plow!"),
+    ],
+)
+def test_british_and_american_spellings_are_equal(british, american):
+    assert normalise(british) == normalise(american)
+    assert compare(normalise(british), normalise(american)).word_errors == 0
+
+
+def test_a_wrong_word_is_still_wrong():
+    assert normalise("The colour") != normalise("The collar")
+    assert compare(normalise("a grey tyre"), normalise("a great tire")).word_errors == 1
+
+
+def test_the_table_of_spellings_comes_with_its_licence():
+    folder = Path(comparison.__file__).parent / "data"
+    assert len(json.loads((folder / "english_spellings.json").read_text(encoding="utf-8"))) == 1739
+    assert "Copyright (c) 2022 OpenAI" in (folder / "LICENSE.whisper").read_text()
+
+
+@pytest.mark.parametrize(
+    "text, language, words",
+    [
+        ("Wie geht's, Müller? <laugh>", "de", "wie geht s müller"),
+        ("नमस्ते, आप कैसे हैं?", "hi", "नमस्ते आप कैसे हैं"),
+        ("السَّلَامُ عليكم!", "ar", "السلام عليكم"),
+        ("می\u200cخواهم", "fa", "میخواهم"),
+        ("你好，世界。", "zh", "你 好 世 界"),
+        ("ガラスの靴", "ja", "ガ ラ ス の 靴"),
+        ("The colour", "de", "the colour"),
+    ],
+)
+def test_another_language_keeps_its_letters(text, language, words):
+    assert normalise(text, language) == words.split()
 
 
 def test_tags_are_found_between_the_words():

@@ -29,6 +29,10 @@ def test_unknown_tags_come_with_the_nearest_known_one():
         ("Ho <LAUGH> ho <Dance>", "Ho <laugh> ho <Dance>", []),
         ("Hi 😀👍🏽!", "Hi !", ["😀", "👍", "🏽"]),
         ("a\u200bb\x00c", "abc", ["\u200b", "\x00"]),
+        ("نمی\u200cدانم", "نمی\u200cدانم", []),
+        ("അവന്\u200d വന്നു", "അവന്\u200d വന്നു", []),
+        ("ශ්\u200dරී", "ශ්\u200dරී", []),
+        ("a\u200cb \u200dم", "ab م", ["\u200c", "\u200d"]),
         ("20 °C, naïve, 5 €, ¿qué?", "20 °C, naïve, 5 €, ¿qué?", []),
         ("<custom_token_12> and <|eot_id|>", "<custom_token_12> and <|eot_id|>", []),
     ],
@@ -126,6 +130,96 @@ def test_pieces_give_the_text_back_and_keep_tags_whole(words, seconds):
     assert "".join("".join(pieces).split()) == "".join(text.split())
     assert [tag for piece in pieces for tag in find_tags(piece)] == find_tags(text)
     assert all(estimate_seconds(piece) <= seconds or len(piece.split()) == 1 for piece in pieces)
+
+
+@pytest.mark.parametrize(
+    "text, seconds, pieces",
+    [
+        ("今天天气很好。我们去公园吧！好吗？", 3, ["今天天气很好。", "我们去公园吧！好吗？"]),
+        ("雨停了以后，我们一直走到了港口，看见很多船。", 3, ["雨停了以后，", "我们一直走到了港口，", "看见很多船。"]),
+        ("はい。そうです。", 10, ["はい。そうです。"]),  # nothing is put between
+        ("昨日は友達と一緒に東京駅まで歩きました", 3, ["昨日は友達と一緒に", "東京駅まで歩きました"]),
+        ("a " + "b" * 40, 2, ["a " + "b" * 20, "b" * 20]),
+        ("وصل القطار متأخرا، لكننا انتظرنا", 3, ["وصل القطار متأخرا،", "لكننا انتظرنا"]),
+        ("x" * 14 + "<laugh>" + "y" * 14, 1.5, ["x" * 14, "<laugh>", "y" * 14]),
+    ],
+)
+def test_pieces_are_the_texts_own_characters(text, seconds, pieces):
+    found = [piece.text for piece in split_text(text, seconds)]
+    assert found == pieces
+
+
+CLUSTERS = [
+    "नि",
+    "क्ष",
+    "เก้า",
+    "กำ",
+    "각",
+    "\u1100\u1161\u11a8",
+    "e\u0301",
+    "👨\u200d👩\u200d👧",
+    "🇩🇪",
+    "👍🏽",
+    "ന്\u200d",
+    "می\u200cخ",
+    "か",
+]
+
+
+@given(st.lists(st.sampled_from(CLUSTERS), min_size=1, max_size=60), st.sampled_from([0.3, 1, 4]))
+def test_no_grapheme_cluster_is_cut(clusters, seconds):
+    import regex
+
+    text = "".join(clusters)
+    pieces = [piece.text for piece in split_text(text, seconds)]
+    assert "".join(pieces) == text
+    assert [c for piece in pieces for c in regex.findall(r"\X", piece)] == regex.findall(r"\X", text)
+
+
+@given(st.text(max_size=300), st.sampled_from(["en", "de", "el", "hi"]), st.sampled_from([0.5, 3]))
+def test_any_text_comes_back(text, language, seconds):
+    paragraphs = clean_text(text)[0].split("\n\n")
+    for paragraph in paragraphs:
+        pieces = [piece.text for piece in split_text(paragraph, seconds, language)]
+        assert "".join("".join(pieces).split()) == "".join(paragraph.split())
+        place = 0
+        for piece in pieces:
+            place = paragraph.index(piece, place) + len(piece)
+
+
+KINDS = [
+    "你好。",
+    "的",
+    '。"',
+    "「。」",
+    "カ",
+    "ก",
+    "क्",
+    "\u0301",
+    "🇩🇪",
+    ". ",
+    "A. ",
+    "z. B. ",
+    "die 3. ",
+    "«. »",
+    ",,",
+    "、",
+    "؟",
+    "각",
+]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_time_grows_with_the_length(kind):
+    """100 kB in half a second on an idle machine; twice the text in about twice the time, not four times."""
+
+    def seconds(size):
+        text, began = (kind * (size // len(kind.encode()) + 1)).strip(), time.process_time()
+        split_text(text, 10, "de")
+        return time.process_time() - began
+
+    half, whole = seconds(50_000), seconds(100_000)
+    assert whole < max(3.2 * half, 0.5)
 
 
 def test_a_hundred_thousand_characters():
