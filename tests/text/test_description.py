@@ -113,7 +113,7 @@ def test_a_file_may_say_what_differs(tmp_path):
         ({"prompt": "chatml"}, "prompt in .* must be one of orpheus, svara, description, speaker_token, not 'chatml'"),
         ({"piece_seconds": 0}, "between 1 and 600, not 0"),
         ({"normalize_text": "yes"}, "must say true or false where it says 'yes'"),
-        ({"language": 5}, "must hold a text where it holds 5"),
+        ({"language": 5}, "language must be a code such as en, de, hi or zh, not 5"),
         ({"like": "gpt2"}, "is like 'gpt2'; known are orpheus-3b-ft"),
         ({"voice": ["ann"]}, "says 'voice', which is unknown; known are voices, tags"),
     ],
