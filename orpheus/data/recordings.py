@@ -5,6 +5,7 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 
+from orpheus.common import media
 from orpheus.common.errors import InputError
 from orpheus.common.files import Cache, key_of
 from orpheus.common.frame import FRAME_SAMPLES, SAMPLE_RATE
@@ -143,7 +144,7 @@ def _measured_file(file, cache, decoder, keep):
 def _measure_all(entries, options, progress, keep):
     import soundfile
 
-    cache, decoder = Cache(options.code_cache, "measures"), soundfile.__libsndfile_version__
+    cache, decoder = Cache(options.code_cache, "measures"), (soundfile.__libsndfile_version__, media.version())
     with (
         ThreadPoolExecutor(threads()) as pool,
         progress_bar(progress, len(entries), "checking recordings", "clip") as bar,

@@ -5,6 +5,8 @@ import stat
 from dataclasses import dataclass
 from pathlib import Path
 
+from orpheus.common.audio import headerless
+from orpheus.common.byte_view import ByteView
 from orpheus.common.errors import InputError
 
 # Column names in use, the likelier first; upper and lower case count the same.
@@ -74,6 +76,9 @@ class FileAudio:
             raise InputError(f"unreadable: {str(self.path)!r} is no file's name") from error
         try:
             self._check(os.fstat(file.fileno()))  # whatever took its name meanwhile
+            problem = headerless(self.path, ByteView(file).at(0, 16))
+            if problem:
+                raise InputError(f"unreadable: {problem}")
         except InputError:
             file.close()
             raise
