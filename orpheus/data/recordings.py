@@ -11,8 +11,18 @@ from orpheus.common.files import Cache, key_of
 from orpheus.common.frame import FRAME_SAMPLES, SAMPLE_RATE
 from orpheus.common.progress import progress_bar
 from orpheus.data import checks
-from orpheus.data.measure import MEASURE_VERSION, Measure, content_hash, header_trouble, measure_file, span_of
+from orpheus.data.measure import (
+    MEASURE_VERSION,
+    Measure,
+    content_hash,
+    header_trouble,
+    measure_codes,
+    measure_file,
+    span_of,
+)
+from orpheus.data.naming import without_names
 from orpheus.data.report import DataReport
+from orpheus.data.sources.codes import CodedAudio
 from orpheus.data.sources.entries import stamp
 from orpheus.data.sources.folders import Source, open_source
 from orpheus.data.splitting import split_recording
@@ -117,6 +127,8 @@ def _measured(entry, cache, decoder, keep):
     if entry.problem:
         return "", Measure(problem=entry.problem)
     try:
+        if isinstance(entry.audio, CodedAudio):
+            return measure_codes(entry.audio.codes())
         with entry.audio.open() as file:
             return _measured_file(file, cache, decoder, keep)
     except InputError as error:
@@ -179,7 +191,7 @@ class _Sieve:
             return problem
         text, transcribed = entry.text, False
         if not (text or "").strip():
-            if not self.transcriber:
+            if not self.transcriber or isinstance(entry.audio, CodedAudio):
                 return f"{'no transcript' if text is None else 'empty text'} (add --transcribe)"
             text, transcribed = self.transcriber.transcribe(entry.audio.load(), content), True
             if not text:
@@ -243,14 +255,44 @@ def _clock(seconds):
     return f"{int(seconds) // 60}:{seconds % 60:04.1f}"
 
 
-def read_recordings(options, progress=True, report_path=None, keep=True):
+def _readable(entries, reader):
+    """Entries whose text, where it is token ids, is written out."""
+    found = []
+    for entry in entries:
+        if entry.text is None and not entry.problem and isinstance(entry.audio, CodedAudio) and entry.audio.layout:
+            try:
+                if reader is None:
+                    raise InputError(
+                        "input_ids: their text is token ids, and no model is there whose tokenizer reads them"
+                    )
+                entry = replace(entry, text=reader.text(entry.audio.text_ids()))
+            except InputError as error:
+                entry = replace(entry, problem=str(error))
+        found.append(entry)
+    return found
+
+
+def _opened(options, reader):
+    """The Source, its texts as far as they are known."""
+    source = open_source(options, reader)
+    entries, notes = without_names(_readable(source.entries, reader), options)
+    coded = sum(isinstance(entry.audio, CodedAudio) for entry in entries)
+    if coded:
+        idle = [flag for flag in ("trim_silence", "level_loudness") if getattr(options, flag)]
+        note = f"{coded:,} rows are codes already, and are learnt as they are"
+        notes += (note + "".join(f"; --{flag.replace('_', '-')} does nothing to them" for flag in idle) + ".",)
+    return replace(source, entries=entries, notes=(*source.notes, *notes))
+
+
+def read_recordings(options, progress=True, report_path=None, keep=True, reader=None):
     """Opens the source, measures every recording and applies all checks that need neither codec nor tokenizer.
 
     options: DataOptions; report_path: where data_report.md is written, also where the data is then refused; keep: whether what was
-    measured goes into the cache: without it nothing is written at all
+    measured goes into the cache: without it nothing is written at all; reader: ModelTokens of the model that is to learn, for rows that
+    are token ids
     returns: Recordings. Raises InputError: a source that cannot be read, too many recordings left out (`error.report` says more)
     """
-    source = open_source(options)
+    source = _opened(options, reader)
     sieve = _Sieve(options)  # before the recordings are read: it may find that faster-whisper is not there
     if options.speaker and any((entry.speaker or "").strip() for entry in source.entries):
         raise InputError(

@@ -1,0 +1,176 @@
+"""Where the recordings of a table are: under the name that it gives, or under one that can only be the same file.
+
+A table may have been written on another machine, on Windows, by a program that leaves out folder or suffix, or before the recordings were
+converted. Names are compared part by part from the end, without case and in one Unicode form; what fits best counts, where nothing else
+fits as well.
+"""
+
+import difflib
+import os
+import unicodedata
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import unquote
+
+from orpheus.common.audio import CONTAINED, HEADERLESS, PLAIN
+
+SUFFIXES = (*PLAIN, *CONTAINED, *HEADERLESS)  # the likelier first
+# Folders that hold recordings and say nothing else: they may be left out of a name, or stand for each other.
+AUDIO_FOLDERS = (
+    "wavs",
+    "wav",
+    "audio",
+    "audios",
+    "clips",
+    "clip",
+    "recordings",
+    "data",
+    "flac",
+    "mp3",
+    "sound",
+    "sounds",
+)
+_MOST_FILES = 2_000_000
+_MOST_NEAREST = 20, 20_000  # misses that are compared, with at most so many names
+_CLOSE = 0.7  # of difflib's likeness
+
+
+@dataclass(frozen=True)
+class Found:
+    path: Path
+    fit: int  # parts of the name that agree with the path, from the end
+    told: bool  # whether the name says it: as it is, or without folder and suffix in a usual place
+    relative: str  # to the folder that was searched
+
+
+def folded(name):
+    return unicodedata.normalize("NFC", name).casefold()
+
+
+def split_suffix(name):
+    """(name without the suffix of a recording, the suffix or "")."""
+    stem, suffix = os.path.splitext(name)
+    return (stem, suffix.lower()) if suffix.lower() in SUFFIXES else (name, "")
+
+
+def parts_of(name):
+    """The parts of a file's name as any system writes it: no drive, no "file://", no dots."""
+    name = name.strip().strip("\"'")
+    if name.lower().startswith("file://"):
+        name = unquote(name[7:])
+    name = name.replace("\\", "/")
+    if name[1:2] == ":" and name[:1].isalpha():
+        name = name[2:]
+    return [part for part in name.split("/") if part not in ("", ".", "..")]
+
+
+class Finder:
+    """Looks for names in a table's folder and, where they are not there, in all of the data set's.
+
+    folder: of the table; root: of the data set, the folder itself or one above
+    """
+
+    def __init__(self, folder, root=None):
+        self.folder, self.root = Path(folder), Path(root or folder)
+        self._index, self._nearest_left = None, _MOST_NEAREST[0]
+        self._inside = len(self.folder.parts) - len(self.root.parts) if self.folder.is_relative_to(self.root) else 0
+
+    def find(self, name):
+        """Found; an InputError's words where several files fit equally; None where none does."""
+        name = name.strip()
+        if not name or "\0" in name or len(name) > 4096:
+            return None
+        path, parts = self.folder / name, parts_of(name)
+        # A folder called so is a recording's place at best, but what is called like a recording is to be looked at.
+        if parts and os.path.lexists(path) and (split_suffix(name)[1] or not path.is_dir()):
+            return Found(path, len(path.parts), True, name)
+        return self._search(parts) if parts else None
+
+    def has(self, name):
+        return isinstance(self.find(name), Found)
+
+    def _search(self, parts):
+        stem, suffix = split_suffix(parts[-1])
+        wanted = [folded(part) for part in parts[:-1]]
+        found = []
+        for there in self._files().get(folded(stem), ()):
+            folders, its_suffix = [folded(part) for part in there[:-1]], split_suffix(there[-1])[1]
+            fit = _common_end(wanted, folders)
+            if self._may_be(wanted, folders, fit):
+                same = suffix == its_suffix or not suffix
+                order = SUFFIXES.index(its_suffix) if its_suffix in SUFFIXES else len(SUFFIXES)
+                found.append(((not same, -fit, self._rank(folders), order), fit, there))
+        if not found:
+            return self._beside(parts)
+        found.sort()
+        if len(found) > 1 and found[0][0][:3] == found[1][0][:3] and found[0][2][:-1] != found[1][2][:-1]:
+            names = " and ".join("/".join(there) for *_, there in found[:2])
+            return f"{len(found)} files may be meant: {names}; write the folder into the table"
+        (other, *_), fit, there = found[0]
+        usual = not wanted and not suffix and self._rank([folded(p) for p in there[:-1]]) < len(AUDIO_FOLDERS) + 1
+        return Found(self.root.joinpath(*there), fit + 1, usual and not other, "/".join(there))
+
+    def _may_be(self, wanted, folders, fit):
+        """Whether a file of the right name may be the one: where folders disagree, one of the two says nothing."""
+        inner = folders[self._inside :]
+        if fit or not wanted or not inner:
+            return True
+        return wanted[-1] in AUDIO_FOLDERS or folders[-1] in AUDIO_FOLDERS
+
+    def _rank(self, folders):
+        """How usual a place is: 0 is the table's folder."""
+        inner = folders[self._inside :]
+        if not inner:
+            return 0
+        return (
+            AUDIO_FOLDERS.index(inner[0]) + 1
+            if len(inner) == 1 and inner[0] in AUDIO_FOLDERS
+            else len(AUDIO_FOLDERS) + 1
+        )
+
+    def _beside(self, parts):
+        """In the folder above, under a folder's name that is part of the name; or from where we are."""
+        for place, least in ((self.folder.parent, 2), (Path.cwd(), len(parts))):
+            for start in range(len(parts) - least + 1):
+                path = place.joinpath(*parts[start:])
+                if os.path.isfile(path):
+                    return Found(path, len(parts) - start, False, str(path))
+        return None
+
+    def _files(self):
+        """{folded name without suffix: [parts of the path below the root]} of everything that may be a recording."""
+        if self._index is None:
+            self._index, count, seen = {}, 0, set()
+            for folder, folders, names in os.walk(self.root, followlinks=True):
+                real = os.path.realpath(folder)
+                if real in seen or count > _MOST_FILES:
+                    folders.clear()
+                    continue
+                seen.add(real)
+                folders[:] = sorted(name for name in folders if not name.startswith("."))
+                above = Path(folder).relative_to(self.root).parts
+                for name in sorted(names):
+                    stem, suffix = split_suffix(name)
+                    if suffix or "." not in name:
+                        self._index.setdefault(folded(stem), []).append((*above, name))
+                        count += 1
+        return self._index
+
+    def nearest(self, name):
+        """The path of the file with the likest name, or None; of the first misses alone, for it takes long."""
+        parts = parts_of(name)
+        index = self._files()
+        if not parts or self._nearest_left <= 0 or len(index) > _MOST_NEAREST[1]:
+            return None
+        self._nearest_left -= 1
+        close = difflib.get_close_matches(folded(split_suffix(parts[-1])[0]), index, 1, _CLOSE)
+        return "/".join(index[close[0]][0]) if close else None
+
+
+def _common_end(first, second):
+    count = 0
+    for one, other in zip(reversed(first), reversed(second)):
+        if one != other:
+            break
+        count += 1
+    return count
