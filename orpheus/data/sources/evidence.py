@@ -20,7 +20,6 @@ _NUMBER = re.compile(r"[-+]?[\d.,:]+\Z")
 _LONGEST_NAME = 150  # characters; Common Voice's are 128
 _SMALL = 4  # rows: of so few, names need not repeat
 _SAME = 0.4  # share of words that two versions of one text have in common
-_RIVAL = 0.4  # of the best text's weight: below, it is no text
 
 
 class Column:
@@ -128,7 +127,7 @@ def find_text(columns):
         return column.letters * column.variety
 
     best = max(written, key=weight)
-    versions = [c for c in written if c is not best and weight(c) >= _RIVAL * weight(best) and _alike(best, c)]
+    versions = [column for column in written if column is not best and _alike(best, column)]
     if not versions:
         return best.name, None
     chosen = min([best, *versions], key=lambda c: (c.digits, -c.marks, -columns.index(c)))
