@@ -155,8 +155,11 @@ def find_source(columns):
 def _names(column):
     if column.repeats(0.5):
         return not any("." in value and _NUMBER.match(value) for value in column.values)
-    words = all(re.fullmatch(r"[^\W\d_][\w' -]{0,29}", value) and value.count(" ") < 2 for value in column.values)
-    return bool(column.cells) and column.rows <= _SMALL and words
+    if not column.cells or column.rows > _SMALL:
+        return False
+    if len(column.values) < len(column.cells):
+        return all(re.fullmatch(r"\w[\w' -]{0,29}", value) for value in column.values)
+    return all(re.fullmatch(r"[^\W\d_][\w' -]{0,29}", value) and value.count(" ") < 2 for value in column.values)
 
 
 def _likeness(column):

@@ -172,7 +172,7 @@ def _from_folder(folder, options, reader):
         return from_saved(folder, options, reader)
     for place in (folder, folder / options.split):
         if _tables(place):
-            return _from_first(_tables(place), options, place, reader)
+            return _from_first(_tables(place), options, folder, reader)
     parquet = files(folder, (".parquet",))
     if parquet:
         of_split = [

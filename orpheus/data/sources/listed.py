@@ -14,6 +14,7 @@ from orpheus.data.sources.tables import read_table
 
 _PROBED = 1 << 18  # bytes of a table that may be one of recordings
 _LEAST_FOUND = 0.5  # share of a table's recordings that must be there for it to be taken without being asked for
+_OF_PROSE = 0.9  # the same where a space parts the fields: a short word may be a recording's name, too
 _SHOWN = 3  # examples in a note
 _CODES = frozenset(map(plain, CODE_COLUMNS))
 
@@ -44,7 +45,8 @@ def is_of_recordings(path, options, root):
     if is_codes(audio):
         return bool(cells)
     there = sum(isinstance(_find(finder, cell), Found) for cell in cells)
-    return bool(cells) and there >= _LEAST_FOUND * len(cells) and len(table.lines) > (0 if table.header else 1)
+    least = _OF_PROSE if table.delimiter == " " else _LEAST_FOUND
+    return bool(cells) and there >= least * len(cells) and len(table.lines) > (0 if table.header else 1)
 
 
 def from_table(path, options, root=None, reader=None):

@@ -6,6 +6,7 @@ fits as well.
 """
 
 import difflib
+import heapq
 import os
 import unicodedata
 from dataclasses import dataclass
@@ -31,7 +32,8 @@ AUDIO_FOLDERS = (
     "sounds",
 )
 _MOST_FILES = 2_000_000
-_MOST_NEAREST = 20, 20_000  # misses that are compared, with at most so many names
+_MOST_NEAREST = 20, 100_000  # misses that are compared, with at most so many names
+_COMPARED = 50  # names, those with the most pairs of letters in common
 _CLOSE = 0.7  # of difflib's likeness
 
 
@@ -73,7 +75,9 @@ class Finder:
     def __init__(self, folder, root=None):
         self.folder, self.root = Path(folder), Path(root or folder)
         self._index, self._nearest_left = None, _MOST_NEAREST[0]
-        self._inside = len(self.folder.parts) - len(self.root.parts) if self.folder.is_relative_to(self.root) else 0
+        below = self.folder.relative_to(self.root).parts if self.folder.is_relative_to(self.root) else ()
+        self._own = [folded(part) for part in below]  # the table's folder, below the root
+        self._own_recordings = False  # whether there are any in it
 
     def find(self, name):
         """Found; an InputError's words where several files fit equally; None where none does."""
@@ -99,11 +103,11 @@ class Finder:
             if self._may_be(wanted, folders, fit):
                 same = suffix == its_suffix or not suffix
                 order = SUFFIXES.index(its_suffix) if its_suffix in SUFFIXES else len(SUFFIXES)
-                found.append(((not same, -fit, self._rank(folders), order), fit, there))
+                found.append(((not same, -fit, self._rank(folders), order, there[-1] != parts[-1]), fit, there))
         if not found:
             return self._beside(parts)
         found.sort()
-        if len(found) > 1 and found[0][0][:3] == found[1][0][:3] and found[0][2][:-1] != found[1][2][:-1]:
+        if len(found) > 1 and _rivals(found[0], found[1]):
             names = " and ".join("/".join(there) for *_, there in found[:2])
             return f"{len(found)} files may be meant: {names}; write the folder into the table"
         (other, *_), fit, there = found[0]
@@ -112,21 +116,28 @@ class Finder:
 
     def _may_be(self, wanted, folders, fit):
         """Whether a file of the right name may be the one: where folders disagree, one of the two says nothing."""
-        inner = folders[self._inside :]
+        inner = self._inner(folders)
+        if self._own_recordings and not self._is_own(folders) and not fit:
+            return False  # another folder's recording of the same number
         if fit or not wanted or not inner:
             return True
         return wanted[-1] in AUDIO_FOLDERS or folders[-1] in AUDIO_FOLDERS
 
+    def _is_own(self, above):
+        return [folded(part) for part in above[: len(self._own)]] == self._own
+
+    def _inner(self, folders):
+        """The folders below the table's; all of them where the file is elsewhere."""
+        return folders[len(self._own) :] if self._is_own(folders) else folders
+
     def _rank(self, folders):
-        """How usual a place is: 0 is the table's folder."""
-        inner = folders[self._inside :]
+        """How usual a place is: 0 is the table's folder, then come usual folders in it, then others in it."""
+        inner, usual = self._inner(folders), len(AUDIO_FOLDERS) + 1
+        if not self._is_own(folders):
+            return usual + 1
         if not inner:
             return 0
-        return (
-            AUDIO_FOLDERS.index(inner[0]) + 1
-            if len(inner) == 1 and inner[0] in AUDIO_FOLDERS
-            else len(AUDIO_FOLDERS) + 1
-        )
+        return AUDIO_FOLDERS.index(inner[0]) + 1 if len(inner) == 1 and inner[0] in AUDIO_FOLDERS else usual
 
     def _beside(self, parts):
         """In the folder above, under a folder's name that is part of the name; or from where we are."""
@@ -152,6 +163,7 @@ class Finder:
                 for name in sorted(names):
                     stem, suffix = split_suffix(name)
                     if suffix or "." not in name:
+                        self._own_recordings |= bool(suffix and self._own) and self._is_own(above)
                         self._index.setdefault(folded(stem), []).append((*above, name))
                         count += 1
         return self._index
@@ -163,8 +175,24 @@ class Finder:
         if not parts or self._nearest_left <= 0 or len(index) > _MOST_NEAREST[1]:
             return None
         self._nearest_left -= 1
-        close = difflib.get_close_matches(folded(split_suffix(parts[-1])[0]), index, 1, _CLOSE)
+        name = folded(split_suffix(parts[-1])[0])
+        pairs = _pairs(name)
+        likely = heapq.nlargest(
+            _COMPARED, index, key=lambda other: len(pairs & _pairs(other)) / (len(other) + len(name))
+        )
+        close = difflib.get_close_matches(name, likely, 1, _CLOSE)
         return "/".join(index[close[0]][0]) if close else None
+
+
+def _pairs(name):
+    return {name[n : n + 2] for n in range(len(name) - 1)}
+
+
+def _rivals(first, second):
+    """Whether two files fit equally: in different folders, or in one under names that differ in case alone."""
+    if first[2][:-1] == second[2][:-1]:
+        return first[0] == second[0]
+    return first[0][:3] == second[0][:3]
 
 
 def _common_end(first, second):

@@ -134,6 +134,8 @@ def _form(text, known, may_be_file):
             continue
         cells = [record.cells for record in Records("\n".join(lines), delimiter, may_be_file) if not record.problem]
         evidence = _evidence(cells, may_be_file)
+        if delimiter == " " and evidence[0] <= max(most[0], 0):
+            continue  # prose has spaces, too
         if evidence > most:
             chosen, most = delimiter, evidence
     return chosen, None
