@@ -14,6 +14,7 @@ CUT_OFF = "it was cut off, copy it again"
 UNKNOWN_FRAMES = 1 << 62  # libsndfile's length, too, of what does not say its own
 
 _HEAD = 4096  # bytes
+_MOST_ATOMS = 10_000
 _TRANSPORT_PACKET = 188  # bytes of MPEG's
 _PREROLL = 8192  # frames decoded and dropped after a jump: by then a decoder has forgotten where it began
 _BEHIND = 0.002  # seconds: an edit list counts in ticks of up to 1/600 s, so a difference below is none
@@ -87,7 +88,22 @@ def open_media(view, container, name):
     except InputError:
         raise
     except Exception as error:  # FFmpeg's errors are of many classes, and broken headers bring others
-        raise InputError(f"{name} cannot be read as audio: {_words(error)}") from error
+        words = _words(error)
+        if container == "mov" and b"moov" not in _atoms(view):
+            words = f"its index, which is written last, is missing: {CUT_OFF}"
+        raise InputError(f"{name} cannot be read as audio: {words}") from error
+
+
+def _atoms(view):
+    """Names of an MP4 file's outermost parts."""
+    names, place = [], 0
+    while place + 8 <= view.size and len(names) < _MOST_ATOMS:
+        head = view.at(place, 16)
+        size = int.from_bytes(head[:4], "big")
+        size = int.from_bytes(head[8:], "big") if size == 1 else size or view.size
+        names.append(head[4:8])
+        place += max(size, 8)
+    return names
 
 
 def version():

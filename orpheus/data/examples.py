@@ -18,7 +18,7 @@ from orpheus.data.held_out import split_held_out
 from orpheus.data.measure import content_hash, prepare
 from orpheus.data.recordings import no_place_to_split, parts_of, stop_if_unfit, threads, within_seconds
 from orpheus.data.report import DataReport, Training
-from orpheus.data.sources.codes import CodedAudio
+from orpheus.data.sources.codes import CodedAudio, too_large
 from orpheus.data.sources.entries import stamp
 from orpheus.text.prompt import IGNORE
 
@@ -181,7 +181,7 @@ def make_examples(recordings, codec, prompts, options, rank=0, world=1, progress
     for recording in chosen:
         codes = _codes(recording, cache, options)
         if codes is not None and len(codes) and codes.max() >= codec.codebook_size:
-            rejected.append((recording.where, _not_the_codecs(codes, codec)))
+            rejected.append((recording.where, too_large(codes, codec.codebook_size)))
             continue
         if codes is None:
             raise InputError(f"the codes of {recording.where} vanished from {options.code_cache}: start again")
@@ -208,10 +208,6 @@ def make_examples(recordings, codec, prompts, options, rank=0, world=1, progress
     )
     stop_if_unfit(report, options, report_path)
     return Prepared(train, held_out, report, recordings.voices)
-
-
-def _not_the_codecs(codes, codec):
-    return f"codes out of range: up to {codes.max()}, and the codec has {codec.codebook_size}: they were made with another one"
 
 
 def _too_many_tokens(example, recording, options):

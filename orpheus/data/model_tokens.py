@@ -1,6 +1,7 @@
 """What the ids of the model that is to learn mean, for data sets that are ids already. Loaded when somebody asks."""
 
 from functools import cached_property
+from pathlib import Path
 
 from orpheus.common.errors import InputError, OrpheusError
 from orpheus.common.hub import locate, read_json
@@ -16,16 +17,20 @@ class ModelTokens:
         self.checkpoint = checkpoint
 
     @cached_property
+    def codebook_size(self):
+        """Codes of each level of the model's own codec; of the hub's where it has none, or is not here."""
+        config = Path(self.checkpoint).expanduser() / "codec" / "config.json"
+        return read_json(config).get("codebook_size", _CODEBOOK) if config.is_file() else _CODEBOOK
+
+    @cached_property
     def _prompts(self):
         from orpheus.engines.loading import load_tokenizer
         from orpheus.text.prompt import PromptBuilder, layout_of
 
         try:
             folder = locate(self.checkpoint, _FILES)
-            config = folder / "codec" / "config.json"
-            size = read_json(config).get("codebook_size", _CODEBOOK) if config.is_file() else _CODEBOOK
             tokenizer = load_tokenizer(folder)
-            return PromptBuilder(tokenizer, layout_of(tokenizer, size))
+            return PromptBuilder(tokenizer, layout_of(tokenizer, self.codebook_size))
         except OrpheusError as error:
             raise InputError(
                 f"the data set's rows are token ids, and the tokenizer that reads them is not to be had: {error}. Name a model that is "

@@ -8,7 +8,7 @@ from orpheus.common.errors import InputError
 from orpheus.data.sources.columns import NO_COLUMN
 
 # "anna: ", "Dr. Smith: ": up to three words, no digits first, nothing that a clock or an address has.
-_PREFIX = re.compile(r"\s*([^\W\d_][\w.'-]{0,29}(?: [\w.'-]{1,20}){0,2})\s*[:\uff1a]\s*(?=\S)")
+_PREFIX = re.compile(r"\s*([^\W\d_][\w.'-]{0,29}(?: [\w.'-]{1,20}){0,2})\s*[:\uff1a](?!//)\s*(?=\S)")
 _FEW = 0.5  # names in the transcripts: fewer repeat
 _MANY = 0.5  # of the transcripts: from here on it is mentioned
 _SHOWN = 5

@@ -276,10 +276,16 @@ def _opened(options, reader):
     """The Source, its texts as far as they are known."""
     source = open_source(options, reader)
     entries, notes = without_names(_readable(source.entries, reader), options)
-    coded = sum(isinstance(entry.audio, CodedAudio) for entry in entries)
+    coded = {n for n, entry in enumerate(entries) if isinstance(entry.audio, CodedAudio)}
+    if coded and reader:
+        size = reader.codebook_size
+        entries = [
+            replace(entry, audio=replace(entry.audio, codebook_size=size)) if n in coded else entry
+            for n, entry in enumerate(entries)
+        ]
     if coded:
         idle = [flag for flag in ("trim_silence", "level_loudness") if getattr(options, flag)]
-        note = f"{coded:,} rows are codes already, and are learnt as they are"
+        note = f"{len(coded):,} rows are codes already, and are learnt as they are"
         notes += (note + "".join(f"; --{flag.replace('_', '-')} does nothing to them" for flag in idle) + ".",)
     return replace(source, entries=entries, notes=(*source.notes, *notes))
 

@@ -120,6 +120,10 @@ def checked(row, form):
     return (row - np.resize(form.starts, len(row))).reshape(-1, CODES_PER_FRAME).astype(np.uint16)
 
 
+def too_large(codes, size):
+    return f"codes out of range: up to {codes.max()}, and the codec has {size}: they were made with another one"
+
+
 def split_example(ids, layout):
     """(ids of the text, ids of the codes) of a whole example. Raises InputError where it is not laid out like one."""
     ids = ids[ids != layout.pad]  # padded to a batch's length
@@ -144,11 +148,15 @@ class CodedAudio:
     cell: object  # function that gives the row's cell
     form: Form
     layout: TokenLayout | None = None  # of whole examples
+    codebook_size: int = ORPHEUS.codebook_size  # of the codec that is to speak them
 
     def codes(self):
         """uint16 (frames, 7). Raises InputError."""
         row = numbers(self.cell())
-        return checked(split_example(row, self.layout)[1] if self.layout else row, self.form)
+        found = checked(split_example(row, self.layout)[1] if self.layout else row, self.form)
+        if found.max() >= self.codebook_size:
+            raise InputError(too_large(found, self.codebook_size))
+        return found
 
     def text_ids(self):
         """Of whole examples: ids of the text. Raises InputError."""
