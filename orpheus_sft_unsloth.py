@@ -188,12 +188,10 @@ class Finetune:
         self.run_folder, self.resume = shared(self.held and (self.held.folder, self.held.has_state))
 
     def read(self):
-        from orpheus.data.model_tokens import ModelTokens
         from orpheus.data.recordings import read_recordings
 
         report = self.run_folder / "data_report.md" if self.first else None
-        reader = ModelTokens(self.base.checkpoint)
-        self.recordings = read_recordings(self.data, progress=self.first, report_path=report, reader=reader)
+        self.recordings = read_recordings(self.data, self.first, report, model=self.base.checkpoint)
 
     def encode(self):
         from orpheus.codec.snac import Codec

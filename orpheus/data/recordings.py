@@ -20,6 +20,7 @@ from orpheus.data.measure import (
     measure_file,
     span_of,
 )
+from orpheus.data.model_tokens import ModelTokens
 from orpheus.data.naming import without_names
 from orpheus.data.report import DataReport
 from orpheus.data.sources.codes import CodedAudio
@@ -290,15 +291,15 @@ def _opened(options, reader):
     return replace(source, entries=entries, notes=(*source.notes, *notes))
 
 
-def read_recordings(options, progress=True, report_path=None, keep=True, reader=None):
+def read_recordings(options, progress=True, report_path=None, keep=True, model=None):
     """Opens the source, measures every recording and applies all checks that need neither codec nor tokenizer.
 
     options: DataOptions; report_path: where data_report.md is written, also where the data is then refused; keep: whether what was
-    measured goes into the cache: without it nothing is written at all; reader: ModelTokens of the model that is to learn, for rows that
-    are token ids
+    measured goes into the cache: without it nothing is written at all; model: the checkpoint that is to learn, whose tokenizer reads rows
+    that are token ids
     returns: Recordings. Raises InputError: a source that cannot be read, too many recordings left out (`error.report` says more)
     """
-    source = _opened(options, reader)
+    source = _opened(options, ModelTokens(model) if model else None)
     sieve = _Sieve(options)  # before the recordings are read: it may find that faster-whisper is not there
     if options.speaker and any((entry.speaker or "").strip() for entry in source.entries):
         raise InputError(

@@ -5,7 +5,6 @@ from pathlib import Path
 from orpheus.common.errors import InputError
 from orpheus.common.hub import read_json
 from orpheus.data.held_out import split_held_out
-from orpheus.data.model_tokens import ModelTokens
 from orpheus.data.overview import estimated_tokens, in_words, overview
 from orpheus.data.recordings import read_recordings
 from orpheus.speech.model import DEMO_VOICE, resolve
@@ -23,7 +22,7 @@ def check_data(run, data, options):
     base = resolve(run.model, "none", run.device)
     config = Path(base.checkpoint) / "config.json"
     try:
-        recordings = read_recordings(data, keep=False, reader=ModelTokens(base.checkpoint))
+        recordings = read_recordings(data, keep=False, model=base.checkpoint)
         if wants_normalizing(data.normalize, read_json(config) if config.is_file() else {}):
             recordings = recordings.normalized()
         report, kept = overview(recordings, data)

@@ -44,9 +44,9 @@ def rows_of(tmp_path, rows, name="rows.jsonl"):
     return path
 
 
-def read(dataset, reader=None, **options):
+def read(dataset, model=None, **options):
     options = DataOptions(dataset=str(dataset), max_rejected=1, **options)
-    return read_recordings(options, progress=False, keep=False, reader=reader)
+    return read_recordings(options, progress=False, keep=False, model=model)
 
 
 @pytest.mark.parametrize("how", [*WRITTEN, *OTHERS])
@@ -151,7 +151,7 @@ def examples(tmp_path, small_voice):
 
 
 def test_whole_examples_are_read_with_the_models_tokenizer(examples, small_voice, small_voice_folder):
-    found = read(examples, ModelTokens(str(small_voice_folder)))
+    found = read(examples, small_voice_folder)
     assert [(r.text, r.speaker) for r in found.kept] == [(f"This is {n}.", "ab"[n % 2]) for n in range(4)]
     size = small_voice.codec.codebook_size
     assert all(np.array_equal(r.audio.codes(), codes(seed=n, size=size)) for n, r in enumerate(found.kept))
@@ -163,7 +163,7 @@ def test_without_a_tokenizer_it_is_said_what_to_do(examples, tmp_path):
     with pytest.raises(
         InputError, match="the tokenizer that reads them is not to be had: .*--model, or give codes and texts"
     ):
-        read(examples, ModelTokens(str(tmp_path / "empty")))
+        read(examples, tmp_path / "empty")
     with pytest.raises(InputError, match="made for another model|no model is there whose tokenizer reads them"):
         read(examples)
 
@@ -173,7 +173,7 @@ def test_they_become_the_same_examples_again_and_nothing_is_encoded(
 ):
     monkeypatch.setattr(Codec, "encode", lambda *_: pytest.fail("encoded"))
     options = DataOptions(dataset=str(examples), code_cache=tmp_path / "cache", held_out=0, keep_repeated_frames=True)
-    recordings = read_recordings(options, progress=False, reader=ModelTokens(str(small_voice_folder)))
+    recordings = read_recordings(options, progress=False, model=small_voice_folder)
     prepared = make_examples(recordings, small_voice.codec, small_voice.prompts, options, progress=False)
     rows = [json.loads(line)["input_ids"] for line in examples.read_text().splitlines()]
     assert [example.input_ids.tolist() for example in prepared.train] == rows
@@ -196,11 +196,10 @@ def test_codes_of_a_larger_codec_are_refused_by_a_smaller_one(tmp_path, small_vo
 
 
 def test_the_models_own_codec_says_how_many_codes_there_are(tmp_path, small_voice_folder):
-    reader = ModelTokens(str(small_voice_folder))
-    size = reader.codebook_size
+    size = ModelTokens(small_voice_folder).codebook_size
     rows = [{"codes": WRITTEN["plain"](codes(seed=n, size=size)), "text": f"This is {n}."} for n in range(3)]
     rows[1]["codes"][5] = size
-    assert read(rows_of(tmp_path, rows), reader).rejected == [
+    assert read(rows_of(tmp_path, rows), small_voice_folder).rejected == [
         ("rows.jsonl:2", f"codes out of range: up to {size}, and the codec has {size}: they were made with another one")
     ]
     assert ModelTokens("nobody/nothing").codebook_size == 4096
@@ -209,7 +208,7 @@ def test_the_models_own_codec_says_how_many_codes_there_are(tmp_path, small_voic
 def test_recordings_come_before_codes(tmp_path):
     rows = [{"path": f"{n}.wav", "codes_list": [1] * 7, "text": "Fine."} for n in range(2)]
     path = rows_of(tmp_path, rows)
-    assert not open_source(DataOptions(dataset=str(path))).columns["audio"] == "path"  # none of them is there
+    assert open_source(DataOptions(dataset=str(path))).columns["audio"] == "codes_list"  # none of them is there
     (path.parent / "0.wav").write_bytes(b"x")
     assert open_source(DataOptions(dataset=str(path))).columns["audio"] == "path"
 

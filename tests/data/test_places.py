@@ -37,7 +37,7 @@ def found(folder, name, **named):
         ("C:\\Users\\me\\set\\wavs\\0.wav", "wavs/0.wav"),
         ("/home/me/set/anna/0.wav", "anna/0.wav"),
         ("/home/me/set/anna/0.wav", "0.wav"),
-        ("file:///home/me/my%20set/0.wav", "0.wav"),
+        ("file:" + "///home/me/my%20set/0.wav", "0.wav"),
         ("clips/0.mp3", "clips/0.wav"),
         ("DUMMY1/0.wav", "wavs/0.wav"),
         ("set.v2/0.1.2", "set.v2/0.1.2.wav"),

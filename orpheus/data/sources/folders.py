@@ -1,6 +1,7 @@
 """Entries out of any source of recordings. Nothing is decoded or judged here."""
 
 import re
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,12 +10,13 @@ from orpheus.data.sources.arrow import from_hub, from_parquet, from_saved
 from orpheus.data.sources.entries import Source
 from orpheus.data.sources.layouts import SPLITS, files, folder_speakers, from_libri, from_pairs, named, part_of
 from orpheus.data.sources.listed import from_table, is_of_recordings
-from orpheus.data.sources.places import SUFFIXES, folded
+from orpheus.data.sources.places import SUFFIXES, Listing, folded
 
 # What may be a table, the likelier first; other names count where what they list is there.
 TABLES = (".csv", ".tsv", ".jsonl", ".json", ".list", ".txt", ".lst", ".psv", ".ndjson", ".manifest")
 _SURE = (".csv", ".tsv", ".jsonl")  # of metadata.*
 _MOST_TABLES = 200  # that are looked into
+_MOST_TEXTS = 20  # .txt files side by side: more are transcripts
 _DEPTH = 3  # folders between the data set's and a table's
 _SHOWN = 8  # names in a note
 # Tables of Common Voice beside validated.tsv, which has what was checked.
@@ -82,31 +84,34 @@ def _joined(folder, sources, options):
 def _candidates(folder, recordings):
     """Files below a folder that may be tables of recordings: {depth: [paths]}. Transcripts of single recordings are none."""
     stems = {folded(path.stem) for path in recordings}
-    found = {}
-    for suffix in TABLES:
-        for path in files(folder, (suffix,)):
-            depth = len(path.relative_to(folder).parts) - 1
-            if depth <= _DEPTH and not (suffix == ".txt" and folded(path.stem) in stems):
-                found.setdefault(depth, []).append(path)
-    return found
+    found = [path for path in files(folder, TABLES) if len(path.relative_to(folder).parts) - 1 <= _DEPTH]
+    texts = Counter(path.parent for path in found if path.suffix.lower() == ".txt")
+    by_depth = {}
+    for path in sorted(found, key=lambda path: TABLES.index(path.suffix.lower())):
+        transcript = path.suffix.lower() == ".txt" and (folded(path.stem) in stems or texts[path.parent] > _MOST_TEXTS)
+        if not transcript:
+            by_depth.setdefault(len(path.relative_to(folder).parts) - 1, []).append(path)
+    return by_depth
 
 
 def _from_any_tables(folder, recordings, options, reader):
     """Tables of other names: those whose recordings are there. None where there are none."""
+    listing = Listing(folder)
     for _, paths in sorted(_candidates(folder, recordings).items()):
-        tables = [path for path in paths[:_MOST_TABLES] if is_of_recordings(path, options, folder)]
+        tables = [path for path in paths[:_MOST_TABLES] if is_of_recordings(path, options, listing)]
         if tables:
-            return _from_chosen(folder, tables, options, reader)
+            return _from_chosen(listing, tables, options, reader)
     return None
 
 
-def _from_chosen(folder, tables, options, reader):
+def _from_chosen(listing, tables, options, reader):
     """Of tables whose recordings are there: the part that is asked for, or all that do not overlap."""
+    folder = listing.root
     chosen = _of_split(tables, options)
     others = [path for path in tables if path not in chosen]
     sources, seen = {}, set()
     for path in sorted(chosen, key=lambda path: (-path.stat().st_size, path)):
-        source = from_table(path, options, folder, reader)
+        source = from_table(path, options, listing, reader)
         paths = {getattr(entry.audio, "path", entry.where) for entry in source.entries}
         if seen & paths:
             others.append(path)

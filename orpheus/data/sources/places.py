@@ -10,6 +10,7 @@ import heapq
 import os
 import unicodedata
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -56,28 +57,65 @@ def split_suffix(name):
 
 
 def parts_of(name):
-    """The parts of a file's name as any system writes it: no drive, no "file://", no dots."""
+    """The parts of a file's name as any system writes it: no drive, no scheme, no dots."""
     name = name.strip().strip("\"'")
-    if name.lower().startswith("file://"):
-        name = unquote(name[7:])
+    if name.lower().startswith("file:/"):
+        name = unquote(name[5:])
     name = name.replace("\\", "/")
     if name[1:2] == ":" and name[:1].isalpha():
         name = name[2:]
     return [part for part in name.split("/") if part not in ("", ".", "..")]
 
 
+class Listing:
+    """What may be a recording below a folder; looked for once, when somebody asks."""
+
+    def __init__(self, root):
+        self.root = Path(root)
+
+    @cached_property
+    def _found(self):
+        by_stem, folders, count, seen = {}, set(), 0, set()
+        for folder, below, names in os.walk(self.root, followlinks=True):
+            real = os.path.realpath(folder)
+            if real in seen or count > _MOST_FILES:
+                below.clear()
+                continue
+            seen.add(real)
+            below[:] = sorted(name for name in below if not name.startswith("."))
+            above = Path(folder).relative_to(self.root).parts
+            for name in sorted(names):
+                stem, suffix = split_suffix(name)
+                if suffix or "." not in name:
+                    by_stem.setdefault(folded(stem), []).append((*above, name))
+                    count += 1
+                    if suffix:
+                        folders.add(tuple(map(folded, above)))
+        return by_stem, folders
+
+    @property
+    def by_stem(self):
+        """{folded name without suffix: [parts of the path below the root]}."""
+        return self._found[0]
+
+    @property
+    def folders(self):
+        """Folded parts of the folders that recordings are in."""
+        return self._found[1]
+
+
 class Finder:
     """Looks for names in a table's folder and, where they are not there, in all of the data set's.
 
-    folder: of the table; root: of the data set, the folder itself or one above
+    folder: of the table; root: of the data set, the folder itself or one above, or its Listing
     """
 
     def __init__(self, folder, root=None):
-        self.folder, self.root = Path(folder), Path(root or folder)
-        self._index, self._nearest_left = None, _MOST_NEAREST[0]
+        self.folder = Path(folder)
+        self._listing = root if isinstance(root, Listing) else Listing(root or folder)
+        self.root, self._nearest_left = self._listing.root, _MOST_NEAREST[0]
         below = self.folder.relative_to(self.root).parts if self.folder.is_relative_to(self.root) else ()
         self._own = [folded(part) for part in below]  # the table's folder, below the root
-        self._own_recordings = False  # whether there are any in it
 
     def find(self, name):
         """Found; an InputError's words where several files fit equally; None where none does."""
@@ -97,7 +135,7 @@ class Finder:
         stem, suffix = split_suffix(parts[-1])
         wanted = [folded(part) for part in parts[:-1]]
         found = []
-        for there in self._files().get(folded(stem), ()):
+        for there in self._listing.by_stem.get(folded(stem), ()):
             folders, its_suffix = [folded(part) for part in there[:-1]], split_suffix(there[-1])[1]
             fit = _common_end(wanted, folders)
             if self._may_be(wanted, folders, fit):
@@ -123,8 +161,13 @@ class Finder:
             return True
         return wanted[-1] in AUDIO_FOLDERS or folders[-1] in AUDIO_FOLDERS
 
-    def _is_own(self, above):
-        return [folded(part) for part in above[: len(self._own)]] == self._own
+    @cached_property
+    def _own_recordings(self):
+        """Whether there are any in the table's folder, where that is not all of the data set's."""
+        return bool(self._own) and any(map(self._is_own, self._listing.folders))
+
+    def _is_own(self, folders):
+        return list(folders[: len(self._own)]) == self._own
 
     def _inner(self, folders):
         """The folders below the table's; all of them where the file is elsewhere."""
@@ -148,30 +191,10 @@ class Finder:
                     return Found(path, len(parts) - start, False, str(path))
         return None
 
-    def _files(self):
-        """{folded name without suffix: [parts of the path below the root]} of everything that may be a recording."""
-        if self._index is None:
-            self._index, count, seen = {}, 0, set()
-            for folder, folders, names in os.walk(self.root, followlinks=True):
-                real = os.path.realpath(folder)
-                if real in seen or count > _MOST_FILES:
-                    folders.clear()
-                    continue
-                seen.add(real)
-                folders[:] = sorted(name for name in folders if not name.startswith("."))
-                above = Path(folder).relative_to(self.root).parts
-                for name in sorted(names):
-                    stem, suffix = split_suffix(name)
-                    if suffix or "." not in name:
-                        self._own_recordings |= bool(suffix and self._own) and self._is_own(above)
-                        self._index.setdefault(folded(stem), []).append((*above, name))
-                        count += 1
-        return self._index
-
     def nearest(self, name):
         """The path of the file with the likest name, or None; of the first misses alone, for it takes long."""
         parts = parts_of(name)
-        index = self._files()
+        index = self._listing.by_stem
         if not parts or self._nearest_left <= 0 or len(index) > _MOST_NEAREST[1]:
             return None
         self._nearest_left -= 1

@@ -119,9 +119,7 @@ def _line(path, record, columns, header):
 def _form(text, known, may_be_file):
     """(separator, whether there is a header; None: not known yet)."""
     first = next((line for line in io.StringIO(text) if line.strip()), "").strip("\r\n")
-    splits = {
-        delimiter: next(iter(Records(first, delimiter, may_be_file))).cells for delimiter in _DELIMITERS[:-1] if first
-    }
+    splits = {delimiter: _first_cells(first, delimiter, may_be_file) for delimiter in _DELIMITERS[:-1]}
     named = {delimiter: len({plain(cell) for cell in cells} & known) for delimiter, cells in splits.items()}
     best = max(named, key=named.get, default=",")  # the first of equal ones
     # A cell of the first row that is a recording is no name of a column.
@@ -139,6 +137,11 @@ def _form(text, known, may_be_file):
         if evidence > most:
             chosen, most = delimiter, evidence
     return chosen, None
+
+
+def _first_cells(line, delimiter, may_be_file):
+    record = next(iter(Records(line, delimiter, may_be_file)), None)
+    return record.cells if record else []
 
 
 def _evidence(rows, may_be_file):
@@ -198,6 +201,13 @@ def _rows_of(whole):
     if whole and all(isinstance(v, str) and split_suffix(name)[1] for name, v in whole.items()):
         return [{"file_name": name, "text": value} for name, value in whole.items()]
     return None
+
+
+def read_jsonl(path):
+    """(columns in order of appearance, list of Line) of a file with one JSON object per line."""
+    path = Path(path)
+    table = _json_lines(path, read_text(path))
+    return table.columns, table.lines
 
 
 def _json_lines(path, text):
