@@ -22,7 +22,7 @@ def contained(container, codec, rate, samples, channels=1, video=False):
     with av.open(file, "w", format=container) as output:
         pictures = output.add_stream("mpeg4", rate=5) if video else None
         stream = output.add_stream(codec, rate=rate)
-        stream.layout = layout
+        stream.layout, stream.bit_rate = layout, 128_000
         if pictures:
             pictures.width = pictures.height = 16
             for _ in range(3):
