@@ -1,6 +1,5 @@
 """Entries out of a table of recordings: its columns, its files, its speakers."""
 
-import re
 from dataclasses import replace
 from functools import partial
 
@@ -53,7 +52,7 @@ def from_table(path, options, root=None, reader=None):
     """Source of a table's rows. Raises InputError where it is no table of recordings."""
     table, columns, finder = open_table(path, options, root)
     lj_speech = not table.header and table.delimiter == "|" and _is_ljspeech(table, columns)
-    table = _with_missing_fields(table, columns) if lj_speech else table
+    table = _with_missing_fields(table) if lj_speech else table
     roles = columns.roles
     notes = (*table.notes, *(() if lj_speech else columns.notes(path.name, table.header)))
     if is_codes(roles["audio"]) and not any(
@@ -86,17 +85,14 @@ def _is_ljspeech(table, columns):
     return roles["audio"] == "1" and roles["text"] in ("2", "3") and not roles["source"] and len(table.columns) <= 3
 
 
-def _with_missing_fields(table, columns):
+def _with_missing_fields(table):
     """LJSpeech's lines: one without its normalized text is none the worse."""
     lines = []
     for line in table.lines:
-        count = len(line.values)
-        if line.problem and "put a text with separators" in line.problem:
-            counted = re.search(r"bad line: (\d+) fields", line.problem)
-            count = int(counted[1])
-            problem = None if count in (2, 3) and len(table.columns) == 3 else (
-                f"bad line: {count} fields; LJSpeech has id|transcript|normalized transcript"
-            )  # fmt: skip
+        if line.fields in (2, 3) and len(table.columns) == 3:
+            line = replace(line, problem=None)
+        elif line.fields:
+            problem = f"bad line: {line.fields} fields; LJSpeech has id|transcript|normalized transcript"
             line = replace(line, problem=problem)
         lines.append(line)
     return replace(table, lines=lines)

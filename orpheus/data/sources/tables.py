@@ -26,6 +26,7 @@ class Line:
     where: str  # "metadata.csv:12"
     values: dict  # column -> value
     problem: str | None = None  # why the line cannot be used
+    fields: int = 0  # that it has where these are not as many as the columns
 
 
 @dataclass(frozen=True)
@@ -108,12 +109,14 @@ def _read_csv(path, text, known, is_file):
 
 
 def _line(path, record, columns, header):
-    problem, cells = record.problem, record.cells
-    if not problem and len(cells) != len(columns):
-        others = "the header names" if header else "the others have"
-        problem = f"bad line: {len(cells)} fields, {others} {len(columns)}; put a text with separators in quotes"
+    where, cells = f"{path.name}:{record.where}", record.cells
     # Cells of a bad line stay for those who know better: LJSpeech's third field may be missing.
-    return Line(f"{path.name}:{record.where}", dict(zip(columns, cells, strict=False)), problem)
+    values = dict(zip(columns, cells, strict=False))
+    if record.problem or len(cells) == len(columns):
+        return Line(where, values, record.problem)
+    others = "the header names" if header else "the others have"
+    problem = f"bad line: {len(cells)} fields, {others} {len(columns)}; put a text with separators in quotes"
+    return Line(where, values, problem, len(cells))
 
 
 def _form(text, known, may_be_file):
