@@ -157,8 +157,8 @@ class Finetune:
         from orpheus.data.recordings import read_recordings
 
         report = self.run_folder / "data_report.md" if self.first else None
-        tags = self.description.taught
-        self.recordings = read_recordings(self.data, progress=self.first, report_path=report, tags=tags)
+        read = {"tags": self.description.taught, "model": self.base.checkpoint}
+        self.recordings = read_recordings(self.data, self.first, report, **read)
 
     def encode(self):
         from orpheus.codec.snac import Codec

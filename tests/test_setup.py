@@ -12,7 +12,7 @@ from orpheus.common.options import ROOT
 
 CARD = (
     "torch transformers peft accelerate huggingface_hub hf_transfer sentencepiece protobuf numpy num2words snac "
-    "soundfile librosa unsloth bitsandbytes trl datasets pandas tyro tqdm matplotlib tensorboard filelock pyyaml"
+    "soundfile av librosa unsloth bitsandbytes trl datasets pandas tyro tqdm matplotlib tensorboard filelock pyyaml"
 ).split()
 NEED_A_GPU = ["unsloth", "bitsandbytes", "trl"]
 REQUIREMENTS = ["requirements.txt"] + [f"requirements-{name}.txt" for name in ("cpu", "dev", "eval", "transformers4")]

@@ -3,14 +3,17 @@
 import io
 import os
 import struct
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import numpy as np
 
+from orpheus.common.byte_view import ByteView
 from orpheus.common.errors import InputError
 from orpheus.common.files import atomic_file
 from orpheus.common.frame import SAMPLE_RATE
+from orpheus.common.media import FOREIGN, UNKNOWN_FRAMES, container_of, look, open_media
+from orpheus.common.wav import PcmSound, read_header
 
 OTHER_FORMATS = (".mp3", ".flac", ".ogg", ".opus", ".m4a")  # that a name may promise
 _UNKNOWN_LENGTH = 0xFFFFFFFF  # players read this as "until the pipe ends"
@@ -21,11 +24,18 @@ RATES = 4_000, 384_000  # Hz
 MOST_CHANNELS = 32
 LONGEST_HOURS = 4
 BLOCK_SAMPLES = 1 << 19  # decoded at a time, over all channels: 2 MB
-_UNKNOWN_FRAMES = 1 << 62  # libsndfile's length of what does not say its own
+
+# Files by suffix: what libsndfile reads, what PyAV reads, and what nobody can, for it is samples without a header.
+PLAIN = tuple(".wav .flac .ogg .opus .oga .mp3 .aiff .aif .aifc .au .caf .w64 .rf64 .wave .bwf".split())
+CONTAINED = tuple(
+    ".m4a .aac .mp4 .m4b .wma .webm .mka .amr .3gp .mov .mkv .m4v .avi .wmv .asf .flv .mpg .mpeg .mts .m2ts .ogv .ac3 .wv .ape .tta".split()
+)
+HEADERLESS = tuple(".raw .pcm .s16 .s16le .f32 .f32le".split())
+NOT_FINITE = "samples that are not finite (NaN or infinity); export it again as 16 or 24 bit"
 
 
 def read_audio(path):
-    """Reads any audio file that libsndfile can (WAV, FLAC, Ogg, Opus, MP3 ...): float32 (samples,), mono, 24 kHz.
+    """Reads any audio file, or a video's sound: float32 (samples,), mono, 24 kHz.
 
     Averages channels and resamples any rate (librosa, soxr). Raises InputError if the file cannot be read.
     """
@@ -40,41 +50,70 @@ def decode_audio(data, name):
 
 
 def _checked(sound, name):
-    """float32 (samples, channels) of a sound whose header is believable. Raises InputError."""
+    """float32 (samples, channels) of a sound whose header is believable, all of it finite. Raises InputError."""
     problem = header_problem(sound)
     if problem:
         raise InputError(f"{name} cannot be read as audio: {problem}")
     parts = list(blocks(sound, name))
+    if not all(np.isfinite(part).all() for part in parts):
+        raise InputError(f"{name} cannot be read as audio: {NOT_FINITE}")
     return np.concatenate(parts) if parts else np.zeros((0, sound.channels), np.float32)
 
 
 @contextmanager
 def open_sound(file, name):
-    """A soundfile.SoundFile of a path or a binary file, nothing decoded. Errors of libsndfile inside are InputErrors, too."""
+    """The sound of a path or a binary file, nothing decoded: a soundfile.SoundFile, or what PyAV or we ourselves read where libsndfile
+    fails. Errors of libsndfile inside are InputErrors, too."""
     import soundfile
 
     try:
-        with soundfile.SoundFile(_handle(file), closefd=False) as sound:
-            # soundfile seeks to where it is after every read. An MP3 decoder, after a seek, makes wrong samples; Opus takes long.
-            sound.seekable = lambda: False
+        with closing(ByteView(file)) as view, closing(_open(view, name, soundfile)) as sound:
             yield sound
     except InputError:  # a ValueError, too
         raise
-    except (soundfile.SoundFileError, OSError, ValueError, MemoryError) as error:  # a broken header asks for any size
-        reason = getattr(error, "error_string", error)  # leaves out the memory address of the buffer
-        raise InputError(f"{name} cannot be read as audio: {reason}") from error
+    except (soundfile.SoundFileError, OSError, ValueError, MemoryError, OverflowError) as error:
+        reason = getattr(
+            error, "error_string", getattr(error, "strerror", None) or error
+        )  # not the buffer's memory address
+        raise InputError(f"{name} cannot be read as audio: {reason}") from error  # a broken header asks for any size
 
 
-def _handle(file):
-    """What libsndfile reads from: the descriptor of an open file, so that no Python is called while it reads."""
+def _open(view, name, soundfile):
+    """What reads a ByteView. Raises InputError, or what libsndfile says where nobody knows better."""
+    header = read_header(view)
+    if header is not None and header.odd:
+        return PcmSound(view, header, name)
+    container = look(view)
+    if container in FOREIGN:
+        return open_media(view, container, name)
     try:
-        descriptor = file.fileno()
-    except (AttributeError, OSError):  # a path; bytes in memory
-        return file
-    if os.name == "nt":
-        return file  # libsndfile has descriptors of its own there
-    os.lseek(descriptor, 0, os.SEEK_SET)
-    return descriptor
+        sound = soundfile.SoundFile(_handle(view), closefd=False)
+    except soundfile.SoundFileError:
+        if header is not None and header.readable:
+            return PcmSound(view, header, name)
+        if container is None:
+            raise
+        return open_media(view, container, name)
+    # soundfile seeks to where it is after every read. An MP3 decoder, after a seek, makes wrong samples; Opus takes long.
+    sound.seekable = lambda: False
+    return sound
+
+
+def _handle(view):
+    """What libsndfile reads from: the descriptor of an open file, so that no Python is called while it reads."""
+    if view.descriptor is None or os.name == "nt":  # libsndfile has descriptors of its own there
+        view.seek(0)
+        return view
+    os.lseek(view.descriptor, 0, os.SEEK_SET)
+    return view.descriptor
+
+
+def headerless(path, start):
+    """Why a file that is samples and nothing else cannot be read, by its name and its first bytes; None for all others."""
+    suffix = Path(path).suffix.lower()
+    if suffix not in HEADERLESS or container_of(start):
+        return None
+    return f"{suffix} says neither rate nor format; if it is 16 bit, mono, 24,000 Hz: ffmpeg -f s16le -ar 24000 -ac 1 -i FILE FILE.wav"
 
 
 def header_problem(sound):
@@ -85,7 +124,7 @@ def header_problem(sound):
     if sound.channels > MOST_CHANNELS:
         return f"the header says {sound.channels} channels; up to {MOST_CHANNELS} are read"
     hours = sound.frames / sound.samplerate / 3600
-    if hours > LONGEST_HOURS and sound.frames < _UNKNOWN_FRAMES:
+    if hours > LONGEST_HOURS and sound.frames < UNKNOWN_FRAMES:
         return f"the header says {hours:,.1f} hours; up to {LONGEST_HOURS} hours are read: cut it into chapters"
     return None
 

@@ -18,6 +18,7 @@ from orpheus.data.held_out import split_held_out
 from orpheus.data.measure import content_hash, prepare
 from orpheus.data.recordings import no_place_to_split, parts_of, stop_if_unfit, threads, within_seconds
 from orpheus.data.report import DataReport, Training
+from orpheus.data.sources.codes import CodedAudio, too_large
 from orpheus.data.sources.entries import stamp
 from orpheus.text.prompt import IGNORE
 
@@ -122,12 +123,19 @@ def _samples(recording, options, known):
         return prepare(file, (recording.start, recording.end), level)
 
 
+def _codes(recording, cache, options):
+    """int64 (frames, 7): the recording's own, where it is codes already, or the cache's; None where it lacks them."""
+    if isinstance(recording.audio, CodedAudio):
+        return recording.audio.codes().astype(np.int64)
+    return cache.get(_content(recording, options))
+
+
 def _encode(steps, codec, options, progress):
     """Encodes what the cache lacks, step by step; while one is encoded the next is decoded."""
     cache, known = CodeCache(options.code_cache, codec), {}
 
     def load(step, pool):
-        lacking = [recording for recording in step if cache.get(_content(recording, options)) is None]
+        lacking = [recording for recording in step if _codes(recording, cache, options) is None]
         return lacking, [pool.submit(_samples, recording, options, known) for recording in lacking]
 
     total = sum(map(len, steps))
@@ -173,7 +181,10 @@ def make_examples(recordings, codec, prompts, options, rank=0, world=1, progress
     cache = CodeCache(options.code_cache, codec)
     examples, kept, frames, used = [], [], 0, 0
     for recording in chosen:
-        codes = cache.get(_content(recording, options))
+        codes = _codes(recording, cache, options)
+        if codes is not None and len(codes) and codes.max() >= codec.codebook_size:
+            rejected.append((recording.where, too_large(codes, codec.codebook_size)))
+            continue
         if codes is None:
             raise InputError(f"the codes of {recording.where} vanished from {options.code_cache}: start again")
         shorter = codes if options.keep_repeated_frames else drop_repeated_frames(codes)

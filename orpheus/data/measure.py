@@ -7,11 +7,12 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
-from orpheus.common.audio import BLOCK_SAMPLES, blocks, header_problem, open_sound, to_mono_24khz
+from orpheus.common import media
+from orpheus.common.audio import BLOCK_SAMPLES, NOT_FINITE, blocks, header_problem, open_sound, to_mono_24khz
 from orpheus.common.errors import InputError
-from orpheus.common.frame import SAMPLE_RATE
+from orpheus.common.frame import FRAME_SAMPLES, SAMPLE_RATE
 
-MEASURE_VERSION = 2  # to be raised with every change of what is measured: cached measurements are then made again
+MEASURE_VERSION = 3  # to be raised with every change of what is measured: cached measurements are then made again
 
 _WINDOW = 0.01  # seconds: the level is measured in windows this long
 _HEARD = 1e-3  # -60 dBFS RMS: a window below is silence in any recording
@@ -20,6 +21,7 @@ _PAUSE = 0.15  # seconds; shorter gaps are closed consonants
 _MARGIN = 0.1  # seconds kept around speech when silence is trimmed: soft consonants begin below the threshold
 _LOUDNESS = 10 ** (-23 / 20)  # RMS of the active part after levelling
 _PEAK = 0.95  # limit of levelling
+_BEYOND = 1e9  # a peak that is no sound; its square would be infinite
 _CEILING = 0.9  # a peak below stands at no ceiling
 _STEP = 1.5 / 32768  # one step of 16 bit aside still counts as standing at the peak
 _WHOLE = 60  # seconds: longer recordings are not decoded whole where a part is wanted
@@ -110,7 +112,8 @@ def header_trouble(file):
 
 
 def _unreadable(error):
-    return f"unreadable: {str(error).rstrip('.')}; convert it (ffmpeg -i FILE FILE.wav)"
+    text = f"unreadable: {str(error).rstrip('.')}"
+    return text if media.CUT_OFF in text else f"{text}; convert it (ffmpeg -i FILE FILE.wav)"
 
 
 def measure(audio, rate):
@@ -128,7 +131,9 @@ def _measure(parts, rate, channels):
         samples += len(block)
         loudest = float(max(block.max(), -block.min()))
         if not np.isfinite(loudest):  # NaN and infinity both reach it
-            return Measure(problem="unreadable: samples that are not finite (NaN or infinity)")
+            return Measure(problem=f"unreadable: {NOT_FINITE}")
+        if loudest > _BEYOND:
+            return Measure(problem=f"unreadable: peak {loudest:.0e}, samples are not in -1..1")
         peak = max(peak, loudest)
         mono = block.mean(axis=1)
         levels.append(_window_levels(mono, rate))
@@ -157,6 +162,16 @@ def _measure(parts, rate, channels):
         channels=channels,
         digest=digest.hexdigest(),
     )
+
+
+def measure_codes(codes):
+    """(content hash, Measure) of a recording that is codes already, (frames, 7): sound from end to end, as far as anybody knows."""
+    content = hashlib.sha256(codes.tobytes()).hexdigest()
+    samples = len(codes) * FRAME_SAMPLES
+    seconds = samples / SAMPLE_RATE
+    heard = round(seconds / _WINDOW)
+    return content, Measure(samples=samples, rate=SAMPLE_RATE, peak=0.5, heard=max(heard, _HEARD_WINDOWS), level=_LOUDNESS,
+                            end=round(seconds, 2), digest=content)  # fmt: skip
 
 
 def _window_samples(rate):

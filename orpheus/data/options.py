@@ -20,16 +20,21 @@ class DataOptions:
     """What is learnt from, and what is checked and made of it before training."""
 
     dataset: str = ELISE
-    """A hub id, a folder (saved by `datasets`, with metadata.csv or metadata.jsonl, LJSpeech's, pairs a.wav + a.txt or a.lab,
-    parquet files) or a file (.jsonl, .csv, .parquet)."""
+    """A hub id, a folder (saved by `datasets`, with a table of any name, LJSpeech's, LibriTTS', VCTK's, Common Voice's, pairs
+    a.wav + a.txt or a.lab, parquet files) or a file (.jsonl, .json, .csv, .tsv, .list, .parquet)."""
     split: str = "train"
-    """Of a hub data set or a saved one."""
+    """Of a hub data set or a saved one; of a folder with several parts, the one of this name."""
+    subset: str | None = None
+    """Of a hub data set with several configurations: which one; of a folder: which sub-folder."""
     audio_column: str | None = None
-    """Found by itself: audio, file_name, path, wav ..."""
+    """Found by itself, by its name (audio, file_name, path, wav ...) or by what is in it. Of a table without a header: its number."""
     text_column: str | None = None
-    """Found by itself: text, transcription, transcript, sentence ..."""
+    """Found by itself: text, transcription, transcript, sentence ..., or the one that is long and varied."""
     source_column: str | None = None
-    """The speaker's name, found by itself: source, speaker, speaker_id, voice. "none" trains without names."""
+    """The speaker's name, found by itself: source, speaker, speaker_id, client_id, voice ... "none" trains without names."""
+    name_prefix: Literal["auto", "keep"] = "auto"
+    """A speaker's name that a transcript begins with ("anna: Good morning."): auto takes it off, for the prompt has it already, where a
+    speaker is called so or every transcript begins with one; keep leaves it in the text."""
     speaker: str | None = None
     """A name for the one speaker of data that names none: the prompt is then "name: text". Without it, plain text."""
 
@@ -71,7 +76,9 @@ class DataOptions:
             isinstance(self.dataset, str) and self.dataset.strip(),
             "dataset is empty; give a folder, a file or a hub id",
         )
-        check_given(self, "split", "audio_column", "text_column", "source_column", "speaker", "transcribe_model")
+        check_given(
+            self, "split", "subset", "audio_column", "text_column", "source_column", "speaker", "transcribe_model"
+        )
         check_normalizing(self.normalize, self.language)
         check_range(self, "min_seconds", 0.1, 60)
         check_range(self, "max_seconds", 1, 600)

@@ -5,13 +5,25 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 
+from orpheus.common import media
 from orpheus.common.errors import InputError
 from orpheus.common.files import Cache, key_of
 from orpheus.common.frame import FRAME_SAMPLES, SAMPLE_RATE
 from orpheus.common.progress import progress_bar
 from orpheus.data import checks
-from orpheus.data.measure import MEASURE_VERSION, Measure, content_hash, header_trouble, measure_file, span_of
+from orpheus.data.measure import (
+    MEASURE_VERSION,
+    Measure,
+    content_hash,
+    header_trouble,
+    measure_codes,
+    measure_file,
+    span_of,
+)
+from orpheus.data.model_tokens import ModelTokens
+from orpheus.data.naming import without_names
 from orpheus.data.report import DataReport
+from orpheus.data.sources.codes import CodedAudio
 from orpheus.data.sources.entries import stamp
 from orpheus.data.sources.folders import Source, open_source
 from orpheus.data.splitting import split_recording
@@ -133,6 +145,8 @@ def _measured(entry, cache, decoder, keep):
     if entry.problem:
         return "", Measure(problem=entry.problem)
     try:
+        if isinstance(entry.audio, CodedAudio):
+            return measure_codes(entry.audio.codes())
         with entry.audio.open() as file:
             return _measured_file(file, cache, decoder, keep)
     except InputError as error:
@@ -160,7 +174,7 @@ def _measured_file(file, cache, decoder, keep):
 def _measure_all(entries, options, progress, keep):
     import soundfile
 
-    cache, decoder = Cache(options.code_cache, "measures"), soundfile.__libsndfile_version__
+    cache, decoder = Cache(options.code_cache, "measures"), (soundfile.__libsndfile_version__, media.version())
     with (
         ThreadPoolExecutor(threads()) as pool,
         progress_bar(progress, len(entries), "checking recordings", "clip") as bar,
@@ -198,7 +212,7 @@ class _Sieve:
             return problem
         text, transcribed = entry.text, False
         if not (text or "").strip():
-            if not self.transcriber:
+            if not self.transcriber or isinstance(entry.audio, CodedAudio):
                 return f"{'no transcript' if text is None else 'empty text'} (add --transcribe)"
             text, transcribed = self.transcriber.transcribe(entry.audio.load(), content), True
             if not text:
@@ -276,18 +290,53 @@ def _tags_of(entries, known):
     return (*known, *(tag for tag, count in own.values() if count >= TAUGHT and meant_tag(tag, known) is None))
 
 
-def read_recordings(options, progress=True, report_path=None, keep=True, tags=KNOWN_TAGS):
+def _readable(entries, reader):
+    """Entries whose text, where it is token ids, is written out."""
+    found = []
+    for entry in entries:
+        if entry.text is None and not entry.problem and isinstance(entry.audio, CodedAudio) and entry.audio.layout:
+            try:
+                if reader is None:
+                    raise InputError(
+                        "input_ids: their text is token ids, and no model is there whose tokenizer reads them"
+                    )
+                entry = replace(entry, text=reader.text(entry.audio.text_ids()))
+            except InputError as error:
+                entry = replace(entry, problem=str(error))
+        found.append(entry)
+    return found
+
+
+def _opened(options, reader):
+    """The Source, its texts as far as they are known."""
+    source = open_source(options, reader)
+    entries, notes = without_names(_readable(source.entries, reader), options)
+    coded = {n for n, entry in enumerate(entries) if isinstance(entry.audio, CodedAudio)}
+    if coded and reader:
+        size = reader.codebook_size
+        entries = [
+            replace(entry, audio=replace(entry.audio, codebook_size=size)) if n in coded else entry
+            for n, entry in enumerate(entries)
+        ]
+    if coded:
+        idle = [flag for flag in ("trim_silence", "level_loudness") if getattr(options, flag)]
+        note = f"{len(coded):,} rows are codes already, and are learnt as they are"
+        notes += (note + "".join(f"; --{flag.replace('_', '-')} does nothing to them" for flag in idle) + ".",)
+    return replace(source, entries=entries, notes=(*source.notes, *notes))
+
+
+def read_recordings(options, progress=True, report_path=None, keep=True, tags=KNOWN_TAGS, model=None):
     """Opens the source, measures every recording and applies all checks that need neither codec nor tokenizer.
 
     options: DataOptions; report_path: where data_report.md is written, also where the data is then refused; keep: whether what was
-    measured goes into the cache: without it nothing is written at all; tags: that the base model knows
+    measured goes into the cache: without it nothing is written at all; tags: that the base model knows; model: the checkpoint that is to learn,
+    whose tokenizer reads rows that are token ids
     returns: Recordings. Raises InputError: a source that cannot be read, too many recordings left out (`error.report` says more)
     """
-    source = open_source(options)
+    source = _opened(options, ModelTokens(model) if model else None)
     tags = tuple(dict.fromkeys((*KNOWN_TAGS, *tags)))
-    sieve = _Sieve(
-        options, _tags_of(source.entries, tags)
-    )  # before the recordings are read: it may find that faster-whisper is not there
+    # Before the recordings are read: it may find that faster-whisper is not there.
+    sieve = _Sieve(options, _tags_of(source.entries, tags))
     if options.speaker and any((entry.speaker or "").strip() for entry in source.entries):
         raise InputError(
             f"the data names its speakers in the column {source.columns.get('source')!r}: leave --speaker out, or add "

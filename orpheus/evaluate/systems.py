@@ -7,6 +7,7 @@ import numpy as np
 
 from orpheus.common.audio import decode_audio, to_mono_24khz
 from orpheus.common.errors import InputError
+from orpheus.data.naming import without_names
 from orpheus.data.options import DataOptions
 from orpheus.data.sources.folders import open_source
 from orpheus.data.sources.tables import read_jsonl, read_text
@@ -124,8 +125,8 @@ def system_of(spec):
 
 def read_clips(folder):
     """List of Clip from any source that `--dataset` takes. Raises InputError if an entry cannot be used."""
-    clips = []
-    for entry in open_source(DataOptions(dataset=str(folder))).entries:
+    options, clips = DataOptions(dataset=str(folder)), []
+    for entry in without_names(open_source(options).entries, options)[0]:
         if entry.problem or not (entry.text or "").strip():
             raise InputError(f"{folder}, {entry.where}: {entry.problem or 'there is no transcript'}")
         audio = to_mono_24khz(*decode_audio(entry.audio.load(), entry.where))

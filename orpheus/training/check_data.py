@@ -23,7 +23,7 @@ def check_data(run, data, options):
     description = describe(base.checkpoint, as_like=run.like) if here else ModelDescription()
     data = data.in_language_of(description)
     try:
-        recordings = read_recordings(data, keep=False, tags=description.taught)
+        recordings = read_recordings(data, keep=False, tags=description.taught, model=base.checkpoint)
         if wants_normalizing(data.normalize, description):
             recordings = recordings.normalized(data.spoken)
         report, kept = overview(recordings, data)

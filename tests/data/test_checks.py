@@ -69,7 +69,10 @@ def test_files_that_are_no_recordings(tmp_path, data, reason):
 def test_samples_that_are_not_finite(tmp_path, value):
     audio = speech(1)
     audio[1000] = value
-    assert rejected(tmp_path, audio) == "unreadable: samples that are not finite (NaN or infinity)"
+    assert (
+        rejected(tmp_path, audio)
+        == "unreadable: samples that are not finite (NaN or infinity); export it again as 16 or 24 bit"
+    )
 
 
 def test_samples_of_another_scale(tmp_path):

@@ -132,14 +132,14 @@ def test_columns_are_found_whatever_their_case_or_set(two):
 
 
 def test_a_missing_column_is_an_error_that_names_those_present(two):
-    path = write_csv(two / "metadata.csv", ["file_name", "words"], [["a.wav", "First."]])
+    path = write_csv(two / "metadata.csv", ["file_name", "seconds"], [["a.wav", "0.5"]])
     with pytest.raises(
-        InputError, match=r"metadata.csv: .*no column for the text .*'file_name', 'words'.*--text-column"
+        InputError, match=r"metadata.csv: .*no column for the text .*'file_name', 'seconds'.*--text-column"
     ):
         source(two)
-    with pytest.raises(InputError, match=r"no column named 'voiced'.*'file_name', 'words'.*--source-column"):
-        source(path, text_column="words", source_column="voiced")
-    write_csv(path, ["sound file", "text"], [["a.wav", "First."]])
+    with pytest.raises(InputError, match=r"no column named 'voiced'.*'file_name', 'seconds'.*--source-column"):
+        source(path, text_column="seconds", source_column="voiced")
+    write_csv(path, ["seconds", "text"], [["0.5", "First one."]])
     with pytest.raises(InputError, match=r"no column for the audio \(such as audio, file_name.*--audio-column"):
         source(path)
 

@@ -92,3 +92,35 @@ def test_the_hub_is_asked_for_the_split(monkeypatch, tmp_path):
     monkeypatch.setattr(datasets, "load_dataset", no_split)
     with pytest.raises(InputError, match=r"no split 'dev'; choose with --split: .*one of \['train'\]"):
         source("MrDragonFox/Elise", split="dev")
+
+
+def test_a_subset_of_several(monkeypatch):
+    import datasets
+
+    asked = []
+    made = datasets.Dataset.from_dict({"audio": [b""], "text": ["First."]})
+    monkeypatch.setattr(datasets, "load_dataset", lambda *names, split: asked.append((*names, split)) or made)
+    assert source("mozilla/voices", subset="en").kind == "hub data set, subset en, split train"
+    assert asked == [("mozilla/voices", "en", "train")]
+
+
+@pytest.mark.parametrize(
+    "subset, message, words",
+    [
+        (
+            None,
+            "Config name is missing. Please pick one among the available configs: ['de', 'en']",
+            "has several subsets",
+        ),
+        ("fr", "BuilderConfig 'fr' not found. Available: ['de', 'en']", "has no subset 'fr'"),
+    ],
+)
+def test_a_subset_that_is_missing_names_those_there_are(monkeypatch, subset, message, words):
+    import datasets
+
+    def fail(*_, **__):
+        raise ValueError(message)
+
+    monkeypatch.setattr(datasets, "load_dataset", fail)
+    with pytest.raises(InputError, match=rf"mozilla/voices {words}; choose with --subset: .*\['de', 'en'\]"):
+        source("mozilla/voices", subset=subset)

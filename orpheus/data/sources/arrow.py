@@ -1,22 +1,29 @@
 """Entries of data sets in Arrow's format: from the Hugging Face hub, saved by `datasets`, or parquet files."""
 
 import io
+import re
 import struct
 import threading
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from orpheus.common.errors import InputError
 from orpheus.common.hub import brief, reason_of
-from orpheus.data.sources.entries import Entry, FileAudio, Source, as_text, resolve_columns
+from orpheus.data.sources.codes import coded
+from orpheus.data.sources.columns import plain, resolve_columns
+from orpheus.data.sources.entries import Entry, FileAudio, Source, as_text
+from orpheus.data.sources.listed import is_codes, place_all
+from orpheus.data.sources.places import Finder, Found
 
 _OWN_RECORDINGS = (
     "To train on recordings of your own, put them into a folder with a metadata.csv whose first line is file_name,text: "
     "python orpheus_sft_unsloth.py --dataset FOLDER"
 )
 
+_LOOKED_AT = 200  # cells, for what a column is
 _arrow = threading.Lock()  # `datasets` makes no promise about threads
 
 
@@ -26,7 +33,7 @@ class ArrowAudio:
 
     table: object  # datasets.Dataset of the audio column alone, in Arrow format: it decodes nothing
     index: int
-    folder: Path  # paths are relative to it
+    finder: object  # Finder of the folder that paths are relative to, or None
 
     def open(self):
         """A binary file. Raises InputError."""
@@ -48,7 +55,8 @@ class ArrowAudio:
         if isinstance(value, dict):
             value = value.get("bytes") or value.get("path")
         if isinstance(value, str) and value:
-            return FileAudio(self.folder / value)
+            place = self.finder.find(value) if self.finder else None
+            return FileAudio(place.path if isinstance(place, Found) else Path(value))
         if not isinstance(value, bytes):
             raise InputError("missing file: the entry has no audio")
         return value
@@ -82,28 +90,72 @@ def au_bytes(samples, rate):
     return struct.pack(">4sIIIII", b".snd", 24, len(data), 6, int(rate), channels) + data
 
 
-def _from_dataset(dataset, kind, folder, options):
-    """Rows of a datasets.Dataset. Cells are taken out as Arrow, so that `datasets` decodes no audio."""
+def _from_dataset(dataset, kind, folder, options, reader):
+    """Rows of a datasets.Dataset. Cells are taken out as Arrow, so that `datasets` decodes no audio.
+
+    folder: that paths are relative to, or None where they are of nowhere here
+    """
+    finder = Finder(folder) if folder else None
     try:
-        columns = resolve_columns(dataset.column_names, options)
+        columns = resolve_columns(dataset.column_names, options, partial(_sample, dataset), finder and finder.has)
     except InputError as error:
         raise InputError(f"{options.dataset}: {error}") from error
-    audio = dataset.select_columns([columns["audio"]]).with_format("arrow")
-    values = {}
-    for role in ("text", "source"):
-        name = columns[role]
-        cells = [None] * len(dataset) if name is None else dataset.select_columns([name]).with_format("arrow")[:][name]
-        values[role] = cells if name is None else cells.to_pylist()
-    names = getattr(dataset.features.get(columns["source"]), "names", None)  # of a ClassLabel
+    name = columns.roles["audio"]
+    audio, notes = _audio(dataset, name, finder, reader)
+    texts, speakers = (_cells(dataset, columns.roles[role]) for role in ("text", "source"))
+    labels = getattr(dataset.features.get(columns.roles["source"]), "names", None)  # of a ClassLabel
     entries = []
-    for index, (text, speaker) in enumerate(zip(values["text"], values["source"], strict=True)):
-        if names and speaker is not None:
-            speaker = names[speaker]
-        problem = f"bad row: the text is a {type(text).__name__}" if isinstance(text, (dict, list)) else None
-        entries.append(
-            Entry(f"row {index}", ArrowAudio(audio, index, folder), as_text(text), as_text(speaker), problem)
-        )
-    return Source(entries, kind, columns)
+    for index, (sound, text, speaker) in enumerate(zip(audio, texts, speakers, strict=True)):
+        sound, problem = sound if isinstance(sound, tuple) else (sound, None)
+        if labels and speaker is not None:
+            speaker = labels[speaker]
+        if isinstance(text, (dict, list)):
+            problem = f"bad row: the text is a {type(text).__name__}"
+        entries.append(Entry(f"row {index}", sound, as_text(text), as_text(speaker), problem))
+    return Source(entries, kind, columns.roles, columns.notes(kind) + notes)
+
+
+def _arrow_column(dataset, name):
+    return dataset.select_columns([name]).with_format("arrow")
+
+
+def _cells(dataset, name):
+    return [None] * len(dataset) if name is None else _arrow_column(dataset, name)[:][name].to_pylist()
+
+
+def _sample(dataset, name):
+    """Some cells of a column for what it is: of sound and of lists only that they are there."""
+    import pyarrow
+
+    kind = dataset.features.arrow_schema.field(name).type
+    if pyarrow.types.is_binary(kind) or pyarrow.types.is_large_binary(kind) or pyarrow.types.is_struct(kind):
+        return [b"."] * min(len(dataset), _LOOKED_AT)
+    if pyarrow.types.is_list(kind) or pyarrow.types.is_large_list(kind):
+        return [["."]] * min(len(dataset), _LOOKED_AT)
+    rows = range(0, len(dataset), max(1, len(dataset) // _LOOKED_AT))
+    return _arrow_column(dataset, name).select(rows)[:][name].to_pylist()
+
+
+def _audio(dataset, name, finder, reader):
+    """(for each row its audio, or that and what is wrong with it; notes)."""
+    import pyarrow
+
+    table, rows = _arrow_column(dataset, name), range(len(dataset))
+    kind = table.features.arrow_schema.field(name).type
+    is_text = pyarrow.types.is_string(kind) or pyarrow.types.is_large_string(kind)
+    if is_codes(name) and not pyarrow.types.is_struct(kind):
+        return coded([partial(_cell, table, index) for index in rows], plain(name) == "inputids", reader), ()
+    if is_text and finder:
+        cells = [cell and cell.strip() for cell in _cells(dataset, name)]
+        places, notes = place_all(cells, finder, "the data set")
+        return [(ArrowAudio(table, n, finder) if not cells[n] else FileAudio(path), problem)
+                for n, (path, problem) in enumerate(places)], notes  # fmt: skip
+    return [ArrowAudio(table, index, finder) for index in rows], ()
+
+
+def _cell(table, index):
+    with _arrow:
+        return table[index].column(0)[0].as_py()
 
 
 def _quiet_datasets():
@@ -117,7 +169,7 @@ def _quiet_datasets():
     return datasets
 
 
-def from_saved(folder, options):
+def from_saved(folder, options, reader=None):
     datasets = _quiet_datasets()
     try:
         dataset = datasets.load_from_disk(str(folder))
@@ -127,28 +179,32 @@ def from_saved(folder, options):
         if options.split not in dataset:
             raise InputError(f"{folder} has no split {options.split!r}; choose with --split: {', '.join(dataset)}")
         dataset = dataset[options.split]
-    return _from_dataset(dataset, "saved by datasets", folder, options)
+    return _from_dataset(dataset, "saved by datasets", folder, options, reader)
 
 
-def from_parquet(paths, options, folder):
+def from_parquet(paths, options, folder, reader=None):
     datasets = _quiet_datasets()
     try:
         dataset = datasets.Dataset.from_parquet([str(path) for path in paths])
     except Exception as error:  # as above
         raise InputError(f"{paths[0]} cannot be read as parquet: {brief(error.__cause__ or error)}") from error
-    return _from_dataset(dataset, f"{len(paths)} parquet file{'s' * (len(paths) > 1)}", folder, options)
+    return _from_dataset(dataset, f"{len(paths)} parquet file{'s' * (len(paths) > 1)}", folder, options, reader)
 
 
-def from_hub(options):
+def from_hub(options, reader=None):
     datasets = _quiet_datasets()
-    name = options.dataset
+    name, subset = options.dataset, (options.subset,) if options.subset else ()
     try:
-        dataset = datasets.load_dataset(name, split=options.split)
+        dataset = datasets.load_dataset(name, *subset, split=options.split)
     except Exception as error:  # of the hub's client, of datasets, of httpx or requests
+        if isinstance(error, ValueError) and re.search("config", str(error), re.IGNORECASE):
+            asked = f"has no subset {options.subset!r}" if subset else "has several subsets"
+            raise InputError(f"{name} {asked}; choose with --subset: {brief(error)}") from error
         if "split" in str(error) and isinstance(error, ValueError):
             raise InputError(f"{name} has no split {options.split!r}; choose with --split: {brief(error)}") from error
         raise InputError(
             f"the data set {name} cannot be fetched from the Hugging Face hub: {reason_of(error)}; nor is there a folder or file "
             f"of that name here. {_OWN_RECORDINGS}"
         ) from error
-    return _from_dataset(dataset, f"hub data set, split {options.split}", Path(), options)
+    part = f"subset {options.subset}, " if subset else ""
+    return _from_dataset(dataset, f"hub data set, {part}split {options.split}", None, options, reader)

@@ -7,9 +7,7 @@ not pair, is read again with its marks as plain characters, as far as that line 
 
 import csv
 import io
-import os
 from dataclasses import dataclass
-from pathlib import PurePath
 
 _LONGEST_FIELD = 1 << 24  # characters; Python's own limit of 131,072 refuses long chapters
 
@@ -25,12 +23,16 @@ class Record:
 
 
 class Records:
-    """Iterates over all records that are not empty. With | quotes are ordinary characters, as LJSpeech uses them."""
+    """Iterates over all records that are not empty. With | quotes are ordinary characters, as LJSpeech uses them, but where they are
+    doubled inside a quoted cell, as programs write them.
 
-    def __init__(self, text, delimiter, suffixes, folder):
+    is_file: whether a cell names a recording
+    """
+
+    def __init__(self, text, delimiter, is_file):
         csv.field_size_limit(_LONGEST_FIELD)
         self.lines = list(io.StringIO(text, newline=""))
-        self.delimiter, self.suffixes, self.folder = delimiter, suffixes, folder
+        self.delimiter, self.is_file = delimiter, is_file
         self.fields = None  # as many as the header has
 
     def __iter__(self):
@@ -45,7 +47,9 @@ class Records:
     def _record(self, start):
         """(Record, how many lines it takes)."""
         where, plain = str(start + 1), self._plain(self.lines[start])
-        if self.delimiter == "|" or '"' not in self.lines[start]:
+        if self.delimiter == "|" and '""' in self.lines[start]:
+            plain = [_unquoted(cell) if '""' in cell[1:-1] else cell for cell in plain]
+        if self.delimiter in ("|", " ") or '"' not in self.lines[start]:
             return Record(where, plain), 1
         reader = csv.reader(
             (self.lines[n] for n in range(start, len(self.lines))), delimiter=self.delimiter, strict=True
@@ -83,7 +87,7 @@ class Records:
 
     def _plain(self, line):
         """The cells of one line, quotation marks and all."""
-        return line.rstrip("\r\n").split(self.delimiter)
+        return line.rstrip("\r\n").split(self.delimiter, 1 if self.delimiter == " " else -1)
 
     def _swallowed(self, cell):
         """Whether a cell of several lines holds what looks like another line of the table."""
@@ -91,12 +95,7 @@ class Records:
         return len(lines) > 1 and any(self._has_file(self._plain(line)) for line in lines)
 
     def _has_file(self, cells):
-        return any(self._is_file(_unquoted(cell).strip()) for cell in cells)
-
-    def _is_file(self, cell):
-        if not cell:
-            return False
-        return PurePath(cell).suffix.lower() in self.suffixes or os.path.isfile(os.path.join(self.folder, cell))
+        return any(self.is_file(_unquoted(cell).strip()) for cell in cells)
 
 
 def _unquoted(cell):
