@@ -1,10 +1,12 @@
 """What makes a recording unfit to learn from. Every check gives a reason, "kind: details", or None."""
 
 import math
+from collections import Counter
 
 from orpheus.text.cleaning import is_speakable
+from orpheus.text.description import TAUGHT
 from orpheus.text.pace import estimate_seconds
-from orpheus.text.tags import find_tags
+from orpheus.text.tags import find_tags, meant_tag
 
 # Samples at the ceiling, in runs: 0.2 % is crackle at every loud vowel; what a limiter leaves is far below.
 CLIPPED_SHARE, CEILING = 0.002, 0.98
@@ -66,3 +68,13 @@ def text_problem(text, seconds, speech):
 def one_line(text):
     """Cleaned text with its paragraphs on one line."""
     return " ".join(text.split())
+
+
+def tags_of(entries, known):
+    """The known tags, and those that the texts have often enough to be no slip and no other spelling of a known one."""
+    spellings = Counter(tag for entry in entries for tag in find_tags(entry.text or ""))
+    own = {}  # {tag in any case: (its most frequent spelling, how often it is there)}
+    for tag, count in spellings.most_common():
+        first, before = own.get(tag.casefold(), (tag, 0))
+        own[tag.casefold()] = first, before + count
+    return (*known, *(tag for tag, count in own.values() if count >= TAUGHT and meant_tag(tag, known) is None))

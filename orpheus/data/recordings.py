@@ -27,11 +27,10 @@ from orpheus.data.sources.codes import CodedAudio
 from orpheus.data.sources.entries import stamp
 from orpheus.data.sources.folders import Source, open_source
 from orpheus.data.splitting import split_recording
-from orpheus.text.description import TAUGHT
 from orpheus.text.languages import ENGLISH
 from orpheus.text.recognition import Transcriber
 from orpheus.text.spoken import as_spoken
-from orpheus.text.tags import KNOWN_TAGS, MARKUP, find_tags, meant_tag, spell_tags
+from orpheus.text.tags import KNOWN_TAGS, MARKUP, spell_tags
 
 # Of a key: the parts of a split recording differ from it, and from each other, in these digits alone.
 _PART_DIGITS = 8
@@ -280,16 +279,6 @@ def _clock(seconds):
     return f"{int(seconds) // 60}:{seconds % 60:04.1f}"
 
 
-def _tags_of(entries, known):
-    """The known tags, and those that the texts have often enough to be no slip and no other spelling of a known one."""
-    spellings = Counter(tag for entry in entries for tag in find_tags(entry.text or ""))
-    own = {}  # {tag in any case: (its most frequent spelling, how often it is there)}
-    for tag, count in spellings.most_common():
-        first, before = own.get(tag.casefold(), (tag, 0))
-        own[tag.casefold()] = first, before + count
-    return (*known, *(tag for tag, count in own.values() if count >= TAUGHT and meant_tag(tag, known) is None))
-
-
 def _readable(entries, reader):
     """Entries whose text, where it is token ids, is written out."""
     found = []
@@ -336,7 +325,7 @@ def read_recordings(options, progress=True, report_path=None, keep=True, tags=KN
     source = _opened(options, ModelTokens(model) if model else None)
     tags = tuple(dict.fromkeys((*KNOWN_TAGS, *tags)))
     # Before the recordings are read: it may find that faster-whisper is not there.
-    sieve = _Sieve(options, _tags_of(source.entries, tags))
+    sieve = _Sieve(options, checks.tags_of(source.entries, tags))
     if options.speaker and any((entry.speaker or "").strip() for entry in source.entries):
         raise InputError(
             f"the data names its speakers in the column {source.columns.get('source')!r}: leave --speaker out, or add "
