@@ -1,0 +1,60 @@
+"""Numbers that name something, digit by digit: telephones, ISBNs, social security and card numbers, codes."""
+
+import re
+
+from orpheus.text.normalization.numbers import say_cardinal, say_digits
+from orpheus.text.normalization.patterns import letters
+
+
+def _groups(match):
+    """Group after group: "+1 (555) 123-4567" -> "plus one, five five five, one two three, four five six seven"."""
+    plus = "plus " if match[0].startswith("+") else ""
+    groups = re.findall(r"\d+|(?i:ext|x)", match[0])
+    return plus + ", ".join("extension" if not group.isdecimal() else say_digits(group) for group in groups).replace(
+        "extension, ", "extension "
+    )
+
+
+def _international(match):
+    digits = sum(character.isdecimal() for character in match[0])
+    return _groups(match) if 7 <= digits <= 15 else match[0]
+
+
+def _toll_free(match):
+    """ "1-800-GO-U-HAUL" -> "one, eight hundred, GO U HAUL"."""
+    country, area, rest = match.groups()
+    area = say_cardinal(area) if area.endswith("00") else say_digits(area)
+    parts = [say_digits(part) if part.isdecimal() else part.lower() if len(part) > 3 else part for part in rest.split("-")]
+    words = "one, " * bool(country) + f"{area}, " + " ".join(parts)
+    return words
+
+
+def _isbn(match):
+    """An ISBN or ISSN: the digits of each group."""
+    groups = re.findall(r"\d+[Xx]?|[Xx]", match[2])
+    said = [" ".join([say_digits(group)] + ["X"] * (not group.isdecimal())).strip() for group in groups]
+    return f"{letters(match[1])} {', '.join(said)}"
+
+
+def _digits_after(match):
+    return match[1] + say_digits(match[2])
+
+
+RULES = [
+    (r"\b(ISBN|ISSN)(?:-1[03])?:? ?((?:97[89][- ]?)?\d[\dXx-]{6,16}\d?[Xx]?)(?![\w-])", _isbn),
+    (
+        r"(?<![\w.+-])(?:\+?\d{1,3}[ .-]?)?(?:\(\d{3}\)[ -]?|\d{3}[-. ])\d{3}[-. ]\d{4}(?:-\d{1,5})?(?:,? ?(?:[Ee]xt\.?|x) ?\d{1,6})?(?![\w-]|\.\d)",
+        _groups,
+    ),
+    (r"(?<![\w+])\+\d{1,3}(?:[ .-]?\(?\d{1,5}\)?){1,6}(?![\w-])", _international),
+    (r"(?<![\w-])(1-)?(8\d\d|900)-((?:[A-Z\d]{1,8}-){0,4}[A-Z]{1,8}(?:-[A-Z\d]{1,8}){0,4})(?![\w-])", _toll_free),
+    (r"(?<![\w.,/-])\d{3}-\d{2}-\d{4}(?![\w-])", _groups),
+    (r"(?<![\w.,/-])\d{3}-\d{4}(?![\w-]|[.,]\d)", _groups),
+    (r"(?<![\w.,/-])\d{4}([ -])\d{4}\1\d{4}\1\d{4}(?![\w-])", _groups),
+    (r"(?i:\b(ending (?:in|with) ))(\d{3,6})(?![\w,.:/-]\d|\w)", _digits_after),
+    (
+        r"(?i:\b((?:pin|passcode|password|otp|code|zip|extension|ext\.|pnr|serial number)(?: code| number)?(?: is|:)? ))(\d{4,8})(?!\w|[,.:/-]\d)",
+        _digits_after,
+    ),
+    (r"(?i:\b((?:call|dial|called|dialed|calling|dialing) ))(\d11)(?!\w|[,.:/-]\d)", _digits_after),
+]  # fmt: skip
