@@ -50,7 +50,7 @@ def _file_address(match):
 def _host(match):
     """ "localhost:8080/api" and "192.168.0.1:80"."""
     host, port, path = match.groups()
-    host = " dot ".join(map(_octet, host.split("."))) if host[0].isdecimal() else host
+    host = " dot ".join(map(say_digits, host.split("."))) if host[0].isdecimal() else host
     mark = path[len(path.rstrip(_END_MARKS)) :] if path else ""
     words = host + (f" colon {_port(port)}" if port else "")
     return words + (f" {_said(path[: len(path) - len(mark)].rstrip('/'))}".rstrip() if path else "") + mark
@@ -63,11 +63,6 @@ def _port(digits):
     if len(digits) == 4 and digits[2:] == "80":
         return f"{say_number(int(digits[:2]))} eighty"
     return say_cardinal(digits)
-
-
-def _octet(digits):
-    """ "168" -> "one six eight", "40" -> "forty"."""
-    return say_digits(digits) if len(digits) > 2 else say_cardinal(digits)
 
 
 def _in_dots(match):
@@ -87,4 +82,5 @@ RULES = [
     (r"(?<![\w.@-])[a-z][a-z\d]{2,40}(?:\.[a-z][a-z\d]{2,40}){1,3}(?![\w-]|\.\w)", _in_dots),
     (r"(?<!\S)@(?=\w)", lambda match: "at "),
     (r"(?<!\S)#(?=[^\W\d])", lambda match: "hashtag "),
+    (r"\b([A-G])#(?!\w)", lambda match: f"{match[1]} sharp"),
 ]

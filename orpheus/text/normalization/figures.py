@@ -57,6 +57,7 @@ def _code(match):
 _MIXED = r"\b[A-Za-z]{1,40}-?\d[A-Za-z\d]*\b|\b\d{1,40}[A-Za-z][A-Za-z\d]*\b"
 
 RANGES = [
+    (rf"{ALONE}({NUMBER}) ?% ?{DASH} ?(?={NUMBER} ?%)", lambda match: f"{say_cardinal(match[1])} to "),
     (rf"(?<=[\d)]) ?[-−] ?(?={NUMBER} ?=)", lambda match: " minus "),
     (r"(?<![\w.,/-])\d{1,9}(?:-\d{1,9}){2,8}(?![\w-]|[.,/:]\d)", _list),
     (r"(?<![\w-])[A-Za-z\d]{1,20}(?:-[A-Za-z\d]{1,20}){2,12}(?![\w-])", _serial),
@@ -100,6 +101,7 @@ MARKS = [  # before the digits are read
     (r"(?<=\w) ?÷ ?(?=\w)", lambda match: " divided by "),
     (r"√ ?(?=\w)", lambda match: "the square root of "),
     (r"∞", lambda match: "infinity"),
+    (r"(?<=\d)/(?=\w)|(?<=[A-Za-z])/(?=\d)", lambda match: " slash "),
     (r"(?<=[\w)]) > (?=[\w.$€£-])", lambda match: " is greater than "),
     (r"(?<=[\w)]) < (?=[\w.$€£-])", lambda match: " is less than "),
     (r"(?<![\w<>])> ?(?=\$?\d)", lambda match: "more than "),

@@ -142,7 +142,7 @@ def _dimensions(match):
 
 def _fraction(match):
     """ "2 1/2" -> "two and a half", "3/4 mi" -> "three quarters mile", "22/7" -> "twenty-two over seven"."""
-    whole, over, under, unit = match[1], int(match[2]), int(match[3]), match[4]
+    whole, over, under, unit = match[1], int(match[2]), int(match[3]), match[5]
     if not whole and not unit and (over, under) in _SPOKEN:
         return _SPOKEN[over, under]
     if not whole and over == under and over > 1:
@@ -181,7 +181,7 @@ def say_inches(text):
         quoted = not quoted if not match[1] or quoted else quoted
         return match[0]
 
-    return re.sub(rf'(?<![\w.,\'])({NUMBER})"(?!\w)|"', replace, text)
+    return re.sub(r'(?<![\w.,\'])(\d{1,3}(?:\.\d{1,3})?)"(?!\w)|"', replace, text)
 
 
 FRACTIONS = [
@@ -195,7 +195,6 @@ RULES = [
         r"(?<![\w.])(\d{1,3}(?:\.\d{1,8})?) ?° ?(?:(\d{1,2}) ?['′] ?)?(?:(\d{1,2}(?:\.\d{1,4})?) ?(?:\"|″|'') ?)?([NSEW])\b",
         _coordinates,
     ),
-    (rf"{ALONE}({NUMBER}) ?% ?{DASH} ?(?={NUMBER} ?%)", lambda match: f"{say_cardinal(match[1])} to "),
     (rf"{ALONE}({NUMBER}(?: ?x ?{NUMBER}){{1,2}})(?: ?({UNIT})(?!\w))?(?![\w.]\w)", _dimensions),
     (rf"{ALONE}({NUMBER}(?: ?× ?{NUMBER}){{1,2}}) ?({UNIT})(?!\w)", _dimensions),
     (
@@ -205,7 +204,7 @@ RULES = [
     (rf"{ALONE}({NUMBER})-({UNIT})(?=[ -][a-z])", _hyphenated),
     (rf"{ALONE}({NUMBER})()() (s)(?!\w)", lambda match: f"{say_cardinal(match[1])} second{'s' * (not is_one(match[1]))}"),
     (rf"{ALONE}({NUMBER})(?: ({SCALE}))? ?({UNIT}){_PER}?(?![\w/])", _measure),
-    (rf"(?<=[a-z\d])/({_POWER})(?!\w)", lambda match: f" per {_names(match[1])[0]}"),
+    (rf"(?<=[a-z\d]) ?/ ?({_POWER})(?!\w)", lambda match: f" per {_names(match[1])[0]}"),
     (
         rf"{ALONE}({NUMBER}) ?/ ?(kg|lb|km|cm|mi|min|hr|ml|mL|day|month|year|week|person)(?![\w/])",
         lambda match: f"{say_cardinal(match[1])}{_per(match[2])}",

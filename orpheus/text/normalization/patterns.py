@@ -5,7 +5,7 @@ Every pattern takes time in proportion to the text: what repeats is bounded, or 
 
 import re
 
-NUMBER = r"(?:(?:\d{1,3}(?:,\d{3}){1,11}(?![\d]|,\d{3}(?!\d))|\d+)(?:\.\d+)?|\.\d+)"  # 1,000 and 12.5 and .5
+NUMBER = r"(?:(?:\d{1,3}(?:,\d{3}){1,11}(?![\d]|,\d{3}(?!\d))|\d+)(?:\.\d+)?|(?<!\.)\.\d+)"  # 1,000 and 12.5 and .5
 ALONE = r"(?<![\w.,])"  # before a NUMBER: it is not the middle of another
 START, END = r"(?<![\w.,:/$€£-])", r"(?!\w|[.,:/]\d)"  # a number by itself, not part of another
 DASH = "[-–—]"

@@ -15,17 +15,17 @@ _RULERS = (
 _COMMON = "Henry Louis George Charles Edward Richard Elizabeth William James John Paul Pius Benedict Philip Francis Napoleon".split()
 _COMMON += "Catherine Peter Alexander Frederick Ivan Nicholas Leo Gregory Mary Margaret Ferdinand Victoria".split()
 _NUMBERED = (
-    "Chapter Part Act Scene Volume Book Section Phase Type Class Level Title Appendix Figure Article Stage".split()
+    "Chapter Part Act Scene Volume Book Section Phase Type Class Level Title Appendix Figure Article Stage Division".split()
 )
 _NUMBERED_TOO = (  # but people say "the Series I like"
-    "War Bowl Olympiad Canto Psalm Sonnet Lesson Unit Table Plate Grade Division Group Series Schedule Mark Saturn Episode".split()
+    "War Bowl Olympiad Canto Psalm Sonnet Lesson Unit Table Plate Grade Group Series Schedule Mark Saturn Episode".split()
 )
 _TITLES = "King|Pope|Tsar|Czar|Queen|Emperor|Empress|Kaiser|Prince|Sultan|Pharaoh|Shah|Antipope|Saint|Duke"
 _VALUES = {"I": 1, "V": 5, "X": 10, "L": 50, "C": 100, "D": 500, "M": 1000}
 _NUMERAL = r"(?=[IVXLCDM]{2,15}\b|[IVX]\b)(?:M{0,3}(?:CM|CD|D?C{0,3})(?:XC|XL|L?X{0,3})(?:IX|IV|V?I{0,3}))\b(?!\.\w|-\w|'\w)"
 _SHORT = r"(?=[IVX]{1,7}\b)(?:X{0,3}(?:IX|IV|V?I{0,3}))\b"  # 1 to 39: no C or D, which name other things
 _NOT_NAMES = "The|An|This|That|My|Your|His|Her|And|But|Or|If|So|As|In|On|At|To|For|Of|Vitamin|Malcolm"
-_I_ENDS = r"(?=\s*$|[.,;:)!?]|'s\b|--| of\b| \(| and [A-Z]| to [A-Z])"  # behind "Francis I"; "Mary I met" is someone else
+_I_ENDS = r"(?=\s*$|[.,;:)!?]|'s\b|--| of\b| \(| (?:and|to|in|at) [A-Z\d])"  # behind "Francis I"; "Mary I met" is someone else
 
 
 def _number(numeral):
@@ -58,5 +58,7 @@ RULES = [
     (rf"\b(John Paul|{'|'.join(_RULERS)}) ({_SHORT}(?<=[IVX][IVX])|(?!Malcolm)V\b|X(?<!Malcolm X)\b)", _ruler),
     (rf"\b({'|'.join(_COMMON)}) (I){_I_ENDS}", _ruler),
     (rf"\b(?!(?:{_NOT_NAMES}) )([A-Z][a-z]+) ({_SHORT}(?<=[IVX][IVX]))", _numbered),
+    (r"(?<=[a-z] )(?<!the )(?<!an )(?<!a )(III|II|VI{1,3}|IX|XI{1,3})\b(?!['.-]\w)", lambda match: say_number(_number(match[1]))),
+    (r"(?<=[a-z]), (III?|IV)(?=[,.]|\s*$)", lambda match: f" the {say_ordinal(str(_number(match[1])))}"),
     (r"\b(M{1,3}(?:CM|CD|D?C{0,3})(?:XC|XL|L?X{0,3})(?:IX|IV|V?I{0,3}))\b(?<=[A-Z]{4})", _year),
 ]  # fmt: skip

@@ -40,10 +40,10 @@ _GROUPS = [  # (what a text needs for them, rules: a pattern, and what a match b
     (r"\d", figures.ORDINALS),
     (r"[\d%]", measures.RULES),
     (r"\d|[²³¹⁰⁴-⁹]", figures.RULES),
-    (r"\.|vs|[JS]r|St |Mr|Mrs|Ms|Dr|Prof|Mme|Mlle", words.ABBREVIATIONS),
+    (r"\.|vs|[JS]r|[SM]t |Mr|Ms|Dr|Prof|Mme|Mlle|[jds]r|[sm]t |m?rs|[Ll]td|[Bb]ros", words.ABBREVIATIONS),
     (r"[IVXM]", roman.RULES),
     (r"[A-Z][A-Z.&]", words.CAPITALS),
-    (r"[/&=×@®™℠]", words.BETWEEN),
+    (r"[/&=×@#®™℠]", words.BETWEEN),
     (rf"[{''.join(money.CURRENCIES)}]", money.LEFT_OVER),
 ]
 _COMPILED = [

@@ -1,9 +1,13 @@
 """Numbers that name something, digit by digit: telephones, ISBNs, social security and card numbers, codes."""
 
 import re
+import string
 
 from orpheus.text.normalization.numbers import say_cardinal, say_digits
-from orpheus.text.normalization.patterns import letters
+from orpheus.text.normalization.patterns import before, letters
+
+
+_ASCII = string.ascii_letters
 
 
 def _groups(match):
@@ -37,7 +41,16 @@ def _isbn(match):
 
 
 def _digits_after(match):
-    return match[1] + say_digits(match[2])
+    code = match[2].lstrip(_ASCII)
+    prefix = match[2][: len(match[2]) - len(code)]
+    return match[1] + (f"{prefix} " if prefix else "") + say_digits(code)
+
+
+def _ending(match):
+    """ "card ending in 8876", but not "the decade ending in 1900"."""
+    of_a_number = re.search(r"(?i)\b(?:cards?|accounts?|numbers?|phones?|line|visa|mastercard)\b", before(match))
+    is_year = len(match[2]) == 4 and 1100 <= int(match[2]) < 2100
+    return match[0] if is_year and not of_a_number else _digits_after(match)
 
 
 RULES = [
@@ -51,9 +64,9 @@ RULES = [
     (r"(?<![\w.,/-])\d{3}-\d{2}-\d{4}(?![\w-])", _groups),
     (r"(?<![\w.,/-])\d{3}-\d{4}(?![\w-]|[.,]\d)", _groups),
     (r"(?<![\w.,/-])\d{4}([ -])\d{4}\1\d{4}\1\d{4}(?![\w-])", _groups),
-    (r"(?i:\b(ending (?:in|with) ))(\d{3,6})(?![\w,.:/-]\d|\w)", _digits_after),
+    (r"(?i:\b(ending (?:in|with) ))(\d{3,6})(?![\w,.:/-]\d|\w)", _ending),
     (
-        r"(?i:\b((?:pin|passcode|password|otp|code|zip|extension|ext\.|pnr|serial number)(?: code| number)?(?: is|:)? ))(\d{4,8})(?!\w|[,.:/-]\d)",
+        r"(?i:\b((?:pin|passcode|password|otp|code|zip|extension|ext\.|pnr|serial number)(?: code| number)?(?: is|:)? ))([A-Za-z]{0,4}\d{4,8})(?!\w|[,.:/-]\d)",
         _digits_after,
     ),
     (r"(?i:\b((?:call|dial|called|dialed|calling|dialing) ))(\d11)(?!\w|[,.:/-]\d)", _digits_after),

@@ -51,18 +51,19 @@ def _count(number, noun):
 def _with_seconds(match):
     """ "1:02:45" -> "one hour two minutes and forty-five seconds"; a clock's "9:15:30 a.m." -> "nine fifteen a m and thirty
     seconds"."""
-    hours, minutes, seconds, fraction, half = match.groups()
+    hours, minutes, seconds, fraction, half, zone = match.groups()
+    zone = f" {letters(zone)}" if zone else ""
     if half:
         clock = f"{_say(hours, minutes, half)} {half[0].lower()} m"
-        return clock + (f" and {_count(int(seconds), 'second')}" if int(seconds) else "")
+        return clock + (f" and {_count(int(seconds), 'second')}" if int(seconds) else "") + zone
     parts = [_count(int(n), noun) for n, noun in ((hours, "hour"), (minutes, "minute")) if int(n)]
     if fraction:
         last = f"{say_cardinal(f'{int(seconds)}.{fraction}')} seconds"
     elif int(seconds) or not parts:
         last = _count(int(seconds), "second")
     else:
-        return " and ".join(parts)
-    return " ".join(parts) + (" and " if parts else "") + last
+        return " and ".join(parts) + zone
+    return " ".join(parts) + (" and " if parts else "") + last + zone
 
 
 def _hour(match):
@@ -71,7 +72,7 @@ def _hour(match):
 
 
 RULES = [
-    (START + rf"(\d{{1,3}}):({_MINUTE}):({_MINUTE})(?:[.,](\d{{1,6}}))?(?: ?({_HALF}))?" + END, _with_seconds),
+    (START + rf"(\d{{1,3}}):({_MINUTE}):({_MINUTE})(?:[.,](\d{{1,6}}))?(?: ?({_HALF}))?(?: ?({_ZONE}))?" + END, _with_seconds),
     (
         START + rf"({_HOUR})(?::({_MINUTE}))?(?: ?({_HALF}))? ?{DASH} ?({_HOUR})(?::({_MINUTE}))?(?: ?({_HALF}))?" + END,
         _times,

@@ -73,16 +73,21 @@ def _capitals(match):
 
 BEFORE_NUMBERS = [
     (rf"\b({one_of(_BEFORE_NUMBER)})\. ?(?=\d)", lambda match: f"{_BEFORE_NUMBER[match[1]]} "),
+    (r"\b([Vv]ols?) (?=\d)", lambda match: f"{_BEFORE_NUMBER[match[1]]} "),
+    (r"(?<=[a-z] )No (?=\d)", lambda match: "number "),
     (r"§§? ?(?=\d)", lambda match: "section "),
     (r"№ ?(?=\d)", lambda match: "number "),
 ]
 ABBREVIATIONS = [
     (r"\bFt\. (?=[A-Z])", lambda match: "Fort "),
     (rf"(?<![\w.])({one_of(_ABBREVIATIONS)})\.(?!\w)", _abbreviation),
-    (r"\b(Mr|Mrs|Ms|Dr|Prof|Mme|Mlle) (?=[A-Z][a-z])", lambda match: f"{_ABBREVIATIONS[match[1]]} "),
-    (r"(?<=[a-z] )vs(?= )", lambda match: "versus"),
-    (r"(?<=[a-z]),? (Jr|Sr)(?![\w.])", lambda match: match[0].replace(match[1], _ABBREVIATIONS[match[1]])),
-    (r"\bSt (?=[A-Z][a-z]+)(?<![a-z] St )", lambda match: "Saint "),
+    # without their full stop, as the British write them
+    (r"\b(Mr|Mrs|Ms|Dr|Prof|Mme|Mlle|mr|mrs|dr|prof) (?=[A-Z][a-z])", lambda match: f"{_ABBREVIATIONS[match[1]]} "),
+    (r"(?<=\w )vs(?!\w)", lambda match: "versus"),
+    (r"(?<=[A-Za-z])(,? )(Jr|Sr|jr|sr)(?![\w.])", lambda match: match[1] + _ABBREVIATIONS[match[2].capitalize()]),
+    (r"(?<=[A-Za-z] )([Ll]td|[Bb]ros)(?![\w.])", lambda match: _ABBREVIATIONS[match[1].capitalize()]),
+    (r"\b(?:St|st) (?=[A-Z][a-z]+)(?<![a-z] St )", lambda match: "Saint "),
+    (r"\b(?:Mt|mt) (?=[A-Z][a-z]+)", lambda match: "Mount "),
     (r"\ba\.k\.a\.?(?!\w)", lambda match: "a k a"),
 ]
 CAPITALS = [
@@ -98,7 +103,8 @@ BETWEEN = [
     (r" ?& ?", lambda match: " and "),
     (r"(?<=\w) ?= ?(?=\w)", lambda match: " equals "),
     (r"(?<=\w) ?× ?(?=\w)", lambda match: " times "),
-    (r"(?<!\S)@(?!\S)", lambda match: "at"),
+    (r" ?@ ?", lambda match: " at " if match.start() else "at "),
+    (r"(?<=\w)#", lambda match: " hash"),
     (r"[®™℠]", lambda match: ""),
     (r"\b(and|either)/or\b", lambda match: f"{match[1]} or"),
     (r"(?<=[A-Za-z])/(?=[A-Za-z])", lambda match: " or "),
