@@ -2,8 +2,15 @@
 
 import re
 
-from orpheus.text.normalization.patterns import DASH, END, START, after, before, ends_sentence, letters, one_of
-from orpheus.text.normalization.numbers import plural, say_cardinal, say_code, say_number, say_ordinal, say_pair, say_year
+from orpheus.text.normalization.numbers import (
+    plural,
+    say_code,
+    say_number,
+    say_ordinal,
+    say_pair,
+    say_year,
+)
+from orpheus.text.normalization.patterns import DASH, END, START, after, before, ends_sentence, letters
 
 MONTHS = "January February March April May June July August September October November December".split()
 _DAYS = "Monday Tuesday Wednesday Thursday Friday Saturday Sunday".split()
@@ -120,50 +127,80 @@ def _part_of_year(match):
     return f"the {say_ordinal(part)} {name} of {say_year(year) if len(year) == 4 else say_number(int(year))}"
 
 
-RULES = [
-    (START + rf"({_YEAR})([-/.])(0?[1-9]|1[0-2])\2({_DAY})(?:(T)(?=\d\d:\d\d)|(?!\w|[.,:/-]\d))", _iso_date),
-    (START + r"(\d{1,2})([-/.])(\d{1,2})\2(" + _YEAR + r"|\d\d)(?!\w|[.,:/-]\d)", _numeric_date),
+GROUPS = [
     (
-        START + r"(0?[1-9]|1[0-2])/((?:19|20)\d\d)" + END,
-        lambda match: f"{MONTHS[int(match[1]) - 1]} {say_year(match[2])}",
+        r"\d[-/.]\d",
+        [
+            (START + rf"({_YEAR})([-/.])(0?[1-9]|1[0-2])\2({_DAY})(?:(T)(?=\d\d:\d\d)|(?!\w|[.,:/-]\d))", _iso_date),
+            (START + r"(\d{1,2})([-/.])(\d{1,2})\2(" + _YEAR + r"|\d\d)(?!\w|[.,:/-]\d)", _numeric_date),
+            (
+                START + r"(0?[1-9]|1[0-2])/((?:19|20)\d\d)" + END,
+                lambda match: f"{MONTHS[int(match[1]) - 1]} {say_year(match[2])}",
+            ),
+            (
+                rf"(?<=\b[Oo]n )(0?[1-9]|1[0-2])/({_DAY})(?!\w|[.,:/-]\d| (?:of|an?|cups?)\b)",
+                lambda match: _date(match[1], match[2]),
+            ),
+        ],
     ),
     (
-        rf"(?<=\b[Oo]n )(0?[1-9]|1[0-2])/({_DAY})(?!\w|[.,:/-]\d| (?:of|an?|cups?)\b)",
-        lambda match: _date(match[1], match[2]),
+        "|".join(f"[{name[0]}{name[0].lower()}](?i:{name[1:3]})" for name in MONTHS),
+        [
+            (
+                rf"\b(?P<month>{_MONTH})[ -](?P<day>{_DAY})(?P<th>{_TH})?(?: ?{DASH} ?(?P<last>{_DAY}){_TH}?(?![\d:/]))?"
+                rf"(?:(?:, ?| |-)(?P<year>{_YEAR})\b)?(?![\d:/]|[.,]\d|-\d|\w)",
+                _month_and_day,
+            ),
+            (
+                START + rf"(?:(?P<first>{_DAY}){_TH}? ?{DASH} ?)?(?P<day>{_DAY})(?P<th>{_TH})?[ -](?:of )?(?P<month>{_MONTH})"
+                rf"(?:(?:, ?| |-)(?P<year>{_YEAR})\b)?(?!\w)",
+                _day_and_month,
+            ),
+            (rf"\b({_MONTH}),? ({_YEAR})\b(?![.,:/]\d|%)", _month_and_year),
+            (r"\b(Jan|Feb|Apr|Aug|Sept?|Oct|Nov|Dec)\.(?! ?\d)", _month_name),
+        ],
     ),
     (
-        rf"\b(?P<month>{_MONTH})[ -](?P<day>{_DAY})(?P<th>{_TH})?(?: ?{DASH} ?(?P<last>{_DAY}){_TH}?(?![\d:/]))?"
-        rf"(?:(?:, ?| |-)(?P<year>{_YEAR})\b)?(?![\d:/]|[.,]\d|-\d|\w)",
-        _month_and_day,
+        _WEEKDAY,
+        [
+            (
+                rf"\b({_WEEKDAY})\.? ?{DASH} ?({_WEEKDAY})\b\.?",
+                lambda match: f"{_weekday(match[1])} to {_weekday(match[2])}"
+                + ("." if match[0].endswith(".") and ends_sentence(match) else ""),
+            ),
+            (rf"\b({_WEEKDAY})(?:\.,? |,? )(?=(?:the )?(?:{_MONTH}|{'|'.join(MONTHS)})\b)", lambda match: f"{_weekday(match[1])}, "),
+        ],
     ),
     (
-        START + rf"(?:(?P<first>{_DAY}){_TH}? ?{DASH} ?)?(?P<day>{_DAY})(?P<th>{_TH})?[ -](?:of )?(?P<month>{_MONTH})"
-        rf"(?:(?:, ?| |-)(?P<year>{_YEAR})\b)?(?!\w)",
-        _day_and_month,
+        r"\d ?[ABCQH]|[AD]D?\.? ?\d|[Cca]\. ?\d",
+        [
+            (r"\b[Cc]a?\. ?(?=\d{3,4}(?!\d))", lambda match: "circa "),
+            (r"(?<![\w.,$€£])(\d{1,4}) ?(A\.D\b\.?|AD\b|B\.C\b(?:\.E\b)?\.?|BCE?\b|C\.E\.|CE\b)(?!\w)", _era),
+            (r"\b(A\.D\.|AD) ?(\d{1,4})\b(?![.,]\d)", lambda match: f"{letters(match[1])} {say_code(match[2])}"),
+            (START + rf"([1-4])([QH]) ?'?({_YEAR}|\d\d)" + END, _part_of_year),
+        ],
     ),
-    (rf"\b({_MONTH}),? ({_YEAR})\b(?![.,:/]\d|%)", _month_and_year),
-    (r"\b(Jan|Feb|Apr|Aug|Sept?|Oct|Nov|Dec)\.(?! ?\d)", _month_name),
     (
-        rf"\b({_WEEKDAY})\.? ?{DASH} ?({_WEEKDAY})\b\.?",
-        lambda match: f"{_weekday(match[1])} to {_weekday(match[2])}"
-        + ("." if match[0].endswith(".") and ends_sentence(match) else ""),
+        r"\d0 ?'?s\b",
+        [
+            (
+                rf"((?:1\d|20)\d0)'?s ?{DASH} ?(?='?(?:1\d|20)?\d0'?s\b)",
+                lambda match: f"{match[1]}s to ",
+            ),
+            (r"(?<!\w)'?((?:1\d|20)?)(\d)0'?s\b", _decade),
+            (r"(?<![\w'.,$])(1\d|20)(\d)0 s(?!\w)", _decade),
+        ],
     ),
-    (rf"\b({_WEEKDAY})(?:\.,? |,? )(?=(?:the )?(?:{_MONTH}|{'|'.join(MONTHS)})\b)", lambda match: f"{_weekday(match[1])}, "),
-    (r"\b[Cc]a?\. ?(?=\d{3,4}(?!\d))", lambda match: "circa "),
-    (r"(?<![\w.,$€£])(\d{1,4}) ?(A\.D\b\.?|AD\b|B\.C\b(?:\.E\b)?\.?|BCE?\b|C\.E\.|CE\b)(?!\w)", _era),
-    (r"\b(A\.D\.|AD) ?(\d{1,4})\b(?![.,]\d)", lambda match: f"{letters(match[1])} {say_code(match[2])}"),
-    (START + rf"([1-4])([QH]) ?'?({_YEAR}|\d\d)" + END, _part_of_year),
     (
-        rf"((?:1\d|20)\d0)'?s ?{DASH} ?(?='?(?:1\d|20)?\d0'?s\b)",
-        lambda match: f"{match[1]}s to ",
-    ),
-    (r"(?<!\w)'?((?:1\d|20)?)(\d)0'?s\b", _decade),
-    (r"(?<![\w'.,$])(1\d|20)(\d)0 s(?!\w)", _decade),
-    (START + rf"({_YEAR}) ?{DASH} ?({_YEAR}|\d\d)(?!\w|[.,:/]\d|{DASH}\w| ?=){_UNIT_AFTER}", _year_range),
-    (r"(?<![\w'])'(\d\d)(?![\w'])", lambda match: say_pair(match[1])),
-    (
-        r"10(?:(?<=\b[Ii]n 10)|(?<=\b[Ss]ince 10)|(?<=\b[Uu]ntil 10)|(?<=\b[Yy]ear 10)|(?<=\bcirca 10))\d\d"
-        r"(?!\w|[.,:/-]\d|%| [a-z]+s\b)",
-        lambda match: say_year(match[0]),
+        rf"\d{DASH}\d|\d {DASH}|'\d\d|10\d\d",
+        [
+            (START + rf"({_YEAR}) ?{DASH} ?({_YEAR}|\d\d)(?!\w|[.,:/]\d|{DASH}\w| ?=){_UNIT_AFTER}", _year_range),
+            (r"(?<![\w'])'(\d\d)(?![\w'])", lambda match: say_pair(match[1])),
+            (
+                r"10(?:(?<=\b[Ii]n 10)|(?<=\b[Ss]ince 10)|(?<=\b[Uu]ntil 10)|(?<=\b[Yy]ear 10)|(?<=\bcirca 10))\d\d"
+                r"(?!\w|[.,:/-]\d|%| [a-z]+s\b)",
+                lambda match: say_year(match[0]),
+            ),
+        ],
     ),
 ]  # fmt: skip

@@ -18,9 +18,34 @@ _FILES = (
     "html htm php css js ts json xml yaml yml toml csv tsv txt md pdf doc docx xls xlsx ppt pptx zip gz tar exe py ipynb java cpp "
     "rs go rb sh bat png jpg jpeg gif svg webp bmp mp3 mp4 wav flac ogg m4a mkv avi mov epub log cfg ini"
 ).split()
-_SPELLED = {"html": "H T M L", "php": "P H P", "css": "C S S", "js": "J S", "json": "json", "xml": "X M L", "pdf": "P D F"}
-_SPELLED |= {"csv": "C S V", "tsv": "T S V", "txt": "text", "jpg": "jpeg", "png": "P N G", "svg": "S V G", "www": "w w w"}
-_SPELLED |= {"uk": "U K", "us": "U S", "eu": "E U", "tv": "T V", "md": "M D", "exe": "E X E", "wav": "wav", "gif": "gif"}
+_SPELLED = {
+    "html": "H T M L",
+    "php": "P H P",
+    "css": "C S S",
+    "js": "J S",
+    "json": "json",
+    "xml": "X M L",
+    "pdf": "P D F",
+}
+_SPELLED |= {
+    "csv": "C S V",
+    "tsv": "T S V",
+    "txt": "text",
+    "jpg": "jpeg",
+    "png": "P N G",
+    "svg": "S V G",
+    "www": "w w w",
+}
+_SPELLED |= {
+    "uk": "U K",
+    "us": "U S",
+    "eu": "E U",
+    "tv": "T V",
+    "md": "M D",
+    "exe": "E X E",
+    "wav": "wav",
+    "gif": "gif",
+}
 _END_MARKS = ".,;:!?)'\"]}>*"
 
 

@@ -57,54 +57,109 @@ def _code(match):
 _MIXED = r"\b[A-Za-z]{1,40}-?\d[A-Za-z\d]*\b|\b\d{1,40}[A-Za-z][A-Za-z\d]*\b"
 
 RANGES = [
-    (rf"{ALONE}({NUMBER}) ?% ?{DASH} ?(?={NUMBER} ?%)", lambda match: f"{say_cardinal(match[1])} to "),
-    (rf"(?<=[\d)]) ?[-−] ?(?={NUMBER} ?=)", lambda match: " minus "),
-    (r"(?<![\w.,/-])\d{1,9}(?:-\d{1,9}){2,8}(?![\w-]|[.,/:]\d)", _list),
-    (r"(?<![\w-])[A-Za-z\d]{1,20}(?:-[A-Za-z\d]{1,20}){2,12}(?![\w-])", _serial),
-    (rf"{ALONE}({NUMBER})(?:{DASH}| {DASH} )(?=[$€£¥]?\d)", lambda match: f"{say_cardinal(match[1])} to "),
-]
-ORDINALS = [
     (
-        r"(?<![\w.,])(\d{1,3}(?:,\d{3}){1,5})(?:st|nd|rd|th|ST|ND|RD|TH)\b|(?<!\w)(\d{1,15})(?:st|nd|rd|th|ST|ND|RD|TH)\b",
-        lambda match: say_ordinal(match[1] or match[2]),
+        r"\d ?%|\d\) ?-|=",
+        [
+            (rf"{ALONE}({NUMBER}) ?% ?{DASH} ?(?={NUMBER} ?%)", lambda match: f"{say_cardinal(match[1])} to "),
+            (rf"(?<=[\d)]) ?[-−] ?(?={NUMBER} ?=)", lambda match: " minus "),
+        ],
     ),
-]
-RULES = [
-    (r"\b([vV]\.? ?)(\d+(?:\.\d+)*)\b", _dotted),
-    (r"()(?<![\w.])(\d+(?:\.\d+){2,})\b", _dotted),
-    (r"# ?(?=\d)", lambda match: "number "),
-    (r"~ ?(?=\d)", lambda match: "about "),
-    (r"(?<=\w)[⁰¹²³⁴⁵⁶⁷⁸⁹⁻]{1,6}", _to_the_power),
-    (rf"{ALONE}({NUMBER}) ?(bn|mn)\b", lambda match: f"{say_cardinal(match[1])} {_SUFFIXES[match[2]]}"),
     (
-        rf"{ALONE}(\d{{1,9}}\.\d{{1,6}}(?=[kKMB])|\d{{1,9}}(?=k))([kKMB])(?![\w.])(?! (?:run|race|time)\b)",
-        lambda match: f"{say_cardinal(match[1])} {_SUFFIXES[match[2]]}",
+        r"[A-Za-z\d]-[A-Za-z\d]",
+        [
+            (r"(?<![\w.,/-])\d{1,9}(?:-\d{1,9}){2,8}(?![\w-]|[.,/:]\d)", _list),
+            (r"(?<![\w-])[A-Za-z\d]{1,20}(?:-[A-Za-z\d]{1,20}){2,12}(?![\w-])", _serial),
+        ],
     ),
-    (r"\b(40[13]|457|50[13]|529)\(([a-z])\)(?:\((\d{1,2})\))?", lambda match: " ".join(
-        [say_code(match[1]).replace("hundred ", "oh "), match[2], say_cardinal(match[3]) if match[3] else ""]).strip()),
-    (r"\b([A-Za-z]{2,40})-(\d{1,9}\.\d{1,9})(?![\w.])", _code),
-    (_MIXED, _letters_and_digits),
-    (START + r"(1[1-9]\d\d|20\d\d)(?!\w|[.,]\d|,\d{3})", lambda match: say_year(match[1])),
-    (NUMBER, lambda match: say_cardinal(match[0])),
+    (
+        rf"\d ?{DASH}",
+        [
+            (rf"{ALONE}({NUMBER})(?:{DASH}| {DASH} )(?=[$€£¥]?\d)", lambda match: f"{say_cardinal(match[1])} to "),
+        ],
+    ),
 ]  # fmt: skip
 MARKS = [  # before the digits are read
-    (r"(?<=\d) ?\* ?(?=\d)|(?<=[A-Za-z\d]) \* (?=[A-Za-z\d])", lambda match: " times "),
-    (r"(?<=[\w)]) ?\+ ?(?=\d)|(?<=\w) \+ (?=\w)", lambda match: " plus "),
-    (r"(?<!\w)\+(?=\d)", lambda match: "plus "),
-    (r"\b([A-Za-z])\+\+(?!\w)", lambda match: f"{match[1]} plus plus"),
-    (r"(?<=\d)\+(?!\w)", lambda match: " plus"),
-    (r" ?(?:±|\+/-|\+-) ?(?=[\d.])", lambda match: " plus or minus " if match.start() else "plus or minus "),
-    (r" ?(?:≥|>=) ?(?=[\w.$€£-])", lambda match: " greater than or equal to "),
-    (r" ?(?:≤|<=) ?(?=[\w.$€£-])", lambda match: " less than or equal to "),
-    (r" ?≠ ?", lambda match: " is not equal to "),
-    (r" ?≈ ?(?=[\w.$€£-])", lambda match: " approximately "),
-    (r"(?<=\w) ?÷ ?(?=\w)", lambda match: " divided by "),
-    (r"√ ?(?=\w)", lambda match: "the square root of "),
-    (r"∞", lambda match: "infinity"),
-    (r"(?<=\d)/(?=\w)|(?<=[A-Za-z])/(?=\d)", lambda match: " slash "),
-    (r"(?<=[\w)]) > (?=[\w.$€£-])", lambda match: " is greater than "),
-    (r"(?<=[\w)]) < (?=[\w.$€£-])", lambda match: " is less than "),
-    (r"(?<![\w<>])> ?(?=\$?\d)", lambda match: "more than "),
-    (r"(?<![\w<>])< ?(?=\$?\d)", lambda match: "less than "),
-    (r"(?<![\w.])-(?=\.?\d)", lambda match: "minus "),
+    (
+        r"[+*]",
+        [
+            (r"(?<=\d) ?\* ?(?=\d)|(?<=[A-Za-z\d]) \* (?=[A-Za-z\d])", lambda match: " times "),
+            (r"(?<=[\w)]) ?\+ ?(?=\d)|(?<=\w) \+ (?=\w)", lambda match: " plus "),
+            (r"(?<!\w)\+(?=\d)", lambda match: "plus "),
+            (r"\b([A-Za-z])\+\+(?!\w)", lambda match: f"{match[1]} plus plus"),
+            (r"(?<=\d)\+(?!\w)", lambda match: " plus"),
+        ],
+    ),
+    (
+        r"[±+≥≤≠≈÷√∞<>]",
+        [
+            (r" ?(?:±|\+/-|\+-) ?(?=[\d.])", lambda match: " plus or minus " if match.start() else "plus or minus "),
+            (r" ?(?:≥|>=) ?(?=[\w.$€£-])", lambda match: " greater than or equal to "),
+            (r" ?(?:≤|<=) ?(?=[\w.$€£-])", lambda match: " less than or equal to "),
+            (r" ?≠ ?", lambda match: " is not equal to "),
+            (r" ?≈ ?(?=[\w.$€£-])", lambda match: " approximately "),
+            (r"(?<=\w) ?÷ ?(?=\w)", lambda match: " divided by "),
+            (r"√ ?(?=\w)", lambda match: "the square root of "),
+            (r"∞", lambda match: "infinity"),
+            (r"(?<=[\w)]) > (?=[\w.$€£-])", lambda match: " is greater than "),
+            (r"(?<=[\w)]) < (?=[\w.$€£-])", lambda match: " is less than "),
+            (r"(?<![\w<>])> ?(?=\$?\d)", lambda match: "more than "),
+            (r"(?<![\w<>])< ?(?=\$?\d)", lambda match: "less than "),
+        ],
+    ),
+    (
+        r"\d/|/\d",
+        [
+            (r"(?<=\d)/(?=\w)|(?<=[A-Za-z])/(?=\d)", lambda match: " slash "),
+        ],
+    ),
+    (
+        "-",
+        [
+            (r"(?<![\w.])-(?=\.?\d)", lambda match: "minus "),
+        ],
+    ),
+]  # fmt: skip
+ORDINALS = [
+    (
+        r"\d[snrtSNRT]",
+        [
+            (
+                r"(?<![\w.,])(\d{1,3}(?:,\d{3}){1,5})(?:st|nd|rd|th|ST|ND|RD|TH)\b|(?<!\w)(\d{1,15})(?:st|nd|rd|th|ST|ND|RD|TH)\b",
+                lambda match: say_ordinal(match[1] or match[2]),
+            ),
+        ],
+    ),
+]  # fmt: skip
+GROUPS = [
+    (
+        r"[vV]\.? ?\d|\.\d{1,15}\.|[#~] ?\d|[²³¹⁰⁴-⁹]",
+        [
+            (r"\b([vV]\.? ?)(\d+(?:\.\d+)*)\b", _dotted),
+            (r"()(?<![\w.])(\d+(?:\.\d+){2,})\b", _dotted),
+            (r"# ?(?=\d)", lambda match: "number "),
+            (r"~ ?(?=\d)", lambda match: "about "),
+            (r"(?<=\w)[⁰¹²³⁴⁵⁶⁷⁸⁹⁻]{1,6}", _to_the_power),
+        ],
+    ),
+    (
+        r"\d ?[A-Za-z(]|[A-Za-z]-?\d",
+        [
+            (rf"{ALONE}({NUMBER}) ?(bn|mn)\b", lambda match: f"{say_cardinal(match[1])} {_SUFFIXES[match[2]]}"),
+            (
+                rf"{ALONE}(\d{{1,9}}\.\d{{1,6}}(?=[kKMB])|\d{{1,9}}(?=k))([kKMB])(?![\w.])(?! (?:run|race|time)\b)",
+                lambda match: f"{say_cardinal(match[1])} {_SUFFIXES[match[2]]}",
+            ),
+            (r"\b(40[13]|457|50[13]|529)\(([a-z])\)(?:\((\d{1,2})\))?", lambda match: " ".join(
+                [say_code(match[1]).replace("hundred ", "oh "), match[2], say_cardinal(match[3]) if match[3] else ""]).strip()),
+            (r"\b([A-Za-z]{2,40})-(\d{1,9}\.\d{1,9})(?![\w.])", _code),
+            (_MIXED, _letters_and_digits),
+        ],
+    ),
+    (
+        r"\d",
+        [
+            (START + r"(1[1-9]\d\d|20\d\d)(?!\w|[.,]\d|,\d{3})", lambda match: say_year(match[1])),
+            (NUMBER, lambda match: say_cardinal(match[0])),
+        ],
+    ),
 ]  # fmt: skip

@@ -3,7 +3,7 @@
 import re
 
 from orpheus.text.normalization.numbers import say_cardinal, say_number, say_ordinal
-from orpheus.text.normalization.patterns import ALONE, DASH, NUMBER, SCALE, after, before, is_one, one_of
+from orpheus.text.normalization.patterns import ALONE, NUMBER, SCALE, after, before, is_one, one_of
 
 _METRIC = {
     "m": "meter",
@@ -28,24 +28,59 @@ _PREFIXES = {"k": "kilo", "M": "mega", "G": "giga", "T": "tera", "P": "peta", "E
 _PREFIXES |= {"µ": "micro", "n": "nano", "d": "deci", "h": "hecto"}
 _PREFIXED = {  # which prefixes each of them takes
     **{"m": "kcmµn", "g": "kmµn", "W": "kMGTm", "Wh": "kMGT", "V": "kMmµ", "Hz": "kMGTm", "eV": "kMGT", "J": "kMG"},
-    **{"Pa": "khMG", "Ω": "kM", "bps": "kMGT", "bit/s": "kMGT", "bit": "kMG", "B": "kMGTPE", "pc": "kM", "cal": "k", "t": ""},
+    **{
+        "Pa": "khMG",
+        "Ω": "kM",
+        "bps": "kMGT",
+        "bit/s": "kMGT",
+        "bit": "kMG",
+        "B": "kMGTPE",
+        "pc": "kM",
+        "cal": "k",
+        "t": "",
+    },
 }
 _ALONE = {"m", "g", "W", "Wh", "V", "Hz", "eV", "Pa", "Ω", "bps", "bit/s", "cal"}  # said without a prefix, too
 _OTHERS = {  # one; several where it is not with an s
     **{"mi": "mile", "ft": "foot/feet", "yd": "yard", "yds": "yard", "nmi": "nautical mile", "ha": "hectare"},
     **{"ac": "acre", "lb": "pound", "lbs": "pound", "oz": "ounce", "mcg": "microgram", "l": "liter", "L": "liter"},
-    **{"ml": "milliliter", "mL": "milliliter", "cl": "centiliter", "dl": "deciliter", "µl": "microliter", "µL": "microliter"},
+    **{
+        "ml": "milliliter",
+        "mL": "milliliter",
+        "cl": "centiliter",
+        "dl": "deciliter",
+        "µl": "microliter",
+        "µL": "microliter",
+    },
     **{"hl": "hectoliter", "gal": "gallon", "qt": "quart", "pt": "pint", "tsp": "teaspoon", "tbsp": "tablespoon"},
     **{"fl oz": "fluid ounce", "cc": "cc/cc", "bbl": "barrel", "°C": "degree Celsius", "°F": "degree Fahrenheit"},
-    **{"° C": "degree Celsius", "° F": "degree Fahrenheit", "°K": "kelvin/kelvin", "°": "degree", "%": "percent/percent"},
+    **{
+        "° C": "degree Celsius",
+        "° F": "degree Fahrenheit",
+        "°K": "kelvin/kelvin",
+        "°": "degree",
+        "%": "percent/percent",
+    },
     **{"‰": "per mille/per mille", "ns": "nanosecond", "µs": "microsecond", "ms": "millisecond", "s": "second"},
     **{"sec": "second", "secs": "second", "min": "minute", "mins": "minute", "h": "hour", "hr": "hour", "hrs": "hour"},
     **{"wk": "week", "wks": "week", "mos": "month", "yr": "year", "yrs": "year", "km/h": "kilometer per hour"},
     **{"kmh": "kilometer per hour", "kph": "kilometer per hour", "km/hr": "kilometer per hour", "mph": "mile per hour"},
     **{"fps": "frame per second", "rpm": "revolution per minute", "bpm": "beat per minute", "psi": "p s i/p s i"},
     **{"ppm": "part per million", "ppb": "part per billion", "dpi": "dot per inch", "kt": "knot", "kts": "knot"},
-    **{"hp": "horsepower/horsepower", "bhp": "brake horsepower/brake horsepower", "mA": "milliamp", "mAh": "milliamp hour"},
-    **{"Ah": "amp hour", "dB": "decibel", "dBA": "decibel", "mbar": "millibar", "atm": "atmosphere", "Nm": "newton meter"},
+    **{
+        "hp": "horsepower/horsepower",
+        "bhp": "brake horsepower/brake horsepower",
+        "mA": "milliamp",
+        "mAh": "milliamp hour",
+    },
+    **{
+        "Ah": "amp hour",
+        "dB": "decibel",
+        "dBA": "decibel",
+        "mbar": "millibar",
+        "atm": "atmosphere",
+        "Nm": "newton meter",
+    },
     **{"mol": "mole", "mmol": "millimole", "px": "pixel", "MP": "megapixel", "KB": "kilobyte", "KiB": "kibibyte"},
     **{"MiB": "mebibyte", "GiB": "gibibyte", "TiB": "tebibyte", "Mb": "megabit", "Gb": "gigabit", "kb": "kilobit"},
     **{"Kbps": "kilobit per second", "mbps": "megabit per second", "gbps": "gigabit per second"},
@@ -53,7 +88,25 @@ _OTHERS = {  # one; several where it is not with an s
     **{"GB/s": "gigabyte per second", "lm": "lumen", "ly": "light-year"},
 }
 _CAPITALS = "kg km cm mm ml lb lbs ft mi oz kmh km/h mph kwh rpm psi mhz khz ghz".split()  # also written in capitals
-_DOTTED = {"ft", "lb", "lbs", "oz", "yd", "yds", "mi", "min", "mins", "sec", "secs", "hr", "hrs", "gal", "qt", "tsp", "tbsp"}
+_DOTTED = {
+    "ft",
+    "lb",
+    "lbs",
+    "oz",
+    "yd",
+    "yds",
+    "mi",
+    "min",
+    "mins",
+    "sec",
+    "secs",
+    "hr",
+    "hrs",
+    "gal",
+    "qt",
+    "tsp",
+    "tbsp",
+}
 _DOTTED |= {"yr", "yrs", "wk", "wks", "mos", "km", "cm", "mm", "kg"}
 _POWERS = {"2": "square", "²": "square", "3": "cubic", "³": "cubic"}
 _LENGTHS = "km|cm|mm|nm|µm|m|mi|ft|yd|in"
@@ -89,10 +142,14 @@ _LONG |= {"mi": "mile", "ft": "foot", "yd": "yard", "in": "inch"}
 _POWER = rf"(?:{_LENGTHS})(?:[²³]|\^?[23](?!\d))|(?:sq|cu)\.? ?(?:{_LENGTHS})\b\.?|sqft"
 _PLAIN = one_of(_UNITS.keys() - {"s"})  # "20s" is a decade
 UNIT = rf"(?:{_POWER}|(?:{one_of(_DOTTED)})\.(?=,? [a-z(]|,)|{_PLAIN})"
-_PER = (
-    rf"(?: ?/ ?({_POWER}|kg|lb|ml|mL|dl|dL|mol|min|sec|hr|day|yr|year|month|person|capita|sec²|s[²2]|[smhgLl]|km|cm|mi)(?![\w/]))"
-)
-_DENOMINATORS = {"s": "second", "sec": "second", "s2": "second squared", "s²": "second squared", "sec²": "second squared"}
+_PER = rf"(?: ?/ ?({_POWER}|kg|lb|ml|mL|dl|dL|mol|min|sec|hr|day|yr|year|month|person|capita|sec²|s[²2]|[smhgLl]|km|cm|mi)(?![\w/]))"
+_DENOMINATORS = {
+    "s": "second",
+    "sec": "second",
+    "s2": "second squared",
+    "s²": "second squared",
+    "sec²": "second squared",
+}
 _DENOMINATORS |= {"h": "hour", "hr": "hour", "min": "minute", "yr": "year", "dl": "deciliter", "dL": "deciliter"}
 
 
@@ -171,7 +228,7 @@ def _coordinates(match):
 
 
 def say_inches(text):
-    """ '12"' -> "twelve inches", but for a quotation's end."""
+    """'12"' -> "twelve inches", but for a quotation's end."""
     quoted = False
 
     def replace(match):
@@ -184,31 +241,46 @@ def say_inches(text):
     return re.sub(r'(?<![\w.,\'])(\d{1,3}(?:\.\d{1,3})?)"(?!\w)|"', replace, text)
 
 
-FRACTIONS = [
+FRACTIONS = [(r"\d/\d", [
+        (
+            rf"(?<![\w./])(?:(\d{{1,9}})[ -])?(\d{{1,3}})/(\d{{1,3}})(?P<th>(?i:st|nd|rd|ths?)\b)?(?: ?((?!s\b){UNIT})(?!\w))?(?![\w/]|,\d)",
+            _fraction,
+        ),
+    ])]  # fmt: skip
+GROUPS = [
     (
-        rf"(?<![\w./])(?:(\d{{1,9}})[ -])?(\d{{1,3}})/(\d{{1,3}})(?P<th>(?i:st|nd|rd|ths?)\b)?(?: ?((?!s\b){UNIT})(?!\w))?(?![\w/]|,\d)",
-        _fraction,
-    )
-]
-RULES = [
-    (
-        r"(?<![\w.])(\d{1,3}(?:\.\d{1,8})?) ?° ?(?:(\d{1,2}) ?['′] ?)?(?:(\d{1,2}(?:\.\d{1,4})?) ?(?:\"|″|'') ?)?([NSEW])\b",
-        _coordinates,
+        r"\d ?[-A-Za-zµΩ×°%‰]",
+        [
+            (
+                r"(?<![\w.])(\d{1,3}(?:\.\d{1,8})?) ?° ?(?:(\d{1,2}) ?['′] ?)?(?:(\d{1,2}(?:\.\d{1,4})?) ?(?:\"|″|'') ?)?([NSEW])\b",
+                _coordinates,
+            ),
+            (rf"{ALONE}({NUMBER}(?: ?x ?{NUMBER}){{1,2}})(?: ?({UNIT})(?!\w))?(?![\w.]\w)", _dimensions),
+            (rf"{ALONE}({NUMBER}(?: ?× ?{NUMBER}){{1,2}}) ?({UNIT})(?!\w)", _dimensions),
+            (
+                rf"{ALONE}({NUMBER}) ?[x×](?![\w-])",
+                lambda match: f"{say_cardinal(match[1])} time{'s' * (not is_one(match[1]))}",
+            ),
+            (rf"{ALONE}({NUMBER})-({UNIT})(?=[ -][a-z])", _hyphenated),
+            (rf"{ALONE}({NUMBER})()() (s)(?!\w)", lambda match: f"{say_cardinal(match[1])} second{'s' * (not is_one(match[1]))}"),
+            (rf"{ALONE}({NUMBER})(?: ({SCALE}))? ?({UNIT}){_PER}?(?![\w/])", _measure),
+        ],
     ),
-    (rf"{ALONE}({NUMBER}(?: ?x ?{NUMBER}){{1,2}})(?: ?({UNIT})(?!\w))?(?![\w.]\w)", _dimensions),
-    (rf"{ALONE}({NUMBER}(?: ?× ?{NUMBER}){{1,2}}) ?({UNIT})(?!\w)", _dimensions),
     (
-        rf"{ALONE}({NUMBER}) ?[x×](?![\w-])",
-        lambda match: f"{say_cardinal(match[1])} time{'s' * (not is_one(match[1]))}",
+        r"\w ?/ ?\w",
+        [
+            (rf"(?<=[a-z\d]) ?/ ?({_POWER})(?!\w)", lambda match: f" per {_names(match[1])[0]}"),
+            (
+                rf"{ALONE}({NUMBER}) ?/ ?(kg|lb|km|cm|mi|min|hr|ml|mL|day|month|year|week|person)(?![\w/])",
+                lambda match: f"{say_cardinal(match[1])}{_per(match[2])}",
+            ),
+        ],
     ),
-    (rf"{ALONE}({NUMBER})-({UNIT})(?=[ -][a-z])", _hyphenated),
-    (rf"{ALONE}({NUMBER})()() (s)(?!\w)", lambda match: f"{say_cardinal(match[1])} second{'s' * (not is_one(match[1]))}"),
-    (rf"{ALONE}({NUMBER})(?: ({SCALE}))? ?({UNIT}){_PER}?(?![\w/])", _measure),
-    (rf"(?<=[a-z\d]) ?/ ?({_POWER})(?!\w)", lambda match: f" per {_names(match[1])[0]}"),
     (
-        rf"{ALONE}({NUMBER}) ?/ ?(kg|lb|km|cm|mi|min|hr|ml|mL|day|month|year|week|person)(?![\w/])",
-        lambda match: f"{say_cardinal(match[1])}{_per(match[2])}",
+        r"\d'\d|%",
+        [
+            (r"\b(\d{1,2})'(\d{1,2})\b(?:\"|'')?", lambda match: f"{say_cardinal(match[1])} foot {say_cardinal(match[2])}"),
+            (r"(?<=[a-z]) ?%|(?<![\w%])%(?![\w%])", lambda match: " percent" if match.start() and match.string[match.start() - 1].isalnum() else "percent"),
+        ],
     ),
-    (r"\b(\d{1,2})'(\d{1,2})\b(?:\"|'')?", lambda match: f"{say_cardinal(match[1])} foot {say_cardinal(match[2])}"),
-    (r"(?<=[a-z]) ?%|(?<![\w%])%(?![\w%])", lambda match: " percent" if match.start() and match.string[match.start() - 1].isalnum() else "percent"),
 ]  # fmt: skip

@@ -22,9 +22,19 @@ CURRENCIES = {  # one, several, a hundredth, hundredths
 }
 _OF = {  # before a $: whose dollars
     **{"US": "U S", "U.S.": "U S", "CA": "Canadian", "C": "Canadian", "AU": "Australian", "A": "Australian"},
-    **{"NZ": "New Zealand", "HK": "Hong Kong", "SG": "Singapore", "S": "Singapore", "NT": "New Taiwan", "TT": "Trinidad"},
+    **{
+        "NZ": "New Zealand",
+        "HK": "Hong Kong",
+        "SG": "Singapore",
+        "S": "Singapore",
+        "NT": "New Taiwan",
+        "TT": "Trinidad",
+    },
 }
-_SPECIAL = {"R$": ("real", "reais", "centavo", "centavos"), "Mex$": ("Mexican peso", "Mexican pesos", "centavo", "centavos")}
+_SPECIAL = {
+    "R$": ("real", "reais", "centavo", "centavos"),
+    "Mex$": ("Mexican peso", "Mexican pesos", "centavo", "centavos"),
+}
 _CODES = {
     **{"USD": ("U S dollar", "$"), "EUR": ("euro", "€"), "GBP": ("pound", "£"), "JPY": ("yen", "¥")},
     **{"CAD": ("Canadian dollar", "$"), "AUD": ("Australian dollar", "$"), "NZD": ("New Zealand dollar", "$")},
@@ -131,17 +141,30 @@ def _left_over(match):
     return (" " if start and not start.isspace() else "") + names + (" " if end.isalnum() else "")
 
 
+_NEEDED = rf"{_SIGN}|{_CODED}|¢"
 RANGES = [
     (
-        rf"({_SIGNED}|\b{_CODED}) ?({NUMBER}){_SCALED} ?{DASH} ?(?:{_SIGNED} ?)?({NUMBER})(?![,\d]*\d){_SCALED}{_PER}",
-        _range,
+        _NEEDED,
+        [
+            (
+                rf"({_SIGNED}|\b{_CODED}) ?({NUMBER}){_SCALED} ?{DASH} ?(?:{_SIGNED} ?)?({NUMBER})(?![,\d]*\d){_SCALED}{_PER}",
+                _range,
+            ),
+        ],
     ),
+]  # fmt: skip
+GROUPS = [
+    (
+        _NEEDED,
+        [
+            (rf"((?<![\w.])-)?({_SIGNED})(-)? ?({NUMBER}){_SCALED}(\+(?!\w))?{_PER}", _signed),
+            (rf"\b()({_CODED})() ?({NUMBER}){_SCALED}(){_PER}", _signed),
+            (rf"{ALONE}({NUMBER}){_SCALED} ?({_SIGN}){_PER}", _behind),
+            (rf"{ALONE}({NUMBER}){_SCALED} ?((?!Rs){_CODED})\b{_PER}", _behind),
+            (rf"{ALONE}({NUMBER}) ?¢", lambda match: f"{say_cardinal(match[1])} cent{'s' * (not is_one(match[1]))}"),
+        ],
+    ),
+]  # fmt: skip
+LEFT_OVER = [
+    (_SIGN, [(rf"(?<![A-Za-z])[{''.join(CURRENCIES)}]{{1,8}}|[{''.join(CURRENCIES)}]{{1,8}}(?![A-Za-z])", _left_over)])
 ]
-RULES = [
-    (rf"((?<![\w.])-)?({_SIGNED})(-)? ?({NUMBER}){_SCALED}(\+(?!\w))?{_PER}", _signed),
-    (rf"\b()({_CODED})() ?({NUMBER}){_SCALED}(){_PER}", _signed),
-    (rf"{ALONE}({NUMBER}){_SCALED} ?({_SIGN}){_PER}", _behind),
-    (rf"{ALONE}({NUMBER}){_SCALED} ?((?!Rs){_CODED})\b{_PER}", _behind),
-    (rf"{ALONE}({NUMBER}) ?¢", lambda match: f"{say_cardinal(match[1])} cent{'s' * (not is_one(match[1]))}"),
-]
-LEFT_OVER = [(rf"(?<![A-Za-z])[{''.join(CURRENCIES)}]{{1,8}}|[{''.join(CURRENCIES)}]{{1,8}}(?![A-Za-z])", _left_over)]

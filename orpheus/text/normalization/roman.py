@@ -1,7 +1,5 @@
 """Roman numerals: of rulers, of what is numbered, of years."""
 
-import re
-
 from orpheus.text.normalization.numbers import say_number, say_ordinal, say_year
 
 _RULERS = (
@@ -14,15 +12,15 @@ _RULERS = (
 ).split()
 _COMMON = "Henry Louis George Charles Edward Richard Elizabeth William James John Paul Pius Benedict Philip Francis Napoleon".split()
 _COMMON += "Catherine Peter Alexander Frederick Ivan Nicholas Leo Gregory Mary Margaret Ferdinand Victoria".split()
-_NUMBERED = (
-    "Chapter Part Act Scene Volume Book Section Phase Type Class Level Title Appendix Figure Article Stage Division".split()
-)
+_NUMBERED = "Chapter Part Act Scene Volume Book Section Phase Type Class Level Title Appendix Figure Article Stage Division".split()
 _NUMBERED_TOO = (  # but people say "the Series I like"
     "War Bowl Olympiad Canto Psalm Sonnet Lesson Unit Table Plate Grade Group Series Schedule Mark Saturn Episode".split()
 )
 _TITLES = "King|Pope|Tsar|Czar|Queen|Emperor|Empress|Kaiser|Prince|Sultan|Pharaoh|Shah|Antipope|Saint|Duke"
 _VALUES = {"I": 1, "V": 5, "X": 10, "L": 50, "C": 100, "D": 500, "M": 1000}
-_NUMERAL = r"(?=[IVXLCDM]{2,15}\b|[IVX]\b)(?:M{0,3}(?:CM|CD|D?C{0,3})(?:XC|XL|L?X{0,3})(?:IX|IV|V?I{0,3}))\b(?!\.\w|-\w|'\w)"
+_NUMERAL = (
+    r"(?=[IVXLCDM]{2,15}\b|[IVX]\b)(?:M{0,3}(?:CM|CD|D?C{0,3})(?:XC|XL|L?X{0,3})(?:IX|IV|V?I{0,3}))\b(?!\.\w|-\w|'\w)"
+)
 _SHORT = r"(?=[IVX]{1,7}\b)(?:X{0,3}(?:IX|IV|V?I{0,3}))\b"  # 1 to 39: no C or D, which name other things
 _NOT_NAMES = "The|An|This|That|My|Your|His|Her|And|But|Or|If|So|As|In|On|At|To|For|Of|Vitamin|Malcolm"
 _I_ENDS = r"(?=\s*$|[.,;:)!?]|'s\b|--| of\b| \(| (?:and|to|in|at) [A-Z\d])"  # behind "Francis I"; "Mary I met" is someone else

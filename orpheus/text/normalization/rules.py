@@ -1,6 +1,6 @@
 """Written English to spoken English: numbers, dates, currency, times, units, abbreviations and addresses as words.
 
-For models that never learnt to read them. The rules only find what is written short, kind by kind in the order of `_GROUPS`,
+For models that never learnt to read them. The rules only find what is written short, kind by kind in the order of `_ORDER`,
 with the American reading where readings differ (3/14 is in March). Each rule sees what earlier ones left, and takes time in
 proportion to the text.
 """
@@ -25,29 +25,31 @@ from orpheus.text.tags import ANY_TAG
 # What must stay as it is: tags and control strings.
 _KEPT = re.compile(rf"<[^<>\s]+>|{ANY_TAG}")
 
-_GROUPS = [  # (what a text needs for them, rules: a pattern, and what a match becomes)
-    (r"[@#]|\.\w|://|localhost", electronic.RULES),
-    (r"\d", telephone.RULES),
-    (r"\d|(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun|Jan|Feb|Apr|Aug|Sep|Oct|Nov|Dec)", dates.RULES),
-    (r"\d", times.RULES),
-    (r"\d", words.BEFORE_NUMBERS),
-    (r"\d|[a-z], [A-Z][A-Z]\b", addresses.RULES),
-    (r"\d", money.RANGES),
-    (r"/ ?\d", measures.FRACTIONS),
-    (r"\d", figures.RANGES),
-    (r"\d", money.RULES),
-    (r"[+*±≥≤≠≈÷√∞<>=-]", figures.MARKS),
-    (r"\d", figures.ORDINALS),
-    (r"[\d%]", measures.RULES),
-    (r"\d|[²³¹⁰⁴-⁹]", figures.RULES),
-    (r"\.|vs|[JS]r|[SM]t |Mr|Ms|Dr|Prof|Mme|Mlle|[jds]r|[sm]t |m?rs|[Ll]td|[Bb]ros", words.ABBREVIATIONS),
+_ELECTRONIC = r"[@#]|\.\w|://|localhost"
+_SHORT_WORDS = r"\.|vs|[JS]r|[SM]t |Mr|Ms|Dr|Prof|Mme|Mlle|[jds]r|[sm]t |m?rs|[Ll]td|[Bb]ros"
+_ORDER = [  # (what a text needs for them, rules: a pattern, and what a match becomes)
+    (_ELECTRONIC, electronic.RULES),
+    *telephone.GROUPS,
+    *dates.GROUPS,
+    *times.GROUPS,
+    (r"[A-Za-z]\.? ?\d|[§№]", words.BEFORE_NUMBERS),
+    (r"\d [A-Z]|[a-z],? [A-Z][A-Z]\b", addresses.RULES),
+    *money.RANGES,
+    *measures.FRACTIONS,
+    *figures.RANGES,
+    *money.GROUPS,
+    *figures.MARKS,
+    *figures.ORDINALS,
+    *measures.GROUPS,
+    *figures.GROUPS,
+    (_SHORT_WORDS, words.ABBREVIATIONS),
     (r"[IVXM]", roman.RULES),
     (r"[A-Z][A-Z.&]", words.CAPITALS),
     (r"[/&=×@#®™℠]", words.BETWEEN),
-    (rf"[{''.join(money.CURRENCIES)}]", money.LEFT_OVER),
+    *money.LEFT_OVER,
 ]
 _COMPILED = [
-    (re.compile(needed), [(re.compile(pattern), spoken) for pattern, spoken in rules]) for needed, rules in _GROUPS
+    (re.compile(needed), [(re.compile(pattern), spoken) for pattern, spoken in rules]) for needed, rules in _ORDER
 ]
 
 _SIGNS = {

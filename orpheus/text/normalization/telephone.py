@@ -6,7 +6,6 @@ import string
 from orpheus.text.normalization.numbers import say_cardinal, say_digits
 from orpheus.text.normalization.patterns import before, letters
 
-
 _ASCII = string.ascii_letters
 
 
@@ -28,7 +27,9 @@ def _toll_free(match):
     """ "1-800-GO-U-HAUL" -> "one, eight hundred, GO U HAUL"."""
     country, area, rest = match.groups()
     area = say_cardinal(area) if area.endswith("00") else say_digits(area)
-    parts = [say_digits(part) if part.isdecimal() else part.lower() if len(part) > 3 else part for part in rest.split("-")]
+    parts = [
+        say_digits(part) if part.isdecimal() else part.lower() if len(part) > 3 else part for part in rest.split("-")
+    ]
     words = "one, " * bool(country) + f"{area}, " + " ".join(parts)
     return words
 
@@ -53,21 +54,36 @@ def _ending(match):
     return match[0] if is_year and not of_a_number else _digits_after(match)
 
 
-RULES = [
-    (r"\b(ISBN|ISSN)(?:-1[03])?:? ?((?:97[89][- ]?)?\d[\dXx-]{6,16}\d?[Xx]?)(?![\w-])", _isbn),
+GROUPS = [
     (
-        r"(?<![\w.+-])(?:\+?\d{1,3}[ .-]?)?(?:\(\d{3}\)[ -]?|\d{3}[-. ])\d{3}[-. ]\d{4}(?:-\d{1,5})?(?:,? ?(?:[Ee]xt\.?|x) ?\d{1,6})?(?![\w-]|\.\d)",
-        _groups,
+        r"ISBN|ISSN",
+        [
+            (r"\b(ISBN|ISSN)(?:-1[03])?:? ?((?:97[89][- ]?)?\d[\dXx-]{6,16}\d?[Xx]?)(?![\w-])", _isbn),
+        ],
     ),
-    (r"(?<![\w+])\+\d{1,3}(?:[ .-]?\(?\d{1,5}\)?){1,6}(?![\w-])", _international),
-    (r"(?<![\w-])(1-)?(8\d\d|900)-((?:[A-Z\d]{1,8}-){0,4}[A-Z]{1,8}(?:-[A-Z\d]{1,8}){0,4})(?![\w-])", _toll_free),
-    (r"(?<![\w.,/-])\d{3}-\d{2}-\d{4}(?![\w-])", _groups),
-    (r"(?<![\w.,/-])\d{3}-\d{4}(?![\w-]|[.,]\d)", _groups),
-    (r"(?<![\w.,/-])\d{4}([ -])\d{4}\1\d{4}\1\d{4}(?![\w-])", _groups),
-    (r"(?i:\b(ending (?:in|with) ))(\d{3,6})(?![\w,.:/-]\d|\w)", _ending),
     (
-        r"(?i:\b((?:pin|passcode|password|otp|code|zip|extension|ext\.|pnr|serial number)(?: code| number)?(?: is|:)? ))([A-Za-z]{0,4}\d{4,8})(?!\w|[,.:/-]\d)",
-        _digits_after,
+        r"\d{3}[-. )]|\+\d",
+        [
+            (
+                r"(?<![\w.+-])(?:\+?\d{1,3}[ .-]?)?(?:\(\d{3}\)[ -]?|\d{3}[-. ])\d{3}[-. ]\d{4}(?:-\d{1,5})?(?:,? ?(?:[Ee]xt\.?|x) ?\d{1,6})?(?![\w-]|\.\d)",
+                _groups,
+            ),
+            (r"(?<![\w+])\+\d{1,15}(?:[ .-]\(?\d{1,15}\)?){0,6}(?![\w-])", _international),
+            (r"(?<![\w-])(1-)?(8\d\d|900)-((?:[A-Z\d]{1,8}-){0,4}[A-Z]{1,8}(?:-[A-Z\d]{1,8}){0,4})(?![\w-])", _toll_free),
+            (r"(?<![\w.,/-])\d{3}-\d{2}-\d{4}(?![\w-])", _groups),
+            (r"(?<![\w.,/-])\d{3}-\d{4}(?![\w-]|[.,]\d)", _groups),
+            (r"(?<![\w.,/-])\d{4}([ -])\d{4}\1\d{4}\1\d{4}(?![\w-])", _groups),
+        ],
     ),
-    (r"(?i:\b((?:call|dial|called|dialed|calling|dialing) ))(\d11)(?!\w|[,.:/-]\d)", _digits_after),
+    (
+        r"[a-zA-Z:.] \w{0,4}\d{3}",
+        [
+            (r"(?i:\b(ending (?:in|with) ))(\d{3,6})(?![\w,.:/-]\d|\w)", _ending),
+            (
+                r"(?i:\b((?:pin|passcode|password|otp|code|zip|extension|ext\.|pnr|serial number)(?: code| number)?(?: is|:)? ))([A-Za-z]{0,4}\d{4,8})(?!\w|[,.:/-]\d)",
+                _digits_after,
+            ),
+            (r"(?i:\b((?:call|dial|called|dialed|calling|dialing) ))(\d11)(?!\w|[,.:/-]\d)", _digits_after),
+        ],
+    ),
 ]  # fmt: skip

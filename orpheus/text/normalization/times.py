@@ -71,21 +71,26 @@ def _hour(match):
     return say_cardinal(match[1]) + (f" {match[3][0].lower()} m{zone}" if zone else _half(match[3], match))
 
 
-RULES = [
-    (START + rf"(\d{{1,3}}):({_MINUTE}):({_MINUTE})(?:[.,](\d{{1,6}}))?(?: ?({_HALF}))?(?: ?({_ZONE}))?" + END, _with_seconds),
+GROUPS = [
     (
-        START + rf"({_HOUR})(?::({_MINUTE}))?(?: ?({_HALF}))? ?{DASH} ?({_HOUR})(?::({_MINUTE}))?(?: ?({_HALF}))?" + END,
-        _times,
-    ),
-    (START + rf"({_HOUR}):({_MINUTE})(?: ?({_HALF}))?(?: ?({_ZONE}))?" + END, _time),
-    (START + rf"(0?\d|1[0-2])\.({_MINUTE}) ?({_HALF})(?: ?({_ZONE}))?" + END, _time),
-    (START + rf"(1[0-2]|[1-9])() ?({_HALF})(?: ({_ZONE}))?", _hour),
-    (
-        START + rf"(\d{{1,2}}):({_MINUTE})\.(\d{{1,3}})(?![\w.,:])",
-        lambda match: f"{say_number(int(match[1]))} {say_cardinal(f'{int(match[2])}.{match[3]}')}",
-    ),
-    (
-        START + r"(\d{1,15}):(\d{1,15})" + END,
-        lambda match: f"{say_cardinal(match[1])} to {say_cardinal(match[2])}",
+        r"\d:\d|\d ?[apAP]\.?[mM]",
+        [
+            (START + rf"(\d{{1,3}}):({_MINUTE}):({_MINUTE})(?:[.,](\d{{1,6}}))?(?: ?({_HALF}))?(?: ?({_ZONE}))?" + END, _with_seconds),
+            (
+                START + rf"({_HOUR})(?::({_MINUTE}))?(?: ?({_HALF}))? ?{DASH} ?({_HOUR})(?::({_MINUTE}))?(?: ?({_HALF}))?" + END,
+                _times,
+            ),
+            (START + rf"({_HOUR}):({_MINUTE})(?: ?({_HALF}))?(?: ?({_ZONE}))?" + END, _time),
+            (START + rf"(0?\d|1[0-2])\.({_MINUTE}) ?({_HALF})(?: ?({_ZONE}))?" + END, _time),
+            (START + rf"(1[0-2]|[1-9])() ?({_HALF})(?: ({_ZONE}))?", _hour),
+            (
+                START + rf"(\d{{1,2}}):({_MINUTE})\.(\d{{1,3}})(?![\w.,:])",
+                lambda match: f"{say_number(int(match[1]))} {say_cardinal(f'{int(match[2])}.{match[3]}')}",
+            ),
+            (
+                START + r"(\d{1,15}):(\d{1,15})" + END,
+                lambda match: f"{say_cardinal(match[1])} to {say_cardinal(match[2])}",
+            ),
+        ],
     ),
 ]  # fmt: skip

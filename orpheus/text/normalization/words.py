@@ -10,22 +10,57 @@ _ABBREVIATIONS = {
     **{"Sen": "Senator", "Rep": "Representative", "Mt": "Mount", "Jr": "Junior", "Sr": "Senior", "Ave": "Avenue"},
     **{"Blvd": "Boulevard", "Rd": "Road", "Inc": "Incorporated", "Ltd": "Limited", "Corp": "Corporation"},
     **{"Dept": "Department", "approx": "approximately", "vs": "versus", "etc": "et cetera", "dept": "department"},
-    **{"e.g": "for example", "i.e": "that is", "Dr": "Doctor", "St": "Saint", "est": "established", "Est": "Established"},
+    **{
+        "e.g": "for example",
+        "i.e": "that is",
+        "Dr": "Doctor",
+        "St": "Saint",
+        "est": "established",
+        "Est": "Established",
+    },
     **{"Maj": "Major", "Cmdr": "Commander", "Cdr": "Commander", "Adm": "Admiral", "Cpl": "Corporal", "Pvt": "Private"},
     **{"Pres": "President", "Supt": "Superintendent", "Messrs": "Messieurs", "Mme": "Madame", "Mlle": "Mademoiselle"},
     **{"Esq": "Esquire", "Bros": "Brothers", "Co": "Company", "Univ": "University", "Assn": "Association"},
     **{"Hwy": "Highway", "Pkwy": "Parkway", "Expy": "Expressway", "Sgts": "Sergeants", "govt": "government"},
-    **{"Govt": "Government", "viz": "namely", "cf": "compare", "Mts": "Mountains", "assoc": "associate", "misc": "miscellaneous"},
+    **{
+        "Govt": "Government",
+        "viz": "namely",
+        "cf": "compare",
+        "Mts": "Mountains",
+        "assoc": "associate",
+        "misc": "miscellaneous",
+    },
     **{"Drs": "Doctors", "Profs": "Professors", "Sens": "Senators", "Reps": "Representatives", "Lts": "Lieutenants"},
     **{"Ph.D": "P H D", "Assoc": "Associate", "Asst": "Assistant", "asst": "assistant", "dr": "doctor", "mr": "mister"},
     **{"mrs": "missus", "prof": "professor"},
 }
 _STREETS = {"St": "Street", "Dr": "Drive"}  # after a name; before one they are a saint and a doctor
 _BEFORE_NUMBER = {"No": "number", "no": "number", "Nos": "numbers", "nos": "numbers", "p": "page", "pp": "pages"}
-_BEFORE_NUMBER |= {"Vol": "volume", "vol": "volume", "Vols": "volumes", "vols": "volumes", "Fig": "figure", "fig": "figure"}
-_BEFORE_NUMBER |= {"Figs": "figures", "figs": "figures", "Ch": "chapter", "ch": "chapter", "Sec": "section", "Art": "article"}
+_BEFORE_NUMBER |= {
+    "Vol": "volume",
+    "vol": "volume",
+    "Vols": "volumes",
+    "vols": "volumes",
+    "Fig": "figure",
+    "fig": "figure",
+}
+_BEFORE_NUMBER |= {
+    "Figs": "figures",
+    "figs": "figures",
+    "Ch": "chapter",
+    "ch": "chapter",
+    "Sec": "section",
+    "Art": "article",
+}
 _BEFORE_NUMBER |= {"Eq": "equation", "eq": "equation", "Tel": "telephone", "tel": "telephone", "Ext": "extension"}
-_BEFORE_NUMBER |= {"ext": "extension", "Apt": "apartment", "apt": "apartment", "Ste": "suite", "Pt": "part", "Bldg": "building"}
+_BEFORE_NUMBER |= {
+    "ext": "extension",
+    "Apt": "apartment",
+    "apt": "apartment",
+    "Ste": "suite",
+    "Pt": "part",
+    "Bldg": "building",
+}
 _ENDING = ("etc", "Jr", "Sr", "Inc", "Ltd", "Corp", "Ave", "Blvd", "Rd", "Bros", "Hwy", "Pkwy", "Expy", "Esq", "Ph.D")
 
 # Capitals: read as a word, read letter by letter, or short words that someone shouts.
