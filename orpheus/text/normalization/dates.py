@@ -133,6 +133,7 @@ GROUPS = [
         [
             (START + rf"({_YEAR})([-/.])(0?[1-9]|1[0-2])\2({_DAY})(?:(T)(?=\d\d:\d\d)|(?!\w|[.,:/-]\d))", _iso_date),
             (START + r"(\d{1,2})([-/.])(\d{1,2})\2(" + _YEAR + r"|\d\d)(?!\w|[.,:/-]\d)", _numeric_date),
+            (START + rf"({_YEAR})/(\d\d)" + END, lambda match: f"{say_year(match[1])} {say_pair(match[2])}"),
             (
                 START + r"(0?[1-9]|1[0-2])/((?:19|20)\d\d)" + END,
                 lambda match: f"{MONTHS[int(match[1]) - 1]} {say_year(match[2])}",

@@ -107,18 +107,20 @@ MARKS = [  # before the digits are read
         ],
     ),
     (
-        r"\d/|/\d",
-        [
-            (r"(?<=\d)/(?=\w)|(?<=[A-Za-z])/(?=\d)", lambda match: " slash "),
-        ],
-    ),
-    (
         "-",
         [
             (r"(?<![\w.])-(?=\.?\d)", lambda match: "minus "),
         ],
     ),
 ]  # fmt: skip
+SLASHES = [
+    (
+        r"\d/|/\d",
+        [
+            (r"(?<=\d)/(?=\w)|(?<=[A-Za-z])/(?=\d)", lambda match: " slash "),
+        ],
+    ),
+]
 ORDINALS = [
     (
         r"\d[snrtSNRT]",

@@ -1,5 +1,7 @@
 """Numbers as Americans say them."""
 
+import functools
+
 _ONES = (
     "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen "
     "eighteen nineteen"
@@ -40,6 +42,7 @@ def say_digits(text):
     return " ".join(_ONES[int(digit)] for digit in text if digit.isdecimal())
 
 
+@functools.lru_cache(10_000)
 def say_cardinal(text):
     """ "1,250.50" -> "one thousand two hundred fifty point five zero", ".5" -> "point five"; "007" and the very long digit by
     digit."""

@@ -41,6 +41,7 @@ _ORDER = [  # (what a text needs for them, rules: a pattern, and what a match be
     *figures.MARKS,
     *figures.ORDINALS,
     *measures.GROUPS,
+    *figures.SLASHES,
     *figures.GROUPS,
     (_SHORT_WORDS, words.ABBREVIATIONS),
     (r"[IVXM]", roman.RULES),
@@ -80,6 +81,9 @@ def _begins_sentence(text, start, begins):
     if start and text[start - 1] not in " \n\"'([":
         return False
     preceding = text[max(0, start - NEAR) : start]
+    bare = preceding.rstrip(" \"'([")
+    if bare and bare[-1] not in ".!?\n\"')]":
+        return False
     return begins if start == len(preceding) and not preceding.strip() else _BEGINS.search(preceding)
 
 
