@@ -17,6 +17,7 @@ from orpheus.engines.options import SamplingOptions
 from orpheus.speech.options import LongTextOptions, RetryOptions, StreamOptions, TextOptions
 from orpheus.speech.streaming import FrameAssembler
 from orpheus.text.cleaning import is_speakable
+from orpheus.text.markup import advice
 from orpheus.text.pieces import split_text
 from orpheus.text.spoken import as_spoken
 from orpheus.text.tags import KNOWN_TAGS, unknown_tags
@@ -121,9 +122,12 @@ def _checked(text, normalize):
     clean, removed = as_spoken(text, normalize)
     if not is_speakable(clean):
         raise InputError(f"nothing to speak in {text!r:.80}: a text needs a letter, a digit or a tag")
-    if removed:
-        counts = ", ".join(f"{character!r} x{count}" for character, count in Counter(removed).most_common(5))
-        warn(f"{len(removed)} characters that cannot be spoken were left out: {counts}")
+    characters = Counter(name for name in removed if len(name) == 1)
+    if characters:
+        counts = ", ".join(f"{character!r} x{count}" for character, count in characters.most_common(5))
+        warn(f"{characters.total()} characters that cannot be spoken were left out: {counts}")
+    for name in dict.fromkeys(name for name in removed if len(name) > 1):
+        warn(advice(name))
     for tag, near in unknown_tags(clean).items():
         hint = f"did you mean <{near}>? " if near else ""
         warn(f"unknown tag <{tag}> is read as text: {hint}Known tags: {' '.join(f'<{known}>' for known in KNOWN_TAGS)}")
