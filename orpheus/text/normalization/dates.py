@@ -129,6 +129,17 @@ def _part_of_year(match):
 
 GROUPS = [
     (
+        _WEEKDAY,
+        [
+            (
+                rf"\b({_WEEKDAY})\.? ?{DASH} ?({_WEEKDAY})\b\.?",
+                lambda match: f"{_weekday(match[1])} to {_weekday(match[2])}"
+                + ("." if match[0].endswith(".") and ends_sentence(match) else ""),
+            ),
+            (rf"\b({_WEEKDAY})(?:\.,? |,? )(?=(?:{_DAY}{_TH}? )?{_MONTH})", lambda match: f"{_weekday(match[1])}, "),
+        ],
+    ),
+    (
         r"\d[-/.]\d",
         [
             (START + rf"({_YEAR})([-/.])(0?[1-9]|1[0-2])\2({_DAY})(?:(T)(?=\d\d:\d\d)|(?!\w|[.,:/-]\d))", _iso_date),
@@ -159,17 +170,6 @@ GROUPS = [
             ),
             (rf"\b({_MONTH}),? ({_YEAR})\b(?![.,:/]\d|%)", _month_and_year),
             (r"\b(Jan|Feb|Apr|Aug|Sept?|Oct|Nov|Dec)\.(?! ?\d)", _month_name),
-        ],
-    ),
-    (
-        _WEEKDAY,
-        [
-            (
-                rf"\b({_WEEKDAY})\.? ?{DASH} ?({_WEEKDAY})\b\.?",
-                lambda match: f"{_weekday(match[1])} to {_weekday(match[2])}"
-                + ("." if match[0].endswith(".") and ends_sentence(match) else ""),
-            ),
-            (rf"\b({_WEEKDAY})(?:\.,? |,? )(?=(?:the )?(?:{_MONTH}|{'|'.join(MONTHS)})\b)", lambda match: f"{_weekday(match[1])}, "),
         ],
     ),
     (

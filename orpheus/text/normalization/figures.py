@@ -122,6 +122,7 @@ SLASHES = [
     ),
 ]
 ORDINALS = [
+    (r"\d(?:st|nd|rd|th)[-–]\d", [(r"(?<=\d(?:st|nd|rd|th))[-–](?=\d)", lambda match: " to ")]),
     (
         r"\d[snrtSNRT]",
         [

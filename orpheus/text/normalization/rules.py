@@ -26,7 +26,7 @@ from orpheus.text.tags import ANY_TAG
 _KEPT = re.compile(rf"<[^<>\s]+>|{ANY_TAG}")
 
 _ELECTRONIC = r"[@#]|\.\w|://|localhost"
-_SHORT_WORDS = r"\.|vs|[JS]r|[SM]t |Mr|Ms|Dr|Prof|Mme|Mlle|[jds]r|[sm]t |m?rs|[Ll]td|[Bb]ros"
+_SHORT_WORDS = r"\.|vs|[JS]r|[SM]t |Mr|Ms|Dr|Prof|Mme|Mlle|[jds]r|[sm]t |mrs |mrs\.|[Ll]td|[Bb]ros"
 _ORDER = [  # (what a text needs for them, rules: a pattern, and what a match becomes)
     (_ELECTRONIC, electronic.RULES),
     *telephone.GROUPS,
@@ -57,7 +57,8 @@ _SIGNS = {
     **dict(zip("½¼¾⅓⅔⅕⅖⅗⅘⅙⅚⅛⅜⅝⅞", "1/2 1/4 3/4 1/3 2/3 1/5 2/5 3/5 4/5 1/6 5/6 1/8 3/8 5/8 7/8".split())),
     **{"−": "-", "⁄": "/", "º": "°", "μ": "µ", "℃": "°C", "℉": "°F", "㎡": "m²", "㎞": "km", "㎏": "kg", "㎝": "cm", "㎜": "mm"},
 }  # fmt: skip
-_FRACTION_SIGN = re.compile("(?<=\\d)(?=[½¼¾⅓⅔⅕⅖⅗⅘⅙⅚⅛⅜⅝⅞])")
+_PARTS = "[½¼¾⅓⅔⅕⅖⅗⅘⅙⅚⅛⅜⅝⅞]"
+_FRACTION_SIGN = re.compile(rf"(?<=\d)(?={_PARTS})|(?<={_PARTS})(?=\w)")
 _SIGNS = str.maketrans(_SIGNS)
 
 _BEGINS = re.compile(r"(?:[.!?][\"')\]]*\s+|\n\s*)[\"'(\[]*$")
@@ -100,6 +101,8 @@ def _spoken(text, begins):
 
             def replace(match, spoken=spoken):
                 words = spoken(match)
+                if not match.start() and not match[0][:1].isspace():
+                    words = words.lstrip()
                 if words[:1].islower() and words != match[0] and _begins_sentence(match.string, match.start(), begins):
                     return words[0].upper() + words[1:]
                 return words
