@@ -16,7 +16,7 @@ from orpheus.data.sources.entries import stamp
 from orpheus.data.sources.folders import Source, open_source
 from orpheus.data.splitting import split_recording
 from orpheus.text.recognition import Transcriber
-from orpheus.text.spoken import as_spoken
+from orpheus.text.spoken import as_spoken, spelled_out
 
 # Of a key: the parts of a split recording differ from it, and from each other, in these digits alone.
 _PART_DIGITS = 8
@@ -71,7 +71,9 @@ class Recordings:
         """The same with texts as a model reads them that needs its texts normalised; keys, and what is held out, stay."""
         kept, rewritten = [], []
         for recording in self.kept:
-            text = checks.one_line(as_spoken(recording.paragraphs or recording.text, normalize=True)[0])
+            text = checks.one_line(
+                spelled_out(recording.paragraphs or recording.text)
+            )  # cleaned already, and only once
             if text != recording.text:
                 rewritten.append((recording.where, recording.text, text))
             kept.append(replace(recording, text=text))

@@ -125,7 +125,7 @@ def advice(name):
 # --- Markdown --------------------------------------------------------------------------------------------------------
 
 _LINE_SIGNS = re.compile(
-    r"(?m)^[ \t]{0,12}(?:#{1,6} |> ?|[-*+•‣▪] |\d{1,3}[.)] |```|~~~|\||[-=*_]{2}|\[)|\|[ \t]*:?-{2}"
+    r"(?m)^[ \t]{0,12}(?:#{1,6} |> ?|[-*+•‣▪] |\d{1,3}[.)] |```|~~~|\||[-=*_]{2}|\[)|\|[ \t]{0,9}:?-"
 )
 _FENCE = re.compile(r"[ \t]{0,12}(?:```|~~~)[\w+-]{0,30}[ \t]*$")
 _RULE = re.compile(r"[ \t]{0,12}(?:(?:-[ \t]{0,3}){3,}|(?:\*[ \t]{0,3}){3,}|(?:_[ \t]{0,3}){3,}|={3,}[ \t]*)$")
@@ -133,7 +133,7 @@ _HEADING = re.compile(r"[ \t]{0,3}(?:#{1,6}[ \t]{1,9}){1,6}(?=[^\s#\d]|\d+[.)]?[
 _QUOTE = re.compile(r"[ \t]{0,3}(?:>[ \t]{0,3}){1,9}(?=[^\s\d>])")
 _BULLET = re.compile(r"[ \t]{0,12}([-*+•‣▪])[ \t]{1,9}(?:\[[ xX]\][ \t]{1,9})?(?=\S)")
 _NUMBERED = re.compile(r"[ \t]{0,12}\d{1,3}[.)][ \t]{1,9}(?=\S)")
-_SEPARATOR = re.compile(r"[ \t]*\|?(?:[ \t]{0,9}:?-{2,60}:?[ \t]{0,9}\|){1,40}(?:[ \t]{0,9}:?-{2,60}:?[ \t]{0,9})?$")
+_SEPARATOR = re.compile(r"[ \t]*\|?(?:[ \t]{0,9}:?-{1,60}:?[ \t]{0,9}\|){1,40}(?:[ \t]{0,9}:?-{1,60}:?[ \t]{0,9})?$")
 _DEFINITION = re.compile(r"[ \t]{0,3}\[[^\[\]]{1,100}\]:[ \t]{1,9}\S+")
 
 _ESCAPED = {
@@ -148,7 +148,10 @@ _ACTION = re.compile(
     r"[^*.!?]{0,40}",
     re.I,
 )
-_DUNDER = re.compile("[a-z]+")
+_DUNDER = re.compile(  # names of Python, of which people speak
+    "(?:add|all|call|class|contains|del|dict|doc|enter|eq|exit|file|future|getattr|getitem|hash|init|iter|len|main|name|new|next|"
+    "repr|setattr|setitem|slots|str|sub|version)"
+)
 _CODE = re.compile(r"(?<!`)`([^`\n]{1,300})`(?!`)")
 _LINK = re.compile(
     r"!?\[([^\[\]\n]{0,300})\]\(<?([^\s()<>]{1,500}(?:\([^\s()<>]{0,100}\)[^\s()<>]{0,100})?)>?"
@@ -259,7 +262,8 @@ def plain_markdown(text):
         text, references = _blocks(text, found)
     if "[" in text:
         text = _LINK.sub(lambda match: _linked(match, found), text)
-        text = _FOOTNOTE.sub("", text)
+        text, count = _FOOTNOTE.subn("", text)
+        found += ["Markdown footnote"] * count
         text = _REFERENCE.sub(r"\1", text) if references else text
     if "`" in text:
         text, count = _CODE.subn(r"\1", text)
@@ -273,5 +277,6 @@ def plain_markdown(text):
             text = _UNDERSCORES.sub(lambda match: _underscored(match, found), text)
         if text == before:
             break
-    text = _STRUCK.sub(r"\1", text)
+    text, count = _STRUCK.subn(r"\1", text)
+    found += ["Markdown emphasis"] * count
     return text.translate(_UNESCAPE), found

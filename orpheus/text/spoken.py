@@ -10,11 +10,14 @@ def as_spoken(text, normalize):
     config.json)
     """
     text, removed = clean_text(text)
-    if normalize:
-        from orpheus.text.normalization import normalize as normalized
+    return (spelled_out(text) if normalize else text), removed
 
-        text = normalized(text)
-    return text, removed
+
+def spelled_out(text):
+    """Clean text with numbers, dates and the like as words."""
+    from orpheus.text.normalization import normalize
+
+    return normalize(text)
 
 
 def wants_normalizing(asked, config):

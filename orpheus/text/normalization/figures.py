@@ -3,7 +3,7 @@
 import re
 
 from orpheus.text.normalization.numbers import plural, say_cardinal, say_code, say_digits, say_ordinal, say_year
-from orpheus.text.normalization.patterns import ALONE, DASH, NUMBER, START
+from orpheus.text.normalization.patterns import ALONE, DASH, NUMBER, START, before
 
 _POWERS = {"²": "squared", "³": "cubed"}
 _SUPERSCRIPTS = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻", "0123456789-")
@@ -54,6 +54,11 @@ def _code(match):
     return f"{match[1]} {say_cardinal(match[2])}"
 
 
+def _compared(match, how):
+    """ "5 > 3" -> "five is greater than three"; "18 and < 30" has its verb elsewhere."""
+    return f" {how} than " if re.search(r"\b(?:and|or|but|if|to|of|is|are)$", before(match)) else f" is {how} than "
+
+
 _MIXED = r"\b[A-Za-z]{1,40}-?\d[A-Za-z\d]*\b|\b\d{1,40}[A-Za-z][A-Za-z\d]*\b"
 
 RANGES = [
@@ -100,8 +105,8 @@ MARKS = [  # before the digits are read
             (r"(?<=\w) ?÷ ?(?=\w)", lambda match: " divided by "),
             (r"√ ?(?=\w)", lambda match: "the square root of "),
             (r"∞", lambda match: "infinity"),
-            (r"(?<=[\w)]) > (?=[\w.$€£-])", lambda match: " is greater than "),
-            (r"(?<=[\w)]) < (?=[\w.$€£-])", lambda match: " is less than "),
+            (r"(?<=[\w)]) > (?=[\w.$€£-])", lambda match: _compared(match, "greater")),
+            (r"(?<=[\w)]) < (?=[\w.$€£-])", lambda match: _compared(match, "less")),
             (r"(?<![\w<>])> ?(?=\$?\d)", lambda match: "more than "),
             (r"(?<![\w<>])< ?(?=\$?\d)", lambda match: "less than "),
         ],

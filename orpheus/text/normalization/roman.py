@@ -53,7 +53,7 @@ RULES = [
     (rf"(?<=\b)(?:(?<=King )|(?<=Pope )|(?<=Tsar )|(?<=Czar )|(?<=Emperor )|(?<=Kaiser )|(?<=Pharaoh )|(?<=Sultan ))"
      rf"([A-Z][a-z]+) ({_NUMERAL})", _ruler),
     (rf"(?:(?<=Queen )|(?<=Empress ))([A-Z][a-z]+) ({_NUMERAL})", _ruler),
-    (rf"\b(John Paul|{'|'.join(_RULERS)}) ({_SHORT}(?<=[IVX][IVX])|V\b(?!\. [A-Z])|X(?<!Malcolm X)\b(?!\. [A-Z]))", _ruler),
+    (rf"\b(John Paul|{'|'.join(_RULERS)}) ({_SHORT}(?<=[IVX][IVX])|V\b|X(?<!Malcolm X)\b)", _ruler),
     (rf"\b({'|'.join(_COMMON)}) (I){_I_ENDS}", _ruler),
     (rf"\b(?!(?:{_NOT_NAMES}) )([A-Z][a-z]+) ({_SHORT}(?<=[IVX][IVX]))", _numbered),
     (r"(?<=[a-z] )(?<!the )(?<!an )(?<!a )(III|II|VI{1,3}|IX|XI{1,3})\b(?!['.-]\w)", lambda match: say_number(_number(match[1]))),

@@ -49,7 +49,9 @@ def _digits_after(match):
 
 def _ending(match):
     """ "card ending in 8876", but not "the decade ending in 1900"."""
-    of_a_number = re.search(r"(?i)\b(?:cards?|accounts?|numbers?|phones?|line|visa|mastercard)\b", before(match))
+    of_a_number = re.search(
+        r"(?i)\b(?:cards?|accounts?|numbers?|phones?|line|visa|mastercard)\W+(?:\w+ )?$", before(match)
+    )
     is_year = len(match[2]) == 4 and 1100 <= int(match[2]) < 2100
     return match[0] if is_year and not of_a_number else _digits_after(match)
 

@@ -81,7 +81,8 @@ def _abbreviation(match):
     """Spells it out; keeps the full stop if it also ends the sentence."""
     word, preceding, following = match[1], before(match), after(match)
     last, capital_next = not following.strip(), re.match(r"\s+[\"'(]?[A-Z]", following)
-    if word in _STREETS and re.search(r"\b(?:[A-Z][a-z]+(?:'s)?|\d+(?:st|nd|rd|th))\s+$", preceding):
+    behind_name = re.search(r"\b(?:[A-Z][a-z]+('s)?|\d+(?:st|nd|rd|th))\s+$", preceding)
+    if word in _STREETS and behind_name and not (behind_name[1] and capital_next):
         return _STREETS[word] + ("." if last or capital_next else "")
     ends = last or (word in _ENDING and capital_next)
     return _ABBREVIATIONS[word] + ("." if ends else "")
