@@ -54,6 +54,8 @@ KINDS = {
         ("won 21-14-3, wait...5", "won twenty-one, fourteen, three, wait...five"),
         ("2/5ths, 3/8, 5/2, 60/60", "Two fifths, three eighths, five over two, sixty sixty"),
         ("a 401(k), C++ and F#", "a four oh one k, C plus plus and F sharp"),
+        ("~ 40, ~$6, 1/4-3/4, -1/2", "About forty, about six dollars, one quarter to three quarters, minus one half"),
+        ("see p.267, i.14 or (d.1934)", "see page two hundred sixty-seven, i. Fourteen or (d. Nineteen thirty-four)"),
         ("2nd-4th", "Second to fourth"),
     ],
     "digit by digit": [

@@ -85,7 +85,7 @@ def _day_and_month(match):
 
 
 def _month_and_year(match):
-    return f"{_month(match[1])} {say_year(match[2])}"
+    return f"{_month(match[1])}{match[2]} {say_year(match[3])}"
 
 
 def _month_name(match):
@@ -168,7 +168,7 @@ GROUPS = [
                 rf"(?:(?:, ?| |-)(?P<year>{_YEAR})\b)?(?!\w)",
                 _day_and_month,
             ),
-            (rf"\b({_MONTH}),? ({_YEAR})\b(?![.,:/]\d|%)", _month_and_year),
+            (rf"\b({_MONTH})(,?) ({_YEAR})\b(?![.,:/]\d|%)", _month_and_year),
             (r"\b(Jan|Feb|Apr|Aug|Sept?|Oct|Nov|Dec)\.(?! ?\d)", _month_name),
         ],
     ),

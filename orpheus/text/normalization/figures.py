@@ -79,7 +79,7 @@ RANGES = [
     (
         rf"\d ?{DASH}",
         [
-            (rf"{ALONE}({NUMBER})(?:{DASH}| {DASH} )(?=[$€£¥]?\d)", lambda match: f"{say_cardinal(match[1])} to "),
+            (rf"(?<!/){ALONE}({NUMBER})(?:{DASH}| {DASH} )(?=[$€£¥]?\d)", lambda match: f"{say_cardinal(match[1])} to "),
         ],
     ),
 ]  # fmt: skip
@@ -140,12 +140,11 @@ ORDINALS = [
 ]  # fmt: skip
 GROUPS = [
     (
-        r"[vV]\.? ?\d|\.\d{1,15}\.|[#~] ?\d|[²³¹⁰⁴-⁹]",
+        r"[vV]\.? ?\d|\.\d{1,15}\.|# ?\d|[²³¹⁰⁴-⁹]",
         [
             (r"\b([vV]\.? ?)(\d+(?:\.\d+)*)\b", _dotted),
             (r"()(?<![\w.])(\d+(?:\.\d+){2,})\b", _dotted),
             (r"# ?(?=\d)", lambda match: "number "),
-            (r"~ ?(?=\d)", lambda match: "about "),
             (r"(?<=\w)[⁰¹²³⁴⁵⁶⁷⁸⁹⁻]{1,6}", _to_the_power),
         ],
     ),

@@ -198,6 +198,10 @@ def _dimensions(match):
 
 
 def _fraction(match):
+    return _one_fraction(match) + (" to " if match["to"] else "")
+
+
+def _one_fraction(match):
     """ "2 1/2" -> "two and a half", "3/4 mi" -> "three quarters mile", "22/7" -> "twenty-two over seven"."""
     whole, over, under, unit = match[1], int(match[2]), int(match[3]), match[5]
     if not whole and not unit and (over, under) in _SPOKEN:
@@ -243,7 +247,7 @@ def say_inches(text):
 
 FRACTIONS = [(r"\d/\d", [
         (
-            rf"(?<![\w./])(?:(\d{{1,9}})[ -])?(\d{{1,3}})/(\d{{1,3}})(?P<th>(?i:st|nd|rd|ths?)\b)?(?: ?((?!s\b){UNIT})(?!\w))?(?![\w/]|,\d)",
+            rf"(?<![\w./])(?:(\d{{1,9}})[ -])?(\d{{1,3}})/(\d{{1,3}})(?P<th>(?i:st|nd|rd|ths?)\b)?(?: ?((?!s\b){UNIT})(?!\w))?(?:(?P<to> ?[-–] ?)(?=\d)|(?![\w/]|,\d))",
             _fraction,
         ),
     ])]  # fmt: skip

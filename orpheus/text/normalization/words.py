@@ -111,6 +111,9 @@ BEFORE_NUMBERS = [
     (rf"\b({one_of(_BEFORE_NUMBER)})\. ?(?=\d)", lambda match: f"{_BEFORE_NUMBER[match[1]]} "),
     (r"\b([Vv]ols?) (?=\d)", lambda match: f"{_BEFORE_NUMBER[match[1]]} "),
     (r"(?<=[a-z] )No (?=\d)", lambda match: "number "),
+    (r"\b[vV]\. ?(?=\d{1,4} ?[-–])", lambda match: "version "),
+    (r"(?<=[A-Za-z])\.(?=\d)", lambda match: ". "),  # a full stop, not a point
+    (r"~ ?(?=[$€£]?[\d.])", lambda match: "about "),
     (r"§§? ?(?=\d)", lambda match: "section "),
     (r"№ ?(?=\d)", lambda match: "number "),
 ]
