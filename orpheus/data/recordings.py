@@ -29,7 +29,7 @@ from orpheus.data.sources.folders import Source, open_source
 from orpheus.data.splitting import split_recording
 from orpheus.text.languages import ENGLISH
 from orpheus.text.recognition import Transcriber
-from orpheus.text.spoken import as_spoken
+from orpheus.text.spoken import as_spoken, spelled_out
 from orpheus.text.tags import KNOWN_TAGS, MARKUP, spell_tags
 
 # Of a key: the parts of a split recording differ from it, and from each other, in these digits alone.
@@ -88,7 +88,8 @@ class Recordings:
         """The same with texts as a model reads them that needs its texts normalised; keys, and what is held out, stay."""
         kept, rewritten = [], []
         for recording in self.kept:
-            text = checks.one_line(as_spoken(recording.paragraphs or recording.text, True, language)[0])
+            cleaned = recording.paragraphs or recording.text  # and only once
+            text = checks.one_line(spelled_out(cleaned, language))
             if text != recording.text:
                 rewritten.append((recording.where, recording.text, text))
             kept.append(replace(recording, text=text))

@@ -4,6 +4,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 from orpheus.common.files import atomic_file
+from orpheus.text.markup import advice
 from orpheus.text.tags import KNOWN_TAGS, find_tags, unknown_tags
 
 _NO_NAME = "(no name)"
@@ -36,7 +37,9 @@ class DataReport:
     read: int  # entries of the source
     kept: list  # of orpheus.data.recordings.Recording
     rejected: list  # (where, reason)
-    removed: Counter = field(default_factory=Counter)  # characters that are never spoken, such as emoji
+    removed: Counter = field(
+        default_factory=Counter
+    )  # characters that are never spoken, such as emoji, and names of markup
     notes: list = field(default_factory=list)
     rewritten: list = field(
         default_factory=list
@@ -183,8 +186,12 @@ class DataReport:
     def _all_notes(self):
         notes = list(self.notes)
         if self.removed:
-            listed = ", ".join(f"{name!r} {count:,}" for name, count in self.removed.most_common(20))
-            notes.append(f"Characters that are never spoken were taken out of the text: {listed}.")
+            characters = {name: count for name, count in self.removed.most_common() if len(name) == 1}
+            markup = {name: count for name, count in self.removed.most_common() if len(name) > 1}
+            if characters:
+                listed = ", ".join(f"{name!r} {count:,}" for name, count in list(characters.items())[:20])
+                notes.append(f"Characters that are never spoken were taken out of the text: {listed}.")
+            notes += [f"{advice(name)} ({count:,} times)." for name, count in markup.items()]
         if self._tag_lines()[1]:
             notes.append(
                 "Unknown tags are learnt as ordinary text: with enough examples they work; a misspelt one does not."

@@ -7,6 +7,7 @@ from collections import Counter
 from orpheus.common.errors import InputError, OrpheusWarning
 from orpheus.text.cleaning import is_speakable
 from orpheus.text.languages import ENGLISH, language_code
+from orpheus.text.markup import advice
 from orpheus.text.spoken import as_spoken, wants_normalizing
 from orpheus.text.tags import MARKUP, SPEAKER_TOKEN, TAG, spell_tags, unknown_tags
 from orpheus.text.turns import other_names, split_turns
@@ -112,9 +113,12 @@ def read_text(model, text, writing, voice=None):
     clean, removed = as_spoken(spelling.text, normalize, language_to_speak(model, writing, voice))
     if not is_speakable(clean):
         return clean
-    if removed:
-        counts = ", ".join(f"{character!r} x{count}" for character, count in Counter(removed).most_common(5))
-        warn(f"{len(removed)} characters that cannot be spoken were left out: {counts}")
+    characters = Counter(name for name in removed if len(name) == 1)
+    if characters:
+        counts = ", ".join(f"{character!r} x{count}" for character, count in characters.most_common(5))
+        warn(f"{characters.total()} characters that cannot be spoken were left out: {counts}")
+    for name in dict.fromkeys(name for name in removed if len(name) > 1):
+        warn(advice(name))
     _warn_about_tags(model, clean, spelling)
     return clean
 

@@ -5,22 +5,25 @@ from orpheus.text.languages import ENGLISH, language_code
 
 
 def as_spoken(text, normalize, language=ENGLISH):
-    """(text as a model reads it, list of the characters left out).
+    """(text as a model reads it, list of what was left out: see clean_text).
 
     normalize: whether numbers, dates and the like are written as words, for models that need that ("normalize_text" in their
     description). For English these are many rules; for other languages plain numbers, where num2words knows the language.
     Raises InputError for one that it does not know.
     """
     text, removed = clean_text(text)
-    if normalize and language == ENGLISH:
-        from orpheus.text.normalization import normalize as normalized
+    return (spelled_out(text, language) if normalize else text), removed
 
-        text = normalized(text)
-    elif normalize:
-        from orpheus.text.normalization.other_languages import numbers_as_words
 
-        text = numbers_as_words(text, language)
-    return text, removed
+def spelled_out(text, language=ENGLISH):
+    """Clean text with numbers, dates and the like as words. Raises InputError for a language whose numbers nobody knows here."""
+    if language == ENGLISH:
+        from orpheus.text.normalization import normalize
+
+        return normalize(text)
+    from orpheus.text.normalization.other_languages import numbers_as_words
+
+    return numbers_as_words(text, language)
 
 
 def wants_normalizing(asked, description):
