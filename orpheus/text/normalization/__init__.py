@@ -1,3 +1,3 @@
-"""Written English to spoken English: `normalize`. The rules are in rules.py, their words in forms.py and numbers.py."""
+"""Written English to spoken English: `normalize`. The kinds stand in files of their own; rules.py puts them in order."""
 
 from orpheus.text.normalization.rules import normalize  # noqa: F401

@@ -1,5 +1,6 @@
 """Plain numbers: ordinals, ranges, sums, versions, serial numbers, years, and whatever digits are left."""
 
+import functools
 import re
 
 from orpheus.text.normalization.numbers import plural, say_cardinal, say_code, say_digits, say_ordinal, say_year
@@ -42,7 +43,12 @@ def _dotted(match):
 
 def _letters_and_digits(match):
     """ "A4" -> "A four", "COVID-19" -> "COVID nineteen", "MP3" -> "MP three", "747s" -> "seven forty-sevens"."""
-    parts = re.findall(r"[A-Za-z]+|\d+", match[0])
+    return _said_apart(match[0])
+
+
+@functools.lru_cache(1_000)
+def _said_apart(text):
+    parts = re.findall(r"[A-Za-z]+|\d+", text)
     words = [part if part.isalpha() else say_code(part) for part in parts]
     if parts[-1] == "s":
         words[-2:] = [plural(words[-2])]

@@ -1,5 +1,6 @@
 """Measures: a number and its unit, alone, to a power, per another, and in ranges and dimensions."""
 
+import functools
 import re
 
 from orpheus.text.normalization.numbers import say_cardinal, say_number, say_ordinal
@@ -198,17 +199,19 @@ def _dimensions(match):
 
 
 def _fraction(match):
-    return _one_fraction(match) + (" to " if match["to"] else "")
+    """ "2 1/2" -> "two and a half", "1/2-3/4" -> "one half to three quarters"."""
+    whole, over, under, th, unit, to = match.groups()
+    return _say_fraction(whole, int(over), int(under), unit, bool(th)) + (" to " if to else "")
 
 
-def _one_fraction(match):
-    """ "2 1/2" -> "two and a half", "3/4 mi" -> "three quarters mile", "22/7" -> "twenty-two over seven"."""
-    whole, over, under, unit = match[1], int(match[2]), int(match[3]), match[5]
+@functools.lru_cache(1_000)
+def _say_fraction(whole, over, under, unit, ordinal):
+    """ "3/4 mi" -> "three quarters mile", "22/7" -> "twenty-two over seven". ordinal: whether it is written 3/4ths."""
     if not whole and not unit and (over, under) in _SPOKEN:
         return _SPOKEN[over, under]
     if not whole and over == under and over > 1:
         return f"{say_number(over)} {say_number(under)}"
-    if not 0 < over < under and not (whole or match["th"]) or not 1 < under <= 100 or not over:
+    if not 0 < over < under and not (whole or ordinal) or not 1 < under <= 100 or not over:
         words = f"{say_number(over)} over {say_number(under)}"
         return (f"{say_cardinal(whole)} and {words}" if whole else words) + (f" {_names(unit)[1]}" if unit else "")
     one, many = PARTS.get(under) or (say_ordinal(str(under)), say_ordinal(str(under)) + "s")

@@ -1,5 +1,7 @@
 """Sums of money: signs, ISO codes, cents, ranges, and prices per something."""
 
+import functools
+
 from orpheus.text.normalization.numbers import say_cardinal, say_number
 from orpheus.text.normalization.patterns import ALONE, DASH, NUMBER, SCALE, is_one, one_of
 
@@ -77,6 +79,7 @@ _SCALED = rf"(?:[ -]?({SCALE}|mln|bn|Bn|tn|mn|[kKmMbBT])\b(?!\.\w))?"
 _PER = rf"(?: ?/ ?({one_of(PER)}|[a-z]{{3,20}})\b)?"
 
 
+@functools.lru_cache(100)
 def _currency(text):
     """Names of the currency that a sign or code stands for: one, several, a hundredth, hundredths."""
     if text in CURRENCIES or text in _SPECIAL or text in _OTHER_CODES:
@@ -90,6 +93,7 @@ def _currency(text):
     return f"{whose} {one}", f"{whose} {many}", *rest
 
 
+@functools.lru_cache(1_000)
 def _say(amount, scale, currency):
     one, many, hundredth, hundredths = currency
     if scale:

@@ -16,7 +16,7 @@ _NUMBERED = "Chapter Part Act Scene Volume Book Section Phase Type Class Level T
 _NUMBERED_TOO = (  # but people say "the Series I like"
     "War Bowl Olympiad Canto Psalm Sonnet Lesson Unit Table Plate Grade Group Series Schedule Mark Saturn Episode".split()
 )
-_TITLES = "King|Pope|Tsar|Czar|Queen|Emperor|Empress|Kaiser|Prince|Sultan|Pharaoh|Shah|Antipope|Saint|Duke"
+_TITLES = "King|Pope|Tsar|Czar|Queen|Emperor|Empress|Kaiser|Sultan|Pharaoh"
 _VALUES = {"I": 1, "V": 5, "X": 10, "L": 50, "C": 100, "D": 500, "M": 1000}
 _NUMERAL = (
     r"(?=[IVXLCDM]{2,15}\b|[IVX]\b)(?:M{0,3}(?:CM|CD|D?C{0,3})(?:XC|XL|L?X{0,3})(?:IX|IV|V?I{0,3}))\b(?!\.\w|-\w|'\w)"
@@ -46,15 +46,13 @@ def _year(match):
 
 RULES = [
     (rf"^({_NUMERAL})(?<=[A-Z][A-Z])(?=[.):]?\s*$)", lambda match: say_number(_number(match[1]))),  # a heading
-    (rf"\b({'|'.join(_NUMBERED)}) ({_NUMERAL})", _numbered),
-    (rf"\b({'|'.join(_NUMBERED).upper()}) ({_NUMERAL})", _numbered),
-    (rf"\b({'|'.join(_NUMBERED_TOO)}) ((?!I\b){_NUMERAL}|I{_I_ENDS})", _numbered),
+    (rf"({'|'.join(_NUMBERED)}) ({_NUMERAL})", _numbered),
+    (rf"({'|'.join(_NUMBERED).upper()}) ({_NUMERAL})", _numbered),
+    (rf"({'|'.join(_NUMBERED_TOO)}) ((?!I\b){_NUMERAL}|I{_I_ENDS})", _numbered),
     (rf"\b({'|'.join(_NUMBERED).lower()}) ({_SHORT}(?<=[IVX][IVX])|[VX]\b)", _numbered),
-    (rf"(?<=\b)(?:(?<=King )|(?<=Pope )|(?<=Tsar )|(?<=Czar )|(?<=Emperor )|(?<=Kaiser )|(?<=Pharaoh )|(?<=Sultan ))"
-     rf"([A-Z][a-z]+) ({_NUMERAL})", _ruler),
-    (rf"(?:(?<=Queen )|(?<=Empress ))([A-Z][a-z]+) ({_NUMERAL})", _ruler),
-    (rf"\b(John Paul|{'|'.join(_RULERS)}) ({_SHORT}(?<=[IVX][IVX])|V\b|X(?<!Malcolm X)\b)", _ruler),
-    (rf"\b({'|'.join(_COMMON)}) (I){_I_ENDS}", _ruler),
+    (rf"({_TITLES}) ([A-Z][a-z]+) ({_NUMERAL})", lambda match: f"{match[1]} {match[2]} the {say_ordinal(str(_number(match[3])))}"),
+    (rf"(John Paul|{'|'.join(_RULERS)}) ({_SHORT}(?<=[IVX][IVX])|V\b|X(?<!Malcolm X)\b)", _ruler),
+    (rf"({'|'.join(_COMMON)}) (I){_I_ENDS}", _ruler),
     (rf"\b(?!(?:{_NOT_NAMES}) )([A-Z][a-z]+) ({_SHORT}(?<=[IVX][IVX]))", _numbered),
     (r"(?<=[a-z] )(?<!the )(?<!an )(?<!a )(III|II|VI{1,3}|IX|XI{1,3})\b(?!['.-]\w)", lambda match: say_number(_number(match[1]))),
     (r"(?<=[a-z]), (III?|IV)(?=[,.]|\s*$)", lambda match: f" the {say_ordinal(str(_number(match[1])))}"),

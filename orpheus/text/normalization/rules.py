@@ -44,7 +44,7 @@ _ORDER = [  # (what a text needs for them, rules: a pattern, and what a match be
     *figures.SLASHES,
     *figures.GROUPS,
     (_SHORT_WORDS, words.ABBREVIATIONS),
-    (r"[IVXM]", roman.RULES),
+    (r"[A-Za-z,] [IVXLCDM]+\b|^[IVXLCDM]{2}|M[MCDLXVI]{3}", roman.RULES),
     (r"[A-Z][A-Z.&]", words.CAPITALS),
     (r"[/&=×@#®™℠]", words.BETWEEN),
     *money.LEFT_OVER,
@@ -80,6 +80,8 @@ def _chunks(text):
 def _begins_sentence(text, start, begins):
     """Whether a sentence begins at `start`. begins: whether one does at the start of the text."""
     if start and text[start - 1] not in " \n\"'([":
+        return False
+    if start > 1 and text[start - 2].isalnum():  # most often
         return False
     preceding = text[max(0, start - NEAR) : start]
     bare = preceding.rstrip(" \"'([")
