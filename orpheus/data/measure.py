@@ -6,6 +6,7 @@ import math
 from dataclasses import asdict, dataclass
 
 import numpy as np
+import numpy.ma  # noqa: F401  np.unique would import it, and two threads that do so at once end in a RecursionError
 
 from orpheus.common import media
 from orpheus.common.audio import BLOCK_SAMPLES, NOT_FINITE, blocks, header_problem, open_sound, to_mono_24khz

@@ -1,8 +1,12 @@
 """Measuring, trimming and levelling one recording."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
+from orpheus.common.options import ROOT
 from orpheus.data import measure as clips
 from tests.fakes.recordings import encoded, speech, talk
 
@@ -45,3 +49,9 @@ def test_levelling_stops_at_the_peak():
     audio[100] = 0.9
     made = clips.prepare(encoded(audio, subtype="FLOAT"), (0, 24_000), clips.measure(audio, 24_000).level)
     assert np.abs(made).max() == pytest.approx(0.95)
+
+
+def test_threads_have_nothing_of_numpy_left_to_import():
+    """numpy imports `numpy.ma` when it is first asked for; two threads that ask at once end in a RecursionError."""
+    program = "import sys, orpheus.data.measure; sys.exit('numpy.ma' not in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", program], cwd=ROOT).returncode == 0

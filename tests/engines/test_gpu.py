@@ -49,6 +49,21 @@ def test_rows_that_join_and_leave_on_the_gpu():
     assert [rows[slot] for slot in (1, 2, 0)] == expected[1:]
 
 
+def test_a_head_of_its_own_on_the_gpu():
+    """As an adapter on the head or on the embeddings leaves it: no longer tied to the embeddings."""
+    sampling = SamplingOptions(max_new_tokens=60)
+    model = walking_model(SMALL_CONFIG, SMALL_LAYOUT, 8)
+    tied = rows_of(TransformersEngine(model, SMALL_LAYOUT), PROMPTS, sampling, SEEDS)
+    weight = model.lm_head.weight.detach()
+    noise = torch.randn(weight.shape, generator=torch.Generator().manual_seed(0)) * weight.std()
+    model.lm_head.weight = torch.nn.Parameter(weight + noise)
+    model.config.tie_word_embeddings = False
+    expected = rows_of(TransformersEngine(model, SMALL_LAYOUT), PROMPTS, sampling, SEEDS)
+    engine = FastEngine(model.cuda(), SMALL_LAYOUT)
+    assert rows_of(engine, PROMPTS, sampling, SEEDS) == expected != tied
+    assert engine.captured
+
+
 @pytest.fixture(scope="module")
 def full_size():
     return walking_model(ORPHEUS_3B_CONFIG, ORPHEUS_LAYOUT, 100, dtype=torch.bfloat16, device="cuda", margin=11.0)

@@ -96,7 +96,7 @@ def _in_dots(match):
 
 RULES = [
     (r"(?<![\w.+%&-])[\w.+%&-]{1,64}@[\w-]{1,63}(?:\.[\w-]{1,63}){1,6}(?:/[\w./?=&%-]{0,200})?", _address),
-    (r"\bfile://\S+", _file_address),
+    (r"\bfile:/{2}\S+", _file_address),
     (
         r"\b(?:https?|ftp)://\S+|\bwww\.\S+|(?<![\w.@-])(?:[\w-]{1,63}\.){1,6}"
         rf"(?:{one_of(_DOMAINS)})\b(?![\w-]|\.\w)(?:[:/?]\S*)?",
