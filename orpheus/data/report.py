@@ -149,7 +149,7 @@ class DataReport:
         if self.rewritten:
             yield (
                 "as spoken",
-                f"{len(self.rewritten):,} transcripts have numbers and the like written as words, as the model reads them",
+                f"numbers and the like are written as words, as the model reads them, in {len(self.rewritten):,} of the transcripts",
             )
         if self.training:
             yield from self._training_facts(self.training)

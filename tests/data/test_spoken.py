@@ -50,7 +50,10 @@ def test_the_report_says_how_many_and_shows_three(tmp_path, small_voice):
     options = DataOptions(dataset=found.dataset, code_cache=tmp_path / "cache")
     report = make_examples(found, small_voice.codec, small_voice.prompts, options, progress=False).report
     assert report.summary()["rewritten"] == 5
-    assert "| as spoken | 5 transcripts have numbers and the like written as words" in report.markdown()
+    assert (
+        "| as spoken | numbers and the like are written as words, as the model reads them, in 5 of the transcripts"
+        in report.markdown()
+    )
     example = (
         "It was 1987, and it cost $5.20. -> It was nineteen eighty-seven, and it cost five dollars and twenty cents."
     )

@@ -80,6 +80,8 @@ KINDS = {
     "Roman numerals": [
         ("Pope John XXIII and Louis XIV", "Pope John the twenty-third and Louis the fourteenth"),
         ("Chapter XLIX, PART LX, Super Bowl LVII", "Chapter forty-nine, part sixty, Super Bowl fifty-seven"),
+        ("See chapter XLII and parts LXXI to LXXIV.", "See chapter forty-two and parts seventy-one to seventy-four."),
+        ("MIX", "M I X"),  # alone, as a line of its own, it is a number only up to thirty-nine
         ("Charles I of England; Mary I know", "Charles the first of England; Mary I know"),
         ("XII", "Twelve"),
         ("made in MCMLXXIV", "made in nineteen seventy-four"),

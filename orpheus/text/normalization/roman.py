@@ -40,16 +40,22 @@ def _numbered(match):
     return _ruler(match) if name in _RULERS else f"{name} {say_number(_number(numeral))}"
 
 
+def _both(match):
+    name, first, between, second = match.groups()
+    return f"{name} {say_number(_number(first))}{between}{say_number(_number(second))}"
+
+
 def _year(match):
     return say_year(str(_number(match[1]))) if 1400 <= _number(match[1]) < 2100 else match[0]
 
 
 RULES = [
-    (rf"^({_NUMERAL})(?<=[A-Z][A-Z])(?=[.):]?\s*$)", lambda match: say_number(_number(match[1]))),  # a heading
+    (rf"^({_SHORT})(?<=[A-Z][A-Z])(?=[.):]?\s*$)", lambda match: say_number(_number(match[1]))),  # a heading
+    (rf"\b((?i:{'|'.join(_NUMBERED)})s) ({_NUMERAL})( and | or | to | through )({_NUMERAL})", _both),
     (rf"({'|'.join(_NUMBERED)}) ({_NUMERAL})", _numbered),
     (rf"({'|'.join(_NUMBERED).upper()}) ({_NUMERAL})", _numbered),
     (rf"({'|'.join(_NUMBERED_TOO)}) ((?!I\b){_NUMERAL}|I{_I_ENDS})", _numbered),
-    (rf"\b({'|'.join(_NUMBERED).lower()}) ({_SHORT}(?<=[IVX][IVX])|[VX]\b)", _numbered),
+    (rf"\b((?:{'|'.join(_NUMBERED).lower()})s?) ((?!XL\b)(?=[IVXL]{{2}}){_NUMERAL}(?<=[IVXL]{{2}})|[VX]\b)", _numbered),
     (rf"({_TITLES}) ([A-Z][a-z]+) ({_NUMERAL})", lambda match: f"{match[1]} {match[2]} the {say_ordinal(str(_number(match[3])))}"),
     (rf"(John Paul|{'|'.join(_RULERS)}) ({_SHORT}(?<=[IVX][IVX])|V\b|X(?<!Malcolm X)\b)", _ruler),
     (rf"({'|'.join(_COMMON)}) (I){_I_ENDS}", _ruler),
