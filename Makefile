@@ -41,7 +41,7 @@ test: $(DEV)
 	@$(VENV)/bin/python -m pytest -n $(PROCESSES) --maxprocesses 8 --dist worksteal $(ARGS)
 
 test-transformers4: $(DEV) $(OLD)
-	@TRANSFORMERS4_PYTHON=$(VENV4)/bin/python $(VENV)/bin/python -m pytest -s -m transformers4 tests/export $(ARGS)
+	@TRANSFORMERS4_PYTHON=$(abspath $(VENV4))/bin/python $(VENV)/bin/python -m pytest -s -m transformers4 tests/export $(ARGS)
 
 kills: $(DEV)
 	@$(VENV)/bin/python -m tests.scripts.kill_and_resume $(ARGS)
