@@ -7,6 +7,7 @@ from orpheus.common.checkpoints import check_model_folder, quantization
 from orpheus.common.errors import CheckpointError, InputError, OrpheusWarning
 from orpheus.common.hub import brief
 from orpheus.common.options import ORPHEUS_3B
+from orpheus.common.weights import check_sizes
 from orpheus.engines.merging import merge_adapter
 
 
@@ -34,7 +35,9 @@ def check_model(folder, device, name=None):
     name: what the user called it, where that is not the folder
     Raises InputError, CheckpointError.
     """
-    kind = quantization(check_model_folder(folder, name))
+    config = check_model_folder(folder, name)
+    check_sizes(config, folder)
+    kind = quantization(config)
     if kind and not device.startswith("cuda"):
         raise InputError(
             f"{folder} is a quantised copy of a model ({kind}), which needs CUDA: use the model in 16 bits that it was made "
