@@ -11,11 +11,25 @@ from pathlib import Path
 from orpheus.common.errors import CheckpointError, InputError
 from orpheus.common.hub import read_json
 from orpheus.common.options import shown
-from orpheus.common.stored import FLAG, NOTHING, OBJECT, TEXT, check_values, either, not_finite, number, several, whole
+from orpheus.common.stored import (
+    FLAG,
+    LARGEST_CONFIG,
+    LARGEST_JSON,
+    NOTHING,
+    OBJECT,
+    TEXT,
+    check_values,
+    either,
+    not_finite,
+    number,
+    several,
+    whole,
+)
 
 ADAPTER_CONFIG, ADAPTER_WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 _PICKLES = {".bin", ".pt", ".pth", ".ckpt", ".pkl"}
 _NOT_A_MODEL = ("adapter_model", "optimizer", "scheduler", "training_args", "rng_state")  # .bin and .pt beside a model
+_LARGE = ("tokenizer.json", "vocab.json")
 _DEEPEST = 3  # folders down, in the search for what was meant
 _CONVERT = (
     "python -c \"import torch; from safetensors.torch import save_file as s; s({{k: v.clone() for k, v in torch.load('{0}', "
@@ -164,6 +178,16 @@ def check_within(folder):
             raise CheckpointError(
                 f"{path} is a symbolic link to {target}, outside of its folder, and is not followed: put a copy in its place"
             )
+    for path in [*folder.glob("*.json"), *folder.glob("codec/*.json")]:
+        largest = LARGEST_JSON if path.name in _LARGE else LARGEST_CONFIG
+        size = path.stat().st_size if path.is_file() else None
+        if size is None or size > largest:
+            what = (
+                "no ordinary file"
+                if size is None
+                else f"{size / 1e6:,.0f} MB long; at most {largest / 1e6:,.0f} MB are read"
+            )
+            raise CheckpointError(f"{path} is {what}: remove it, or copy or download it again")
     for index in folder.glob("*.safetensors.index.json"):
         files = read_json(index).get("weight_map")
         if not isinstance(files, dict):

@@ -18,8 +18,9 @@ from orpheus.common.options import is_number, is_whole, shown
 
 
 def say(message):
-    """A line on standard error."""
-    print(message, file=sys.stderr, flush=True)
+    """A line on standard error. What a terminal would obey, such as an escape sequence in a file's name, is written out."""
+    plain = "".join(c if c.isprintable() or c in "\n\t" else repr(c)[1:-1] for c in str(message))
+    print(plain, file=sys.stderr, flush=True)
 
 
 def run(work, argv=None):

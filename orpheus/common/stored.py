@@ -15,7 +15,7 @@ from orpheus.common.errors import CheckpointError
 from orpheus.common.options import is_number, is_whole, shown, written
 
 LARGEST_JSON = 512_000_000  # bytes; Orpheus-3B's tokenizer.json has 23 MB
-LARGEST_CONFIG = 8_000_000  # bytes of a file of settings: an index of thousands of weights has 1 MB
+LARGEST_CONFIG = 32_000_000  # bytes of a file of settings: Orpheus-3B's tokenizer_config.json has 5 MB
 _DEEPEST = 64  # brackets inside of one another
 
 

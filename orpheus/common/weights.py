@@ -94,9 +94,8 @@ def check_sizes(config, folder):
             f"{path} says vocab_size {vocabulary} and hidden_size {hidden}, but the model's embeddings are {there}: "
             "they are not of one model. Copy config.json again from where the weights are from"
         )
-    numbers = {int(found[1]) for found in map(_LAYER.match, shapes) if found}
-    layers = config.get("num_hidden_layers")
-    if config.get("model_type") != "llama" or not layers:
+    layers, numbers = config.get("num_hidden_layers"), {int(found[1]) for found in map(_LAYER.match, shapes) if found}
+    if config.get("model_type") != "llama" or not (layers and hidden and numbers):
         return
     if numbers != set(range(layers)):
         raise CheckpointError(
@@ -105,20 +104,38 @@ def check_sizes(config, folder):
         )
     if config.get("quantization_config"):  # stored in shapes of its own
         return
-    heads = config.get("num_attention_heads") or 32
-    dim = config.get("head_dim") or (hidden or 4096) // heads
-    kv = (config.get("num_key_value_heads") or heads) * dim
-    inner, hidden = config.get("intermediate_size") or 11_008, hidden or 4096
-    wanted = {"self_attn.q_proj": (heads * dim, hidden), "self_attn.k_proj": (kv, hidden)}
-    wanted |= {"self_attn.v_proj": (kv, hidden), "self_attn.o_proj": (hidden, heads * dim)}
-    wanted |= {"mlp.gate_proj": (inner, hidden), "mlp.up_proj": (inner, hidden), "mlp.down_proj": (hidden, inner)}
-    for name, shape in shapes.items():
-        part = _LAYER.sub("", name, count=1).removesuffix(".weight")
-        if part in wanted and shape != wanted[part]:
+    wanted = _llama_shapes(config, layers, hidden)
+    if lacking := sorted(wanted.keys() - shapes.keys()):
+        raise CheckpointError(
+            f"the checkpoint in {folder} is incomplete: {len(lacking)} weights are missing, including {lacking[0]}. Copy or "
+            "download it again"
+        )
+    for name, shape in wanted.items():
+        if shapes[name] != shape:
             raise CheckpointError(
-                f"{name} in {folder} is {shape}, and by config.json it must be {wanted[part]}: they are not of one model. "
+                f"{name} in {folder} is {shapes[name]}, and by config.json it must be {shape}: they are not of one model. "
                 "Copy config.json again from where the weights are from"
             )
+
+
+def _llama_shapes(config, layers, hidden):
+    """{name: shape} of a Llama's layers. config: with the defaults that transformers has"""
+    heads, inner = config.get("num_attention_heads") or 32, config.get("intermediate_size") or 11_008
+    dim = config.get("head_dim") or hidden // heads
+    kv = (config.get("num_key_value_heads") or heads) * dim
+    parts = {
+        "self_attn.q_proj": (heads * dim, hidden),
+        "self_attn.k_proj": (kv, hidden),
+        "self_attn.v_proj": (kv, hidden),
+    }
+    parts |= {
+        "self_attn.o_proj": (hidden, heads * dim),
+        "mlp.gate_proj": (inner, hidden),
+        "mlp.up_proj": (inner, hidden),
+    }
+    parts |= {"mlp.down_proj": (hidden, inner), "input_layernorm": (hidden,), "post_attention_layernorm": (hidden,)}
+    named = {f"model.layers.{n}.{part}.weight": shape for n in range(layers) for part, shape in parts.items()}
+    return named | {"model.norm.weight": (hidden,)}
 
 
 def _values(path, dtype, shape, start):

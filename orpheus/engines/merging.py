@@ -3,6 +3,7 @@
 Everything that the adapter's folder says is checked first: what is not understood is refused by name, never left out.
 """
 
+import re
 from contextlib import contextmanager
 from dataclasses import MISSING, fields
 from pathlib import Path
@@ -12,6 +13,7 @@ from orpheus.common.checkpoints import ADAPTER_CONFIG, ADAPTER_WEIGHTS, check_co
 from orpheus.common.errors import CheckpointError, InputError, OrpheusWarning
 from orpheus.common.hub import brief, read_json
 from orpheus.common.options import is_number, is_whole, shown
+from orpheus.common.stored import FLAG, NOTHING, OBJECT, TEXT, check_values, either, several, whole
 from orpheus.common.weights import header
 
 # What is taken over from adapter_config.json, and what says nothing about a trained adapter.
@@ -40,6 +42,15 @@ def adapter_config(folder):
     if kind != "LORA":
         raise CheckpointError(f"{path}: peft_type is {shown(kind)}; only LORA can be spoken with. Train a LoRA adapter")
     _check_figures(config, path)
+    check_values(config, _NAMES, path)
+    for name in ("target_modules", "exclude_modules", "rank_pattern", "alpha_pattern", "layers_pattern"):
+        value = config.get(name)
+        for pattern in [value] if isinstance(value, str) else value or ():
+            if reason := _is_endless(pattern):
+                raise CheckpointError(
+                    f"{path}: {name} has the pattern {shown(pattern)}, which {reason} and may search for hours. List the "
+                    "modules by their names"
+                )
     start = config.get("init_lora_weights", True)
     if start not in _HARMLESS_STARTS:
         raise CheckpointError(
@@ -53,6 +64,53 @@ def adapter_config(folder):
             "give the merged model as --model"
         )
     return config
+
+
+_MODULES = either(NOTHING, TEXT, several(TEXT, 0, 10_000))
+_NAMES = {
+    "target_modules": _MODULES,
+    "exclude_modules": _MODULES,
+    "modules_to_save": either(NOTHING, several(TEXT, 0, 1000)),
+    "layers_pattern": _MODULES,
+    "layers_to_transform": either(NOTHING, whole(0, 1000), several(whole(0, 1000), 0, 1000)),
+    "bias": either(NOTHING, TEXT),
+    "task_type": either(NOTHING, TEXT),
+    **dict.fromkeys(("use_rslora", "use_dora", "fan_in_fan_out", "ensure_weight_tying"), either(NOTHING, FLAG)),
+    "trainable_token_indices": either(NOTHING, OBJECT, several(whole(0, 2**31), 0, 1_000_000)),
+}
+_MOST_REPEATS = 5  # in one pattern: each multiplies the time of a search by the length of a name
+
+
+def _is_endless(pattern):
+    """Why a regular expression may search without end, in a few words; None where it cannot. peft searches all names for it."""
+    try:
+        with catch_warnings():
+            filterwarnings("ignore")
+            found = _repeats(re._parser.parse(pattern))
+    except (re.error, RecursionError, OverflowError) as error:
+        return f"is no regular expression ({brief(error)})"
+    return "repeats what repeats" if found > 100 else "repeats too often" if found > _MOST_REPEATS else None
+
+
+def _repeats(part):
+    """How many unbounded repeats a match can go through; more than 100 where one is inside of another."""
+    count = 0
+    for kind, value in part:
+        name, found = str(kind), 0
+        if name in ("MAX_REPEAT", "MIN_REPEAT", "POSSESSIVE_REPEAT"):
+            _, most, inner = value
+            found = _repeats(inner)
+            found = (1000 if found else 1) if most > 16 else found * max(int(most), 1)
+        elif name == "BRANCH":
+            found = max(map(_repeats, value[1]), default=0)
+        elif name == "SUBPATTERN":
+            found = _repeats(value[3])
+        elif name in ("ASSERT", "ASSERT_NOT"):
+            found = _repeats(value[1])
+        elif name in ("GROUPREF", "GROUPREF_EXISTS", "ATOMIC_GROUP"):
+            found = 1000 if name != "ATOMIC_GROUP" else _repeats(value)
+        count += found
+    return count
 
 
 def _check_figures(config, path):
