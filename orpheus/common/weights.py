@@ -81,36 +81,43 @@ def shapes_of(folder):
     return {name: shape for name, (_, _, shape, _) in tensors_in(folder).items()}
 
 
+_LLAMA = {  # what transformers takes where config.json says nothing
+    "vocab_size": 32_000,
+    "hidden_size": 4096,
+    "intermediate_size": 11_008,
+    "num_hidden_layers": 32,
+    "num_attention_heads": 32,
+}
+
+
 def check_sizes(config, folder):
     """Refuses a model whose weights are of other sizes than its configuration says, before either is allocated.
 
     config: of the model in `folder`, checked. Raises CheckpointError.
     """
-    shapes, path = shapes_of(folder), Path(folder) / "config.json"
-    vocabulary, hidden = config.get("vocab_size"), config.get("hidden_size")
-    there = shapes.get("model.embed_tokens.weight")
-    if there and vocabulary and hidden and there != (vocabulary, hidden):
+    shapes, path, is_llama = shapes_of(folder), Path(folder) / "config.json", config.get("model_type") == "llama"
+    config = (_LLAMA if is_llama else {}) | {name: value for name, value in config.items() if value is not None}
+    there, wanted = shapes.get(_EVERYWHERE[0]), (config.get("vocab_size"), config.get("hidden_size"))
+    if there and None not in wanted and there != wanted:
         raise CheckpointError(
-            f"{path} says vocab_size {vocabulary} and hidden_size {hidden}, but the model's embeddings are {there}: "
+            f"{path} says vocab_size {wanted[0]} and hidden_size {wanted[1]}, but the model's embeddings are {there}: "
             "they are not of one model. Copy config.json again from where the weights are from"
         )
     layers, numbers = config.get("num_hidden_layers"), {int(found[1]) for found in map(_LAYER.match, shapes) if found}
-    if config.get("model_type") != "llama" or not (layers and hidden and numbers):
+    if not (layers and numbers):
         return
-    if numbers != set(range(layers)):
+    if not numbers >= set(range(layers)) or (is_llama and len(numbers) > layers):
         raise CheckpointError(
             f"{path} says num_hidden_layers {layers}, but the weights are of {len(numbers)} layers: they are not of one "
             "model, or files are missing. Copy the whole folder again from where it is from"
         )
-    if config.get("quantization_config"):  # stored in shapes of its own
+    if not is_llama or config.get("quantization_config"):  # those are stored in shapes of their own
         return
-    wanted = _llama_shapes(config, layers, hidden)
-    if lacking := sorted(wanted.keys() - shapes.keys()):
-        raise CheckpointError(
-            f"the checkpoint in {folder} is incomplete: {len(lacking)} weights are missing, including {lacking[0]}. Copy or "
-            "download it again"
-        )
-    for name, shape in wanted.items():
+    for name, shape in _llama_shapes(config, shapes).items():
+        if name not in shapes:
+            raise CheckpointError(
+                f"the checkpoint in {folder} is incomplete: {name} is missing. Copy or download it again"
+            )
         if shapes[name] != shape:
             raise CheckpointError(
                 f"{name} in {folder} is {shapes[name]}, and by config.json it must be {shape}: they are not of one model. "
@@ -118,24 +125,24 @@ def check_sizes(config, folder):
             )
 
 
-def _llama_shapes(config, layers, hidden):
-    """{name: shape} of a Llama's layers. config: with the defaults that transformers has"""
-    heads, inner = config.get("num_attention_heads") or 32, config.get("intermediate_size") or 11_008
+def _llama_shapes(config, there):
+    """{name: shape} of a Llama's weights; of two matrices that are one, of that which is `there`."""
+    hidden, inner, heads = config["hidden_size"], config["intermediate_size"], config["num_attention_heads"]
     dim = config.get("head_dim") or hidden // heads
-    kv = (config.get("num_key_value_heads") or heads) * dim
-    parts = {
-        "self_attn.q_proj": (heads * dim, hidden),
-        "self_attn.k_proj": (kv, hidden),
-        "self_attn.v_proj": (kv, hidden),
-    }
-    parts |= {
-        "self_attn.o_proj": (hidden, heads * dim),
-        "mlp.gate_proj": (inner, hidden),
-        "mlp.up_proj": (inner, hidden),
-    }
-    parts |= {"mlp.down_proj": (hidden, inner), "input_layernorm": (hidden,), "post_attention_layernorm": (hidden,)}
-    named = {f"model.layers.{n}.{part}.weight": shape for n in range(layers) for part, shape in parts.items()}
-    return named | {"model.norm.weight": (hidden,)}
+    kv = config.get("num_key_value_heads", heads) * dim
+    norms = dict.fromkeys(("input_layernorm", "post_attention_layernorm"), (hidden,))
+    attention = dict.fromkeys(("k_proj", "v_proj"), (kv, hidden))
+    attention |= {"q_proj": (heads * dim, hidden), "o_proj": (hidden, heads * dim)}
+    mlp = {"gate_proj": (inner, hidden), "up_proj": (inner, hidden), "down_proj": (hidden, inner)}
+    parts = norms | {f"self_attn.{name}": shape for name, shape in attention.items()}
+    parts |= {f"mlp.{name}": shape for name, shape in mlp.items()}
+    shapes = {"model.norm.weight": (hidden,)}
+    for layer in range(config["num_hidden_layers"]):
+        shapes |= {f"model.layers.{layer}.{part}.weight": shape for part, shape in parts.items()}
+    ends = {_EVERYWHERE[0], "lm_head.weight"}
+    if config.get("tie_word_embeddings"):
+        ends = ends & there.keys() or {_EVERYWHERE[0]}
+    return shapes | dict.fromkeys(ends, (config["vocab_size"], hidden))
 
 
 def _values(path, dtype, shape, start):
