@@ -22,17 +22,18 @@ _DEEPEST = 64  # brackets inside of one another
 # --- files -----------------------------------------------------------------------------------------------------------
 
 
-def read_text_file(path, largest, encoding="utf-8"):
+def read_text_file(path, largest, encoding="utf-8", streams=False):
     """The text of an ordinary file. Raises OSError; ValueError, with the reason, for all else that makes it unfit.
 
-    What has no end, as /dev/zero, or waits for a writer, as a FIFO, is not opened.
+    What may have no end, as /dev/zero, or wait for a writer, as a FIFO, is opened only where `streams` are fine: then up to `largest`
+    bytes are read, and nobody who is not there is waited for.
     """
     path = Path(path)
     kind = os.stat(path).st_mode
-    if not stat.S_ISREG(kind):
+    if stat.S_ISDIR(kind) or not (streams or stat.S_ISREG(kind)):
         what = "a folder" if stat.S_ISDIR(kind) else "a pipe" if stat.S_ISFIFO(kind) else "a device or a socket"
         raise ValueError(f"it is {what}, not an ordinary file")
-    with open(path, "rb") as file:
+    with open(path, "rb", opener=_without_waiting if stat.S_ISFIFO(kind) else None) as file:
         data = file.read(largest + 1)
     if len(data) > largest:
         raise ValueError(f"it has more than {largest / 1e6:,.0f} MB, the most that is read")
@@ -40,6 +41,13 @@ def read_text_file(path, largest, encoding="utf-8"):
         return data.decode(encoding)
     except UnicodeDecodeError as error:
         raise ValueError(f"byte {error.start} is not UTF-8") from error
+
+
+def _without_waiting(path, flags):
+    """Opens a pipe whether or not someone writes to it; reading then waits for those who do."""
+    descriptor = os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+    os.set_blocking(descriptor, True)
+    return descriptor
 
 
 def read_json(path, kind=dict, largest=LARGEST_CONFIG):

@@ -4,6 +4,7 @@ import sys
 from warnings import warn
 
 from orpheus.common.checkpoints import check_model_folder, quantization
+from orpheus.common.command import cure_of
 from orpheus.common.errors import CheckpointError, InputError, OrpheusWarning
 from orpheus.common.hub import brief
 from orpheus.common.options import ORPHEUS_3B
@@ -26,7 +27,8 @@ def load_tokenizer(folder):
     try:
         return AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
     except Exception as error:  # transformers, tokenizers and json each raise their own
-        raise CheckpointError(f"the tokenizer in {folder} cannot be loaded: {brief(error)}") from error
+        cure = cure_of(error) or "Copy or download its files again"
+        raise CheckpointError(f"the tokenizer in {folder} cannot be loaded: {brief(error)}. {cure}") from error
 
 
 def check_model(folder, device, name=None):
@@ -84,6 +86,8 @@ def load_language_model(folder, device):
 def _reason_and_cure(error, kind):
     """Why transformers cannot load a model, and what to do about it."""
     reason = brief(error)
+    if cure := cure_of(error):
+        return f"{reason}. {cure}"
     if "custom code" in reason or "trust_remote_code" in reason:
         return "it brings code of its own, which is never run. Use a model of a kind that transformers knows, such as a Llama"
     if "model type" in reason or "model_type" in reason or "Unrecognized" in reason:

@@ -3,16 +3,17 @@
 Everything that the adapter's folder says is checked first: what is not understood is refused by name, never left out.
 """
 
-import re
 from contextlib import contextmanager
 from dataclasses import MISSING, fields
 from pathlib import Path
 from warnings import catch_warnings, filterwarnings, warn
 
 from orpheus.common.checkpoints import ADAPTER_CONFIG, ADAPTER_WEIGHTS, check_config, check_within, explain
+from orpheus.common.command import cure_of
 from orpheus.common.errors import CheckpointError, InputError, OrpheusWarning
 from orpheus.common.hub import brief, read_json
 from orpheus.common.options import is_number, is_whole, shown
+from orpheus.common.patterns import is_endless
 from orpheus.common.stored import FLAG, NOTHING, OBJECT, TEXT, check_values, either, several, whole
 from orpheus.common.weights import header
 
@@ -46,7 +47,7 @@ def adapter_config(folder):
     for name in ("target_modules", "exclude_modules", "rank_pattern", "alpha_pattern", "layers_pattern"):
         value = config.get(name)
         for pattern in [value] if isinstance(value, str) else value or ():
-            if reason := _is_endless(pattern):
+            if reason := is_endless(pattern):
                 raise CheckpointError(
                     f"{path}: {name} has the pattern {shown(pattern)}, which {reason} and may search for hours. List the "
                     "modules by their names"
@@ -78,39 +79,6 @@ _NAMES = {
     **dict.fromkeys(("use_rslora", "use_dora", "fan_in_fan_out", "ensure_weight_tying"), either(NOTHING, FLAG)),
     "trainable_token_indices": either(NOTHING, OBJECT, several(whole(0, 2**31), 0, 1_000_000)),
 }
-_MOST_REPEATS = 5  # in one pattern: each multiplies the time of a search by the length of a name
-
-
-def _is_endless(pattern):
-    """Why a regular expression may search without end, in a few words; None where it cannot. peft searches all names for it."""
-    try:
-        with catch_warnings():
-            filterwarnings("ignore")
-            found = _repeats(re._parser.parse(pattern))
-    except (re.error, RecursionError, OverflowError) as error:
-        return f"is no regular expression ({brief(error)})"
-    return "repeats what repeats" if found > 100 else "repeats too often" if found > _MOST_REPEATS else None
-
-
-def _repeats(part):
-    """How many unbounded repeats a match can go through; more than 100 where one is inside of another."""
-    count = 0
-    for kind, value in part:
-        name, found = str(kind), 0
-        if name in ("MAX_REPEAT", "MIN_REPEAT", "POSSESSIVE_REPEAT"):
-            _, most, inner = value
-            found = _repeats(inner)
-            found = (1000 if found else 1) if most > 16 else found * max(int(most), 1)
-        elif name == "BRANCH":
-            found = max(map(_repeats, value[1]), default=0)
-        elif name == "SUBPATTERN":
-            found = _repeats(value[3])
-        elif name in ("ASSERT", "ASSERT_NOT"):
-            found = _repeats(value[1])
-        elif name in ("GROUPREF", "GROUPREF_EXISTS", "ATOMIC_GROUP"):
-            found = 1000 if name != "ATOMIC_GROUP" else _repeats(value)
-        count += found
-    return count
 
 
 def _check_figures(config, path):
@@ -223,7 +191,8 @@ def _errors_of(adapter):
     except KeyError as error:  # a whole module that is to be replaced and is not there
         raise CheckpointError(f"the adapter {adapter} lacks {error}: save it again where it was trained") from error
     except Exception as error:  # peft raises RuntimeError, ValueError and safetensors' own
-        raise CheckpointError(f"the adapter {adapter} cannot be loaded onto the model: {brief(error)}") from error
+        cure = f". {cure}" if (cure := cure_of(error)) else ""
+        raise CheckpointError(f"the adapter {adapter} cannot be loaded onto the model: {brief(error)}{cure}") from error
 
 
 def _attach(model, adapter, config, shapes, tokens):
