@@ -1,10 +1,12 @@
 """Regular expressions of unknown origin: whether a search with one ends."""
 
 import re
+from importlib import import_module
 from warnings import catch_warnings, filterwarnings
 
 from orpheus.common.hub import brief
 
+_parser = re._parser if hasattr(re, "_parser") else import_module("sre_parse")  # the latter in Python 3.10
 _MOST_REPEATS = 5  # in one pattern: each multiplies the time of a search by the length of a name
 
 
@@ -13,7 +15,7 @@ def is_endless(pattern):
     try:
         with catch_warnings():
             filterwarnings("ignore")
-            found = _repeats(re._parser.parse(pattern))
+            found = _repeats(_parser.parse(pattern))
     except (re.error, RecursionError, OverflowError) as error:
         return f"is no regular expression ({brief(error)})"
     return "repeats what repeats" if found > 100 else "repeats too often" if found > _MOST_REPEATS else None

@@ -17,6 +17,8 @@ def _dtype(device):
 
     if device.startswith("cuda"):
         return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
+    if device.startswith("mps") and torch.backends.mps.is_macos_or_newer(14, 0):  # the first with bfloat16
+        return torch.bfloat16
     return torch.float32
 
 
@@ -135,13 +137,13 @@ def open_engine(name, checkpoint, adapter, device, layout, tokens=0):
 def choose_engine(name, model, layout):
     """The engine `name` (one of ENGINES) for a language model.
 
-    "auto" is the fast one if it supports the model, on CUDA and on a CPU; "fast" and "fast-int8" (the same with 8-bit
+    "auto" is the fast one if it supports the model, on CUDA, a CPU and mps; "fast" and "fast-int8" (the same with 8-bit
     linear layers) warn if it does not.
     """
     from orpheus.engines.fast.engine import FastEngine, unfit
     from orpheus.engines.transformers import TransformersEngine
 
-    reason = unfit(model) or (None if model.device.type in ("cuda", "cpu") else f"device {model.device.type}")
+    reason = unfit(model) or (None if model.device.type in ("cuda", "cpu", "mps") else f"device {model.device.type}")
     if name.startswith("fast") and reason:
         warn(f"the fast engine cannot run this model ({reason}); using transformers instead", OrpheusWarning, 2)
     if name == "transformers" or reason:
