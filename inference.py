@@ -15,9 +15,10 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal
 
-from orpheus.common.command import run
+from orpheus.common.command import at_home, run
 from orpheus.common.errors import InputError
 from orpheus.common.options import OUTPUT_DIR
+from orpheus.common.stored import read_text_file
 from orpheus.engines.options import ENGINES, SamplingOptions
 from orpheus.speech.options import (
     EXAMPLES,
@@ -27,6 +28,8 @@ from orpheus.speech.options import (
     StreamOptions,
     TextOptions,
 )
+
+LONGEST_TEXT = 10_000_000  # bytes: three times War and Peace
 
 __all__ = ["OrpheusInference"]  # noqa: F822  see __getattr__
 
@@ -82,7 +85,7 @@ def _parse(argv):
         retry: Annotated[RetryOptions, tyro.conf.OmitArgPrefixes] = field(default_factory=RetryOptions)
         streaming: Annotated[StreamOptions, tyro.conf.OmitArgPrefixes] = field(default_factory=StreamOptions)
 
-    return tyro.cli(Arguments, description=__doc__, args=argv)
+    return at_home(tyro.cli(Arguments, description=__doc__, args=argv))
 
 
 def _texts(arguments):
@@ -91,12 +94,19 @@ def _texts(arguments):
         raise InputError("give a text or --text-file, not both")
     if arguments.text_file:
         try:
-            return [arguments.text_file.read_text(encoding="utf-8-sig")]
-        except (OSError, UnicodeDecodeError) as error:
-            raise InputError(f"--text-file {arguments.text_file} cannot be read as UTF-8 text: {error}") from error
+            return [_text_of(read_text_file(arguments.text_file, LONGEST_TEXT, "utf-8-sig", streams=True))]
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or error
+            raise InputError(f"--text-file {arguments.text_file} cannot be read as UTF-8 text: {reason}") from error
     if arguments.text.count("-") > 1:
         raise InputError("standard input can only be read once: give a single -")
     return [_standard_input() if text == "-" else text for text in arguments.text or _examples(arguments)]
+
+
+def _text_of(text):
+    if "\0" in text:
+        raise ValueError("it has NUL characters, as binary files and UTF-16 have; save it as UTF-8")
+    return text
 
 
 def _examples(arguments):
@@ -121,14 +131,18 @@ def _standard_input():
     if sys.stdin is None:
         raise InputError("- reads standard input, but there is none: give a text or --text-file")
     try:
-        return sys.stdin.buffer.read().decode("utf-8-sig")
-    except UnicodeDecodeError as error:
+        data = sys.stdin.buffer.read(LONGEST_TEXT + 1)
+        if len(data) > LONGEST_TEXT:
+            raise ValueError(f"it has more than {LONGEST_TEXT / 1e6:,.0f} MB, the most that is read")
+        return _text_of(data.decode("utf-8-sig"))
+    except ValueError as error:
         raise InputError(f"standard input is not UTF-8 text: {error}") from error
 
 
 def _paths(out, count):
     """The output files. Checks that they can be written before anything is loaded."""
     from orpheus.common.audio import OTHER_FORMATS
+    from orpheus.common.places import real
 
     out = Path(OUTPUT_DIR) if out is None else out
     if out.suffix.lower() in OTHER_FORMATS:
@@ -139,7 +153,7 @@ def _paths(out, count):
         paths = [out]
     else:
         paths = [out / f"output_{index}.wav" for index in range(count)]
-    folder = paths[0].parent
+    folder = real(paths[0].parent)  # a symbolic link stays one
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -149,6 +163,10 @@ def _paths(out, count):
             raise InputError(f"--out: a file name can have at most 255 bytes, not {len(os.fsencode(path.name))}")
         if path.is_dir():
             raise InputError(f"--out {out}: {path} is a folder; choose another name")
+        if path.exists() and not path.is_file():
+            raise InputError(
+                f"--out {out}: {path} is a device or a pipe; to send sound through one, use --stream wav > {path}"
+            )
     if not os.access(folder, os.W_OK):
         raise InputError(f"--out {out}: the folder {folder} is not writable; choose another")
     return paths

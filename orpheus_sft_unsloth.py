@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Annotated
 
 from orpheus.common import command
-from orpheus.common.command import options_from, read_config, settings_of
+from orpheus.common.command import at_home, options_from, read_config, settings_of
 from orpheus.common.errors import InputError
 from orpheus.data.options import LONGEST_EXAMPLE, DataOptions
 from orpheus.speech.examples import EXAMPLES, sample_sentences
@@ -51,9 +51,8 @@ def parse(argv=None):
     )
     values = (DEMO if first.demo else {}) | (read_config(first.config) if first.config else {})
     groups = options_from((RunOptions, DataOptions, TrainingOptions), values, f"--config {first.config}")
-    return tyro.cli(
-        Arguments, description=__doc__, args=argv, default=Arguments(False, False, None, first.config, *groups)
-    )
+    defaults = Arguments(False, False, None, first.config, *groups)
+    return at_home(tyro.cli(Arguments, description=__doc__, args=argv, default=defaults))
 
 
 @dataclass(frozen=True)

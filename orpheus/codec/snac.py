@@ -7,12 +7,15 @@ same codes and seed give the same samples whether decoded all at once, in window
 import functools
 import hashlib
 import inspect
-import json
+import math
+import re
 import threading
+import zipfile
 from pathlib import Path
 
 import numpy as np
 import torch
+from safetensors.torch import load_file
 from torch.nn.utils import parametrize
 
 from orpheus.codec.encoder import BatchEncoder
@@ -20,7 +23,11 @@ from orpheus.codec.noise import index_noise
 from orpheus.codec.precision import full_precision
 from orpheus.common.errors import CheckpointError
 from orpheus.common.frame import CODES_PER_FRAME, CONTEXT_FRAMES, FRAME_SAMPLES, SAMPLE_RATE, VQ_STRIDES, WINDOW_FRAMES
+from orpheus.common.hub import brief
+from orpheus.common.options import SNAC_24KHZ
+from orpheus.common.stored import FLAG, NOTHING, check_values, either, read_json, several, whole
 from orpheus.common.tokens import deinterleave
+from orpheus.common.weights import header
 
 
 def _fold_weight_norm(module):
@@ -30,19 +37,38 @@ def _fold_weight_norm(module):
             parametrize.remove_parametrizations(child, "weight")
 
 
-_RATES = ("encoder_rates", "decoder_rates", "vq_strides")
+_RATES = several(whole(1, 2048), 1, 8)
+_CONFIG = {  # the 24 kHz SNAC has encoder_dim 48, decoder_dim 1024, 4,096 codes of 8 numbers
+    "sampling_rate": whole(1, 1_000_000),
+    "encoder_dim": whole(1, 512),
+    "encoder_rates": _RATES,
+    "latent_dim": either(NOTHING, whole(1, 131_072)),
+    "decoder_dim": whole(1, 16_384),
+    "decoder_rates": _RATES,
+    "attn_window_size": either(NOTHING, whole(1, 65_536)),
+    "codebook_size": whole(2, 65_536),
+    "codebook_dim": whole(1, 1024),
+    "vq_strides": several(whole(1, 64), 1, 8),
+    "noise": FLAG,
+    "depthwise": FLAG,
+}
+_NEEDED = ("encoder_rates", "decoder_rates", "vq_strides")
+_CURE = f"Use the codec of the model, or {SNAC_24KHZ}: --codec {SNAC_24KHZ}"
 
 
 def check_frame_layout(config, source):
     """Refuses a SNAC configuration unless its frames are 7 codes per 2,048 samples at 24 kHz in our order."""
-    if not isinstance(config, dict) or not all(isinstance(config.get(name), list) for name in _RATES):
-        raise CheckpointError(f"the codec {source} is not a SNAC: its config.json lacks the lists {', '.join(_RATES)}")
-    hop = int(np.prod(config["encoder_rates"]))
+    if not isinstance(config, dict) or not all(isinstance(config.get(name), list) for name in _NEEDED):
+        raise CheckpointError(
+            f"the codec {source} is not a SNAC: its config.json lacks the lists {', '.join(_NEEDED)}. {_CURE}"
+        )
+    check_values(config, _CONFIG, Path(source) / "config.json", _CURE)
+    hop = math.prod(config["encoder_rates"])
     found = {
         "sampling_rate": config.get("sampling_rate"),
         "vq_strides": config.get("vq_strides"),
         "samples per frame": hop * max(config["vq_strides"], default=0),
-        "samples per frame when decoding": int(np.prod(config["decoder_rates"])) * max(config["vq_strides"], default=0),
+        "samples per frame when decoding": math.prod(config["decoder_rates"]) * max(config["vq_strides"], default=0),
         "attn_window_size": config.get("attn_window_size"),
     }
     wanted = {
@@ -58,21 +84,121 @@ def check_frame_layout(config, source):
             f"the codec {source} does not make {CODES_PER_FRAME} codes per {FRAME_SAMPLES} samples: {'; '.join(wrong)}. "
             "Orpheus needs the 24 kHz SNAC (hubertsiuzdak/snac_24khz)"
         )
+    encoded = config.get("encoder_dim", 64) * 2 ** len(config["encoder_rates"])
+    if config.get("latent_dim") not in (None, encoded):
+        raise CheckpointError(
+            f"latent_dim in {source} is {config['latent_dim']}, but its encoder makes {encoded} numbers. {_CURE}"
+        )
+    if config.get("decoder_dim", 1536) % 2 ** len(config["decoder_rates"]):
+        raise CheckpointError(
+            f"decoder_dim in {source} is {config.get('decoder_dim', 1536)}, which cannot be halved "
+            f"{len(config['decoder_rates'])} times, once for each of decoder_rates. {_CURE}"
+        )
 
 
-def _load_weights(folder):
-    """The state dict of a codec folder: safetensors, or the hub's pytorch_model.bin."""
+def _stored_weights(folder):
+    """(file, {name: shape}, what loads it) of a codec folder: safetensors, or the hub's pytorch_model.bin."""
     safe, pickled = folder / "model.safetensors", folder / "pytorch_model.bin"
-    try:
-        if safe.exists():
-            from safetensors.torch import load_file
+    if safe.is_file():
+        shapes = {name: shape for name, (_, shape, _) in header(safe).items()}
+        return safe, shapes, lambda: load_file(safe)
+    if pickled.is_file():
+        state = _unpickled(pickled)
+        return pickled, {name: tuple(value.shape) for name, value in state.items()}, lambda: state
+    raise CheckpointError(f"{folder} has neither model.safetensors nor pytorch_model.bin: not a SNAC folder. {_CURE}")
 
-            return load_file(safe)
-        if pickled.exists():
-            return torch.load(pickled, map_location="cpu", weights_only=True)
-    except Exception as error:  # safetensors and pickle each raise their own errors for a damaged file
-        raise CheckpointError(f"the codec weights in {folder} cannot be read ({error}): download them again") from error
-    raise CheckpointError(f"{folder} has neither model.safetensors nor pytorch_model.bin: not a SNAC folder")
+
+def _unpickled(path):
+    """{name: tensor} of a file that torch.save wrote: tensors alone, and nothing is read of them yet. Raises CheckpointError."""
+    try:
+        with zipfile.ZipFile(path) as file:  # a packed part could be of any size
+            packed = [part.filename for part in file.infolist() if part.compress_type != zipfile.ZIP_STORED]
+        if packed:
+            raise ValueError(f"{packed[0]} in it is packed")
+        state = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+        if not isinstance(state, dict) or not all(
+            isinstance(name, str) and type(value) in (torch.Tensor, torch.nn.Parameter) for name, value in state.items()
+        ):
+            raise ValueError("it is no list of named tensors")
+        if sum(value.nbytes for value in state.values()) > path.stat().st_size:
+            raise ValueError("tensors in it share their values")
+        return state
+    except (
+        Exception
+    ) as error:  # zipfile, pickle and torch each raise their own; torch's advice is to run the code in the file
+        known = type(error) is ValueError or isinstance(error, (OSError, zipfile.BadZipFile))
+        reason = brief(error) if known else "it holds more than tensors, or is damaged"
+        raise CheckpointError(
+            f"the codec weights {path} cannot be read: {reason}. Nothing in a file is run, so only plain tensors are read. "
+            f"Copy or download it again, or put model.safetensors in its place. {_CURE}"
+        ) from error
+
+
+def _main_shapes(config):
+    """{name: shape} of the weights that decide how much memory a SNAC takes; all others are no larger."""
+    dim, width, weight = config["encoder_dim"], config["decoder_dim"], "parametrizations.weight.original1"
+    shapes = {f"encoder.block.0.{weight}": (dim, 1, 7)}
+    for place, stride in enumerate(config["encoder_rates"], 1):
+        shapes[f"encoder.block.{place}.block.4.{weight}"] = (2 * dim, dim, 2 * stride)
+        dim *= 2
+    for place in range(len(config["vq_strides"])):
+        shapes[f"quantizer.quantizers.{place}.in_proj.{weight}"] = (config["codebook_dim"], dim, 1)
+        shapes[f"quantizer.quantizers.{place}.codebook.weight"] = (config["codebook_size"], config["codebook_dim"])
+    first = 1 if config["depthwise"] else 0
+    shapes[f"decoder.model.{first}.{weight}"] = (width, dim, 1 if first else 7)
+    for place, stride in enumerate(config["decoder_rates"], first + 1):
+        shapes[f"decoder.model.{place}.block.1.{weight}"] = (width, width // 2, 2 * stride)
+        width //= 2
+    return shapes
+
+
+def _check_shapes(there, wanted, folder, whole=True):
+    """Refuses weights of other names, if `whole`, or shapes than are wanted. Raises CheckpointError."""
+    wrong = [f"{name} is missing" for name in wanted.keys() - there.keys()]
+    wrong += [f"{name} has no place" for name in there.keys() - wanted.keys() if whole]
+    wrong += [
+        f"{name} is {there[name]}, must be {shape}" for name, shape in wanted.items() if there.get(name, shape) != shape
+    ]
+    if wrong:
+        more = f" and {len(wrong) - 3} more" if len(wrong) > 3 else ""
+        raise CheckpointError(
+            f"the codec weights in {folder} do not fit its config.json: {'; '.join(sorted(wrong)[:3])}{more}. Copy both from one "
+            f"codec. {_CURE}"
+        )
+
+
+_FORMER = {"weight_g": "parametrizations.weight.original0", "weight_v": "parametrizations.weight.original1"}
+
+
+def _now(named):
+    """{name: value} under the names that torch gives the two parts of a normed weight today."""
+    return {re.sub(r"weight_[gv]$", lambda part: _FORMER[part[0]], name): value for name, value in named.items()}
+
+
+def _build(config, folder):
+    """The SNAC of a codec folder with its weights; nothing is allocated before their shapes are known to fit."""
+    from snac import SNAC
+
+    known = inspect.signature(SNAC).parameters  # the file may hold more, such as model_type
+    given = {name: parameter.default for name, parameter in known.items()} | {
+        n: v for n, v in config.items() if n in known
+    }
+    path, shapes, load = _stored_weights(folder)
+    _check_shapes(_now(shapes), _main_shapes(given), folder, whole=False)
+    model = SNAC(**given)
+    _check_shapes(_now(shapes), {name: tuple(value.shape) for name, value in model.state_dict().items()}, folder)
+    try:
+        weights = {name: value.to(torch.float32, copy=path.suffix == ".bin") for name, value in _now(load()).items()}
+    except Exception as error:  # safetensors raises its own
+        raise CheckpointError(f"the codec weights {path} cannot be read ({brief(error)}): copy them again") from error
+    damaged = [name for name, value in weights.items() if not torch.isfinite(value).all()]
+    if damaged:
+        raise CheckpointError(
+            f"the codec weights {path} have NaN or infinite values in {len(damaged)} of {len(weights)}, including "
+            f"{damaged[0]}: they are damaged. {_CURE}"
+        )
+    model.load_state_dict(weights, assign=True)
+    return model
 
 
 class Codec:
@@ -91,20 +217,9 @@ class Codec:
     def from_folder(cls, folder, device="cpu"):
         """Loads `config.json` with `model.safetensors` or `pytorch_model.bin`. Raises CheckpointError."""
         folder = Path(folder)
-        try:
-            config = json.loads((folder / "config.json").read_text())
-        except (OSError, ValueError) as error:
-            raise CheckpointError(f"{folder / 'config.json'} cannot be read ({error}): not a SNAC folder") from error
+        config = read_json(folder / "config.json")
         check_frame_layout(config, folder)
-        from snac import SNAC
-
-        known = inspect.signature(SNAC).parameters  # the file may hold more, such as model_type
-        model = SNAC(**{name: value for name, value in config.items() if name in known})
-        try:
-            weights = {name: value.float() for name, value in _load_weights(folder).items()}
-            model.load_state_dict(weights)
-        except (RuntimeError, AttributeError) as error:
-            raise CheckpointError(f"the codec weights in {folder} do not fit its config.json: {error}") from error
+        model = _build(config, folder)
         return cls(model.to(device))
 
     @functools.cached_property

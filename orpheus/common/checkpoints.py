@@ -3,7 +3,6 @@
 A folder may come from anywhere: nothing in it is run (no pickle, no code), and nothing outside of it is read.
 """
 
-import math
 import os
 import tarfile
 import zipfile
@@ -11,11 +10,26 @@ from pathlib import Path
 
 from orpheus.common.errors import CheckpointError, InputError
 from orpheus.common.hub import read_json
-from orpheus.common.options import is_number, shown
+from orpheus.common.options import shown
+from orpheus.common.stored import (
+    FLAG,
+    LARGEST_CONFIG,
+    LARGEST_JSON,
+    NOTHING,
+    OBJECT,
+    TEXT,
+    check_values,
+    either,
+    not_finite,
+    number,
+    several,
+    whole,
+)
 
 ADAPTER_CONFIG, ADAPTER_WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 _PICKLES = {".bin", ".pt", ".pth", ".ckpt", ".pkl"}
 _NOT_A_MODEL = ("adapter_model", "optimizer", "scheduler", "training_args", "rng_state")  # .bin and .pt beside a model
+_LARGE = ("tokenizer.json", "vocab.json")
 _DEEPEST = 3  # folders down, in the search for what was meant
 _CONVERT = (
     "python -c \"import torch; from safetensors.torch import save_file as s; s({{k: v.clone() for k, v in torch.load('{0}', "
@@ -164,6 +178,16 @@ def check_within(folder):
             raise CheckpointError(
                 f"{path} is a symbolic link to {target}, outside of its folder, and is not followed: put a copy in its place"
             )
+    for path in [*folder.glob("*.json"), *folder.glob("codec/*.json")]:
+        largest = LARGEST_JSON if path.name in _LARGE else LARGEST_CONFIG
+        size = path.stat().st_size if path.is_file() else None
+        if size is None or size > largest:
+            what = (
+                "no ordinary file"
+                if size is None
+                else f"{size / 1e6:,.0f} MB long; at most {largest / 1e6:,.0f} MB are read"
+            )
+            raise CheckpointError(f"{path} is {what}: remove it, or copy or download it again")
     for index in folder.glob("*.safetensors.index.json"):
         files = read_json(index).get("weight_map")
         if not isinstance(files, dict):
@@ -179,31 +203,65 @@ def check_within(folder):
                 )
 
 
-def _not_finite(value, name=""):
-    """Names of the numbers in a configuration that are NaN or infinite."""
-    if isinstance(value, float) and not math.isfinite(value):
-        yield name, value
-    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
-    for key, inner in items:
-        yield from _not_finite(inner, f"{name}.{key}" if name else str(key))
+_POSITIVE = number("above 0 and below 1; 1e-5 is usual", lambda x: 0 < x < 1)
+_TOKEN = either(NOTHING, whole(-1, 2**31), several(whole(0, 2**31), 0, 1000))
+_MODEL = {  # sizes far beyond any model that one machine holds
+    "hidden_size": either(NOTHING, whole(1, 65_536)),
+    "intermediate_size": either(NOTHING, whole(1, 1_048_576), several(whole(1, 1_048_576), 1, 1000)),
+    "num_hidden_layers": either(NOTHING, whole(1, 1000)),
+    "num_attention_heads": either(NOTHING, whole(1, 1024)),
+    "num_key_value_heads": either(NOTHING, whole(1, 1024)),
+    "head_dim": either(NOTHING, whole(2, 4096)),
+    "vocab_size": either(NOTHING, whole(1, 4_194_304)),
+    "max_position_embeddings": either(NOTHING, whole(2, 1 << 30)),
+    "rms_norm_eps": either(NOTHING, _POSITIVE),
+    "hidden_act": either(NOTHING, TEXT),
+    "model_type": either(NOTHING, TEXT),
+    "architectures": either(NOTHING, several(TEXT, 0, 100)),
+    "tie_word_embeddings": either(NOTHING, FLAG),
+    "attention_bias": either(NOTHING, FLAG),
+    "mlp_bias": either(NOTHING, FLAG),
+    "bos_token_id": _TOKEN,
+    "eos_token_id": _TOKEN,
+    "pad_token_id": _TOKEN,
+    "dtype": either(NOTHING, TEXT),
+    "torch_dtype": either(NOTHING, TEXT),
+    "rope_parameters": either(NOTHING, OBJECT),
+    "rope_scaling": either(NOTHING, OBJECT),
+    "quantization_config": either(NOTHING, OBJECT),
+}
+_GENERATION = {name: _MODEL[name] for name in ("bos_token_id", "eos_token_id", "pad_token_id")}
+_ROPE = {
+    "rope_theta": either(NOTHING, number("at least 1; 500000 is Orpheus-3B's", lambda x: x >= 1)),
+    "factor": either(NOTHING, number("above 0; 32 is Orpheus-3B's", lambda x: x > 0)),
+    "low_freq_factor": either(NOTHING, number("above 0; 1 is Orpheus-3B's", lambda x: x > 0)),
+    "high_freq_factor": either(NOTHING, number("above 0; 4 is Orpheus-3B's", lambda x: x > 0)),
+    "original_max_position_embeddings": either(NOTHING, whole(1, 1 << 30)),
+    "rope_type": either(NOTHING, TEXT),
+    "type": either(NOTHING, TEXT),
+}
 
 
 def check_config(config, path):
-    """Refuses a model's or adapter's configuration with figures that no model can have. Raises CheckpointError."""
-    for name, value in _not_finite(config):
+    """Refuses a model's or adapter's configuration with values that no model can have. Raises CheckpointError."""
+    for name, value in not_finite(config):
         raise CheckpointError(
             f"{name} in {path} is {value}: it must be a finite number. Correct the file, or download it again"
         )
-    ropes = [config[name] for name in ("rope_parameters", "rope_scaling") if isinstance(config.get(name), dict)]
-    for places, name, fits, limit in (
-        ([config], "rms_norm_eps", lambda x: 0 < x < 1, "above 0 and below 1; 1e-5 is usual"),
-        ([config, *ropes], "rope_theta", lambda x: x >= 1, "at least 1; 500000 is Orpheus-3B's"),
-        (ropes, "factor", lambda x: x > 0, "above 0; 32 is Orpheus-3B's"),
-    ):
-        for place in places:
-            value = place.get(name)
-            if value is not None and not (is_number(value) and fits(value)):
-                raise CheckpointError(f"{name} in {path} is {shown(value)}: it must be {limit}. Correct the file")
+    check_values(config, _MODEL, path)
+    check_values(config, {"rope_theta": _ROPE["rope_theta"]}, path)
+    for name in ("rope_parameters", "rope_scaling"):
+        check_values(config.get(name) or {}, _ROPE, path)
+    heads, groups = config.get("num_attention_heads"), config.get("num_key_value_heads")
+    if heads and groups and heads % groups:
+        raise CheckpointError(
+            f"num_attention_heads in {path} is {heads}, which num_key_value_heads, {groups}, does not divide. Correct the file"
+        )
+    low, high = ((config.get("rope_parameters") or {}).get(f"{name}_freq_factor") for name in ("low", "high"))
+    if low is not None and high is not None and low >= high:
+        raise CheckpointError(
+            f"low_freq_factor in {path} is {low}: it must be below high_freq_factor, {high}. Correct the file"
+        )
 
 
 def check_model_folder(folder, name=None):
@@ -223,6 +281,9 @@ def check_model_folder(folder, name=None):
         )
     config = read_json(folder / "config.json")
     check_config(config, folder / "config.json")
+    generation = folder / "generation_config.json"
+    if generation.is_file():
+        check_values(read_json(generation), _GENERATION, generation)
     return config
 
 

@@ -7,7 +7,7 @@ Light on purpose: `--help` needs no more than this.
 import os
 import sys
 import warnings
-from dataclasses import asdict, fields
+from dataclasses import asdict, fields, is_dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
 from types import UnionType
@@ -15,11 +15,13 @@ from typing import Literal, Union, get_args, get_origin, get_type_hints
 
 from orpheus.common.errors import InputError, OrpheusError, OrpheusWarning
 from orpheus.common.options import is_number, is_whole, shown
+from orpheus.common.stored import LARGEST_CONFIG, read_text_file
 
 
 def say(message):
-    """A line on standard error."""
-    print(message, file=sys.stderr, flush=True)
+    """A line on standard error. What a terminal would obey, such as an escape sequence in a file's name, is written out."""
+    plain = "".join(c if c.isprintable() or c in "\n\t" else repr(c)[1:-1] for c in str(message))
+    print(plain, file=sys.stderr, flush=True)
 
 
 def run(work, argv=None):
@@ -50,7 +52,37 @@ def run(work, argv=None):
             return 2
         except KeyboardInterrupt:
             return 130
+        except Exception as error:
+            if not needs_docstrings(error):
+                raise
+            say(f"error: {_DOCSTRINGS}")
+            return 2
     return 0
+
+
+_DOCSTRINGS = (
+    "Python runs without docstrings here (PYTHONOPTIMIZE=2, or -OO), and transformers needs them: unset PYTHONOPTIMIZE, or "
+    "use PYTHONOPTIMIZE=1"
+)
+
+
+def needs_docstrings(error):
+    """Whether an error comes from Python's leaving out docstrings."""
+    return sys.flags.optimize > 1 and "docstring" in str(error).lower()
+
+
+def cure_of(error):
+    """What to do about an error of a library that tells of the machine, not of the files; None for all others."""
+    while error is not None:
+        if needs_docstrings(error):
+            return _DOCSTRINGS
+        if isinstance(error, ImportError):
+            name = f" ({error.name})" if error.name else ""
+            return f"A package is missing or broken{name}: pip install -r requirements.txt, or requirements-cpu.txt without CUDA"
+        if isinstance(error, MemoryError) or "can't allocate memory" in str(error):
+            return "There is too little memory: close other programs, or use a smaller model, such as --model demo"
+        error = error.__cause__ or error.__context__
+    return None
 
 
 def _is_of_stdout(error):
@@ -73,7 +105,7 @@ def read_config(path):
     from orpheus.common.yaml12 import Loader
 
     try:
-        values = yaml.load(path.read_text(encoding="utf-8"), Loader)
+        values = yaml.load(read_text_file(path.expanduser(), LARGEST_CONFIG), Loader)
     except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
         raise InputError(f"--config {path} cannot be read as YAML: {' '.join(str(error).split())}") from error
     if values is None:  # an empty file
@@ -81,6 +113,18 @@ def read_config(path):
     if not isinstance(values, dict):
         raise InputError(f"--config {path} must hold lines of `option: value`, not {shown(values)}")
     return values
+
+
+def at_home(options):
+    """The same options with `~` in all their paths replaced by the user's folder, as shells leave it in `--out=~/speech`."""
+    if isinstance(options, Path):
+        return options.expanduser()
+    if isinstance(options, tuple):
+        return tuple(map(at_home, options))
+    if is_dataclass(options):
+        changed = {f.name: at_home(getattr(options, f.name)) for f in fields(options)}
+        return replace(options, **{n: v for n, v in changed.items() if v is not getattr(options, n)})
+    return options
 
 
 def write_config(path, settings):

@@ -1,7 +1,6 @@
 """The Hugging Face hub: fetching, pushing, and plain words for why something failed."""
 
 import errno
-import json
 import os
 from pathlib import Path
 
@@ -9,6 +8,7 @@ from orpheus.common.errors import CheckpointError, InputError
 from orpheus.common.files import restore
 from orpheus.common.options import ORPHEUS_3B
 from orpheus.common.places import OURS
+from orpheus.common.stored import read_json  # noqa: F401 (part of this module's face)
 
 
 def brief(error):
@@ -81,16 +81,6 @@ def fetch(repo_id, patterns):
         raise CheckpointError(
             f"{repo_id} cannot be fetched from the Hugging Face hub: {reason_of(error)}. {_CURE}"
         ) from error
-
-
-def read_json(path, kind=dict):
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-        if not isinstance(value, kind):
-            raise ValueError(f"a {type(value).__name__}, not a {kind.__name__}")
-        return value
-    except (OSError, ValueError, RecursionError) as error:
-        raise CheckpointError(f"{path} cannot be read ({error}): the folder is incomplete or damaged") from error
 
 
 def cached(repo_id):

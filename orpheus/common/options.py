@@ -2,6 +2,7 @@
 
 import math
 import numbers
+import os
 import reprlib
 from pathlib import Path
 
@@ -36,6 +37,22 @@ def is_number(value):
 
 def is_whole(value):
     return isinstance(value, numbers.Integral) and not isinstance(value, bool)
+
+
+def check_path(name, value):
+    """Refuses what is no name of a file or folder."""
+    is_path = isinstance(value, (str, os.PathLike))
+    check(is_path, f"{name} must be a name or a folder, not {shown(value)}")
+    check("\0" not in str(value), f"{name} must be a name or a folder without a NUL, not {shown(str(value))}")
+    longest = max(len(os.fsencode(part)) for part in str(value).split("/")) if _is_encodable(str(value)) else 256
+    check(longest <= 255 and len(str(value)) < 4096, f"{name} is longer than any path can be: {shown(str(value))}")
+
+
+def _is_encodable(text):
+    try:
+        return bool(os.fsencode(text)) or True
+    except UnicodeEncodeError:  # a lone surrogate that stands for no byte
+        return False
 
 
 def check_range(options, name, low, high, hint=""):

@@ -4,9 +4,11 @@ import sys
 from warnings import warn
 
 from orpheus.common.checkpoints import check_model_folder, quantization
+from orpheus.common.command import cure_of
 from orpheus.common.errors import CheckpointError, InputError, OrpheusWarning
 from orpheus.common.hub import brief
 from orpheus.common.options import ORPHEUS_3B
+from orpheus.common.weights import check_sizes
 from orpheus.engines.merging import merge_adapter
 
 
@@ -15,6 +17,8 @@ def _dtype(device):
 
     if device.startswith("cuda"):
         return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
+    if device.startswith("mps") and torch.backends.mps.is_macos_or_newer(14, 0):  # the first with bfloat16
+        return torch.bfloat16
     return torch.float32
 
 
@@ -25,7 +29,8 @@ def load_tokenizer(folder):
     try:
         return AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
     except Exception as error:  # transformers, tokenizers and json each raise their own
-        raise CheckpointError(f"the tokenizer in {folder} cannot be loaded: {brief(error)}") from error
+        cure = cure_of(error) or "Copy or download its files again"
+        raise CheckpointError(f"the tokenizer in {folder} cannot be loaded: {brief(error)}. {cure}") from error
 
 
 def check_model(folder, device, name=None):
@@ -34,7 +39,9 @@ def check_model(folder, device, name=None):
     name: what the user called it, where that is not the folder
     Raises InputError, CheckpointError.
     """
-    kind = quantization(check_model_folder(folder, name))
+    config = check_model_folder(folder, name)
+    check_sizes(config, folder)
+    kind = quantization(config)
     if kind and not device.startswith("cuda"):
         raise InputError(
             f"{folder} is a quantised copy of a model ({kind}), which needs CUDA: use the model in 16 bits that it was made "
@@ -81,6 +88,8 @@ def load_language_model(folder, device):
 def _reason_and_cure(error, kind):
     """Why transformers cannot load a model, and what to do about it."""
     reason = brief(error)
+    if cure := cure_of(error):
+        return f"{reason}. {cure}"
     if "custom code" in reason or "trust_remote_code" in reason:
         return "it brings code of its own, which is never run. Use a model of a kind that transformers knows, such as a Llama"
     if "model type" in reason or "model_type" in reason or "Unrecognized" in reason:
@@ -128,13 +137,13 @@ def open_engine(name, checkpoint, adapter, device, layout, tokens=0):
 def choose_engine(name, model, layout):
     """The engine `name` (one of ENGINES) for a language model.
 
-    "auto" is the fast one if it supports the model, on CUDA and on a CPU; "fast" and "fast-int8" (the same with 8-bit
+    "auto" is the fast one if it supports the model, on CUDA, a CPU and mps; "fast" and "fast-int8" (the same with 8-bit
     linear layers) warn if it does not.
     """
     from orpheus.engines.fast.engine import FastEngine, unfit
     from orpheus.engines.transformers import TransformersEngine
 
-    reason = unfit(model) or (None if model.device.type in ("cuda", "cpu") else f"device {model.device.type}")
+    reason = unfit(model) or (None if model.device.type in ("cuda", "cpu", "mps") else f"device {model.device.type}")
     if name.startswith("fast") and reason:
         warn(f"the fast engine cannot run this model ({reason}); using transformers instead", OrpheusWarning, 2)
     if name == "transformers" or reason:

@@ -9,9 +9,12 @@ from pathlib import Path
 from warnings import catch_warnings, filterwarnings, warn
 
 from orpheus.common.checkpoints import ADAPTER_CONFIG, ADAPTER_WEIGHTS, check_config, check_within, explain
+from orpheus.common.command import cure_of
 from orpheus.common.errors import CheckpointError, InputError, OrpheusWarning
 from orpheus.common.hub import brief, read_json
 from orpheus.common.options import is_number, is_whole, shown
+from orpheus.common.patterns import is_endless
+from orpheus.common.stored import FLAG, NOTHING, OBJECT, TEXT, check_values, either, several, whole
 from orpheus.common.weights import header
 
 # What is taken over from adapter_config.json, and what says nothing about a trained adapter.
@@ -40,6 +43,15 @@ def adapter_config(folder):
     if kind != "LORA":
         raise CheckpointError(f"{path}: peft_type is {shown(kind)}; only LORA can be spoken with. Train a LoRA adapter")
     _check_figures(config, path)
+    check_values(config, _NAMES, path)
+    for name in ("target_modules", "exclude_modules", "rank_pattern", "alpha_pattern", "layers_pattern"):
+        value = config.get(name)
+        for pattern in [value] if isinstance(value, str) else value or ():
+            if reason := is_endless(pattern):
+                raise CheckpointError(
+                    f"{path}: {name} has the pattern {shown(pattern)}, which {reason} and may search for hours. List the "
+                    "modules by their names"
+                )
     start = config.get("init_lora_weights", True)
     if start not in _HARMLESS_STARTS:
         raise CheckpointError(
@@ -53,6 +65,20 @@ def adapter_config(folder):
             "give the merged model as --model"
         )
     return config
+
+
+_MODULES = either(NOTHING, TEXT, several(TEXT, 0, 10_000))
+_NAMES = {
+    "target_modules": _MODULES,
+    "exclude_modules": _MODULES,
+    "modules_to_save": either(NOTHING, several(TEXT, 0, 1000)),
+    "layers_pattern": _MODULES,
+    "layers_to_transform": either(NOTHING, whole(0, 1000), several(whole(0, 1000), 0, 1000)),
+    "bias": either(NOTHING, TEXT),
+    "task_type": either(NOTHING, TEXT),
+    **dict.fromkeys(("use_rslora", "use_dora", "fan_in_fan_out", "ensure_weight_tying"), either(NOTHING, FLAG)),
+    "trainable_token_indices": either(NOTHING, OBJECT, several(whole(0, 2**31), 0, 1_000_000)),
+}
 
 
 def _check_figures(config, path):
@@ -165,7 +191,8 @@ def _errors_of(adapter):
     except KeyError as error:  # a whole module that is to be replaced and is not there
         raise CheckpointError(f"the adapter {adapter} lacks {error}: save it again where it was trained") from error
     except Exception as error:  # peft raises RuntimeError, ValueError and safetensors' own
-        raise CheckpointError(f"the adapter {adapter} cannot be loaded onto the model: {brief(error)}") from error
+        cure = f". {cure}" if (cure := cure_of(error)) else ""
+        raise CheckpointError(f"the adapter {adapter} cannot be loaded onto the model: {brief(error)}{cure}") from error
 
 
 def _attach(model, adapter, config, shapes, tokens):

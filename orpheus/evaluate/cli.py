@@ -18,7 +18,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal
 
-from orpheus.common.command import run, say
+from orpheus.common.command import at_home, run, say
 from orpheus.common.errors import InputError, OrpheusWarning
 from orpheus.common.places import Place, check_places
 from orpheus.engines.options import ENGINES, SamplingOptions
@@ -63,7 +63,7 @@ def _parse(argv):
         long_text: Annotated[LongTextOptions, tyro.conf.OmitArgPrefixes] = field(default_factory=LongTextOptions)
         retry: Annotated[RetryOptions, tyro.conf.OmitArgPrefixes] = field(default_factory=RetryOptions)
 
-    return tyro.cli(Arguments, description=__doc__, args=argv, prog="python -m orpheus.evaluate")
+    return at_home(tyro.cli(Arguments, description=__doc__, args=argv, prog="python -m orpheus.evaluate"))
 
 
 # --- what is judged --------------------------------------------------------------------------------------------------

@@ -9,7 +9,8 @@ from orpheus.common.checkpoints import ADAPTER_CONFIG, explain, has_weights, is_
 from orpheus.common.errors import CheckpointError, InputError, OrpheusWarning
 from orpheus.common.files import restore
 from orpheus.common.hub import cached, locate, read_json
-from orpheus.common.options import LORA_DIR, ORPHEUS_3B, ROOT
+from orpheus.common.options import LORA_DIR, ORPHEUS_3B, ROOT, shown
+from orpheus.common.stored import LARGEST_JSON
 from orpheus.common.weights import BASE_FILE, fingerprint, same_weights, shapes_of
 from orpheus.engines.merging import adapter_config, adapter_shapes, vocabulary_of
 from orpheus.text.description import DESCRIPTION_FILE
@@ -84,6 +85,10 @@ def adapter_base(folder):
     base = read_json(folder / ADAPTER_CONFIG).get("base_model_name_or_path")
     if not isinstance(base, str) or not base.strip():
         raise CheckpointError(f"{folder / ADAPTER_CONFIG} does not name its base model: not a LoRA adapter")
+    if len(base) > 1000 or not base.isprintable():
+        raise CheckpointError(
+            f"{folder / ADAPTER_CONFIG}: base_model_name_or_path is {shown(base)}, no name of a model"
+        )
     return base.strip()
 
 
@@ -294,7 +299,7 @@ def tokenizer_folder(folder, adapter):
 
 def _tokens(path):
     """{token: id} of a tokenizer.json."""
-    stored = read_json(path)
+    stored = read_json(path, largest=LARGEST_JSON)
     try:
         vocabulary = stored["model"]["vocab"]
         listed = vocabulary if isinstance(vocabulary, dict) else {piece[0]: n for n, piece in enumerate(vocabulary)}

@@ -1,6 +1,6 @@
 """From a name to something that speaks: finds, fetches and checks model, tokenizer, codec and adapter."""
 
-import os
+import re
 import warnings
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -9,7 +9,7 @@ from orpheus.common.checkpoints import explain
 from orpheus.common.command import say
 from orpheus.common.errors import InputError, OrpheusWarning
 from orpheus.common.hub import locate
-from orpheus.common.options import ORPHEUS_3B, SNAC_24KHZ
+from orpheus.common.options import ORPHEUS_3B, SNAC_24KHZ, check, check_path, shown
 from orpheus.engines.loading import check_model, load_tokenizer, open_engine
 from orpheus.engines.options import ENGINES
 from orpheus.speech.adapters import (
@@ -90,7 +90,7 @@ def choose_device(device):
     there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
     if device == "auto":
         return next(name for name, available in there.items() if available)
-    if not there.get(str(device).split(":")[0]):
+    if not there.get(str(device).split(":")[0]) or not re.fullmatch(r"cuda(:\d{1,3})?|mps|cpu", str(device)):
         raise InputError(
             f"there is no device {str(device)!r} here; use {' or '.join(n for n, here in there.items() if here)}"
         )
@@ -112,11 +112,13 @@ class Resolved:
 def resolve(model, lora, device, lora_anyway=False):
     """Resolves names and checks that the adapter fits the model. Raises InputError and CheckpointError."""
     for name, value in (("model", model), ("lora", lora)):
-        if value is not None and not isinstance(value, (str, os.PathLike)):
-            raise InputError(f"{name} must be a name or a folder, not {value!r}")
+        if value is not None:
+            check_path(name, value)
     model, lora, note = adapter_given_as_model("auto" if model is None else str(model), lora)
     path = Path(model).expanduser()
-    if path.is_file() or (path.is_dir() and str(model) and not (path / "config.json").is_file()):
+    if model not in ("auto", "demo") and (
+        path.is_file() or (path.is_dir() and str(model) and not (path / "config.json").is_file())
+    ):
         raise InputError(f"--model: {explain(path, '--model')}")
     adapter = find_adapter(lora)
     device = choose_device(device)
@@ -162,6 +164,10 @@ def load_model(model="auto", lora="auto", codec=None, device="auto", engine="aut
     that it is like, where its files don't say; lora_anyway: takes an adapter of the right shapes for other weights
     returns: (LoadedModel, whether "auto" fell back to the demo voice)
     """
+    for name, value in (("codec", codec), ("like", like)):
+        if value is not None:
+            check_path(name, value)
+    check(isinstance(lora_anyway, bool), f"lora_anyway must be true or false, not {shown(lora_anyway)}")
     if engine not in ENGINES:
         raise InputError(f"there is no engine {engine!r}; use {', '.join(ENGINES)}")
     resolved = resolve(model, lora, device, lora_anyway)

@@ -1,16 +1,19 @@
 """Text in, speech out."""
 
 import base64
+import os
 import sys
 import time
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 
 from orpheus.common.audio import silence, wav_bytes, write_wav
+from orpheus.common.errors import InputError
 from orpheus.common.frame import SAMPLE_RATE
-from orpheus.common.options import ORPHEUS_3B, OUTPUT_DIR
+from orpheus.common.options import ORPHEUS_3B, OUTPUT_DIR, check_path, shown
 from orpheus.common.progress import Progress
 from orpheus.engines import ENDED
 from orpheus.speech.model import LoadedModel, load_model
@@ -104,7 +107,8 @@ class OrpheusInference:
 
         prompts: one text or several, generated in batches
         """
-        prompts = [prompts] if isinstance(prompts, str) else list(prompts)
+        check_path("output_dir", output_dir)
+        output_dir, prompts = Path(output_dir).expanduser(), _listed(prompts)
         speeches = self.synthesize_all(prompts, voice, progress, **options)
         return [speech.save(Path(output_dir) / f"output_{index}.wav") for index, speech in enumerate(speeches)]
 
@@ -117,6 +121,7 @@ class OrpheusInference:
 
         Each sounds as it would alone. All texts are checked before the first is spoken.
         """
+        texts = _listed(texts)
         references, options = take_references(self.model, options)
         sampling, writing, long_text, retry, _ = split_options(options)
         requests = [plan_request(self.model, text, voice, sampling, writing, long_text, references) for text in texts]
@@ -191,6 +196,15 @@ class OrpheusInference:
 
     def _decode(self, utterance):
         return self.codec.decode(utterance.assembler.window(0, utterance.assembler.frames), utterance.seed)
+
+
+def _listed(texts):
+    """The texts as a list; one alone is one of them. Raises InputError."""
+    if isinstance(texts, str):
+        return [texts]
+    if not isinstance(texts, Iterable) or isinstance(texts, (bytes, os.PathLike)):
+        raise InputError(f"the texts must be a list of strings, not {type(texts).__name__}: {shown(texts)}")
+    return list(texts)
 
 
 class SpeechStream:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from orpheus.common.errors import CheckpointError, InputError
 from orpheus.common.files import atomic_file
 from orpheus.common.hub import read_json
-from orpheus.common.options import PIECE_SECONDS, is_number
+from orpheus.common.options import PIECE_SECONDS, is_number, is_whole, shown
 from orpheus.text.languages import ENGLISH, language_code
 from orpheus.text.prompt import FORMATS
 from orpheus.text.tags import KNOWN_TAGS
@@ -51,45 +51,55 @@ class ModelDescription:
 # --- the file --------------------------------------------------------------------------------------------------------
 
 
-def _names(value, path):
-    if not isinstance(value, list) or not all(isinstance(name, str) and name.strip() for name in value):
-        raise CheckpointError(f"the voices in {path} must be a list of names, not {value!r:.80}")
+_MOST_NAMES, _LONGEST_NAME = 10_000, 1000
+
+
+def _is_name(value):
+    """Whether it can be a name: what a terminal would obey, as an escape sequence, is none."""
+    return isinstance(value, str) and bool(value.strip()) and len(value) <= _LONGEST_NAME and value.isprintable()
+
+
+def names_of(value, path):
+    """The names in a list of JSON. Raises CheckpointError."""
+    if not isinstance(value, list) or not all(map(_is_name, value)) or len(value) > _MOST_NAMES:
+        raise CheckpointError(
+            f"the voices in {path} must be a list of at most {_MOST_NAMES:,} names, not {shown(value)}. Correct the file"
+        )
     return tuple(value)
 
 
 def _tags(value, path):
-    counts = dict.fromkeys(value) if isinstance(value, list) and all(isinstance(tag, str) for tag in value) else value
+    counts = dict.fromkeys(value) if isinstance(value, list) and all(map(_is_name, value)) else value
     if not isinstance(counts, dict) or not all(
-        count is None or (isinstance(count, int) and not isinstance(count, bool) and count >= 0)
-        for count in counts.values()
+        _is_name(tag) and (count is None or (is_whole(count) and count >= 0)) for tag, count in counts.items()
     ):
         raise CheckpointError(
-            f'the tags in {path} must be a list of names or names with counts, as in {{"laugh": 12}}, not {value!r:.80}'
+            f'the tags in {path} must be a list of names or names with counts, as in {{"laugh": 12}}, not {shown(value)}'
         )
     return {tag.strip("<>{} "): count for tag, count in counts.items()}
 
 
 def _seconds(value, path):
     if not is_number(value) or not 1 <= value <= 600:
-        raise CheckpointError(f"piece_seconds in {path} must be a number between 1 and 600, not {value!r:.80}")
+        raise CheckpointError(f"piece_seconds in {path} must be a number between 1 and 600, not {shown(value)}")
     return float(value)
 
 
 def _flag(value, path):
     if not isinstance(value, bool):
-        raise CheckpointError(f"{path} must say true or false where it says {value!r:.80}")
+        raise CheckpointError(f"{path} must say true or false where it says {shown(value)}")
     return value
 
 
 def _text(value, path):
-    if value is not None and not (isinstance(value, str) and value.strip()):
-        raise CheckpointError(f"{path} must hold a text where it holds {value!r:.80}")
+    if value is not None and not _is_name(value):
+        raise CheckpointError(f"{path} must hold a text where it holds {shown(value)}")
     return value
 
 
 def _format(value, path):
-    if value not in FORMATS:
-        raise CheckpointError(f"prompt in {path} must be one of {', '.join(FORMATS)}, not {value!r:.80}")
+    if not isinstance(value, str) or value not in FORMATS:
+        raise CheckpointError(f"prompt in {path} must be one of {', '.join(FORMATS)}, not {shown(value)}")
     return value
 
 
@@ -101,15 +111,15 @@ def _language(value, path):
 
 
 def _languages(value, path):
-    if not isinstance(value, dict) or not all(isinstance(code, str) for code in value.values()):
+    if not isinstance(value, dict) or not all(_is_name(name) and _is_name(code) for name, code in value.items()):
         raise CheckpointError(
-            f'languages in {path} must be voices with codes, as in {{"pietro": "it"}}, not {value!r:.80}'
+            f'languages in {path} must be voices with codes, as in {{"pietro": "it"}}, not {shown(value)}'
         )
-    return value
+    return {name: _language(code, path) for name, code in value.items()}
 
 
 _KEYS = {
-    "voices": _names,
+    "voices": names_of,
     "tags": _tags,
     "language": _language,
     "languages": _languages,
@@ -147,8 +157,8 @@ def read_values(path, keys=None):
     default = given.get("default_voice", next(iter(values.get("voices", ())), None))
     if default is not None:
         free = FORMATS[values.get("prompt", "orpheus")].free_voice
-        if default not in values.get("voices", ()) and not (free and isinstance(default, str)):
-            raise CheckpointError(f"default_voice in {path} is {default!r:.80}, which is not one of its voices")
+        if default not in values.get("voices", ()) and not (free and _is_name(default)):
+            raise CheckpointError(f"default_voice in {path} is {shown(default)}, which is not one of its voices")
     if "default_voice" in given or "voices" in values:
         values["default_voice"] = default
     return values | ({"like": _text(given["like"], path)} if given.get("like") else {})

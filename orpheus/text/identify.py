@@ -11,13 +11,22 @@ from pathlib import Path
 
 from orpheus.common.errors import CheckpointError, InputError
 from orpheus.common.hub import locate, read_json
-from orpheus.text.description import DESCRIPTION_FILE, OLD_KEYS, ModelDescription, described, read_values, tuned
+from orpheus.common.stored import LARGEST_JSON
+from orpheus.text.description import (
+    DESCRIPTION_FILE,
+    OLD_KEYS,
+    ModelDescription,
+    described,
+    names_of,
+    read_values,
+    tuned,
+)
 from orpheus.text.known_models import KNOWN_MODELS, known_model, plain_name
 
 DESCRIBING_FILES = ("config.json", DESCRIPTION_FILE, "README.md", "tokenizer_config.json", "added_tokens.json")
 _TOKENS = {"<spk_kavya>": "veena", "<laugh_harder>": "maya1"}  # that only one of the known models has
 _HABITS = ("piece_seconds", "normalize_text")  # of config.json, for a model whose voices are known by its name
-_README = 20_000  # characters at its beginning, where the front matter is
+_README = 40_000  # bytes at its beginning, where the front matter is
 
 
 def like(name):
@@ -114,7 +123,8 @@ def _origins(folder):
                 yield name, file
     readme = folder / "README.md"
     if readme.is_file():
-        head = readme.read_text(encoding="utf-8", errors="replace")[:_README]
+        with open(readme, "rb") as file:
+            head = file.read(_README).decode(errors="replace")
         front = re.match(r"---\n(.*?)\n---", head, re.S)
         for name in re.findall(r"^(?:base_model:|- )\s*['\"]?([\w.-]+/[\w.-]+)", front[1] if front else "", re.M):
             yield name, "README.md"
@@ -124,7 +134,8 @@ def _has_token(folder, token):
     """Whether a tokenizer's files list an added token. They are not parsed: tokenizer.json has 23 MB."""
     names = ("added_tokens.json", "tokenizer_config.json", "tokenizer.json")
     written = f'"{token}"'.encode()
-    return any(written in path.read_bytes() for name in names if (path := folder / name).is_file())
+    files = [path for name in names if (path := folder / name).is_file() and path.stat().st_size <= LARGEST_JSON]
+    return any(written in path.read_bytes() for path in files)
 
 
 def _of_adapter(folder, base, asked):
@@ -136,8 +147,6 @@ def _of_adapter(folder, base, asked):
         return replace(tuned(row or base, values), known_by=f"{file} on {base.known_by or 'its base'}")
     values = {}
     if listed.is_file():
-        names = read_json(listed, list)
-        if not all(isinstance(name, str) for name in names):
-            raise CheckpointError(f"the voices in {listed} must be a list of names, not {names!r:.80}")
-        values = {"voices": tuple(names), "default_voice": names[0] if names else None}
+        names = names_of(read_json(listed, list), listed)
+        values = {"voices": names, "default_voice": names[0] if names else None}
     return tuned(base, values)

@@ -1,11 +1,13 @@
 """What a run says while it trains: a progress line, a log file, and the curves where the user wants them."""
 
 import json
+import os
 import sys
 import time
 from pathlib import Path
 
 from orpheus.common.errors import InputError
+from orpheus.common.hub import brief
 
 _INSTALL = {"tensorboard": "tensorboard", "wandb": "wandb", "trackio": "trackio"}
 
@@ -39,8 +41,18 @@ class _Tracker:
     def __init__(self, module, settings):
         import importlib
 
-        self.run = importlib.import_module(module)
-        self.run.init(project="orpheus", config=settings)
+        self.run, terminal = importlib.import_module(module), sys.stdin
+        with open(os.devnull) as nothing:  # else wandb asks for an account, and waits
+            sys.stdin = nothing
+            try:
+                self.run.init(project="orpheus", config=settings)
+            except Exception as error:  # each has its own
+                raise InputError(
+                    f"--report-to {module} cannot begin: {brief(error)}. Log in first ({module} login), or set WANDB_MODE=offline, "
+                    "or use --report-to none"
+                ) from error
+            finally:
+                sys.stdin = terminal
 
     def log(self, step, values):
         self.run.log(values, step=step)

@@ -94,7 +94,7 @@ def test_truncated_weights(run, small_voice_folder, in_empty_folder):
     data = (broken / "model.safetensors").read_bytes()
     (broken / "model.safetensors").write_bytes(data[: len(data) // 2])
     status, _, err = run("Hi.", model=broken)
-    assert status == 2 and "cannot be loaded" in err and "Download it again" in err
+    assert status == 2 and "cannot be read as safetensors" in err and "Copy or download it again" in err
 
 
 def test_the_wrong_adapter(run, small_voice_folder, in_empty_folder):

@@ -1,7 +1,7 @@
 """The fast engine: a hand-written Llama step over a cache with a slot per sequence. See docs/speed.md.
 
 On CUDA it runs Triton kernels in CUDA graphs; if those cannot be built, it warns once and uses the TransformersEngine
-instead. On a CPU it is the same step in plain PyTorch.
+instead. Elsewhere, on a CPU or Apple's mps, it is the same step in plain PyTorch.
 """
 
 import warnings
@@ -9,10 +9,12 @@ import warnings
 import torch
 
 from orpheus.common.errors import InputError, OrpheusError, OrpheusWarning
+from orpheus.common.frame import CODES_PER_FRAME
 from orpheus.engines import check_length, too_large
 from orpheus.engines.fast.head import Head
 from orpheus.engines.fast.llama import WEIGHTS, Llama, TorchOperations, unfit
 from orpheus.engines.fast.slots import Slots, sizes_up_to
+from orpheus.engines.options import SamplingOptions
 from orpheus.engines.transformers import TransformersEngine
 
 _LENGTH_STEP = 512  # caches come in multiples of this, so that one serves prompts of many lengths
@@ -45,6 +47,8 @@ class FastEngine:
             kernels = self.captured
         if kernels:
             self._guarded(self._use_kernels)
+        if model.device.type not in ("cuda", "cpu"):
+            self._guarded(self._try_steps)
 
     @property
     def fallen_back(self):
@@ -107,6 +111,14 @@ class FastEngine:
         overlap = can_overlap(self.llama.device) if overlap is None else overlap
         self.llama.operations = KernelOperations(tiles, overlap)
 
+    def _try_steps(self):
+        """Two tokens, to learn whether a device that this was never run on has all that a step needs."""
+        slots = self._open(1, 16)
+        slots.join([0, 0, 0], SamplingOptions(max_new_tokens=CODES_PER_FRAME), 0)
+        slots.admit_all()
+        for _ in range(2):
+            slots.step()
+
     def _make_head(self, spare):
         if self.llama.operations is TorchOperations:
             return Head(self.llama, self.layout, self.head)
@@ -145,7 +157,8 @@ class FastEngine:
         except (OrpheusError, torch.OutOfMemoryError):
             raise
         except Exception as error:  # compilers, drivers, CUDA and Triton each raise their own errors
-            if not self.captured and self.llama.operations is TorchOperations and work != self._use_kernels:
+            plain = not self.captured and self.llama.operations is TorchOperations
+            if plain and work not in (self._use_kernels, self._try_steps):
                 raise
             reason = str(error).strip().splitlines() or [type(error).__name__]
             warnings.warn(
