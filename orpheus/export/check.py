@@ -40,8 +40,9 @@ def llama_cpp(path, length):
     xllamacpp = require_llama_cpp()
     settings = xllamacpp.CommonParams()
     settings.model.path, settings.n_ctx, settings.n_parallel, settings.n_gpu_layers = str(path), length, 1, 0
-    settings.hostname, settings.port, settings.warmup, settings.verbosity = "127.0.0.1", 0, False, -1
+    settings.hostnames, settings.port, settings.warmup, settings.verbosity = ["127.0.0.1"], 0, False, -1
     settings.cache_type_k = settings.cache_type_v = xllamacpp.ggml_type.GGML_TYPE_F32
+    settings.flash_attn_type = xllamacpp.llama_flash_attn_type.LLAMA_FLASH_ATTN_TYPE_DISABLED  # it computes in 16 bits
     try:
         server = xllamacpp.Server(settings)
     except RuntimeError as error:
