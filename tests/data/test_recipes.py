@@ -34,9 +34,9 @@ def test_kaldi(tmp_path):
 
 
 def test_kaldi_says_what_it_cannot_take(tmp_path):
-    put(tmp_path, "a.wav", "text", "wav.scp")
+    put(tmp_path, "a.wav", "b.wav")
     put(tmp_path, "text", data="u1 One.\nu2 Two.\nu3 Three.\n")
-    put(tmp_path, "wav.scp", data="u1 /old/wavs/a.wav\nu2 sox b.sph -t wav - |\nu3 gone.wav\nu4 a.wav\n")
+    put(tmp_path, "wav.scp", data="u1 /old/place/a.wav\nu2 sox b.sph -t wav - |\nu3 gone.wav\nu4 b.wav\n")
     first, piped, gone, untold = source(tmp_path).entries
     assert (first.audio.path, first.text, first.problem) == (tmp_path / "a.wav", "One.", None)
     assert (
