@@ -17,7 +17,7 @@ _NEVER = {
     "ggü mind zus v.a i.v i.e.s ph.d zzt usf.a ",
     "fr": "mm mme mmes mlle mlles me mgr pr ste env cad c.-à-d p.ex cie fig chap éd éds trad hab boul av bd fg dép arr "
     "lieut cdt cne adj gal sgt ing réf tél",
-    "es": "sr sra sres dra dras sras srta srtas dña lic lcda lcdo ing arq gral cnel cap tte pdte pdta excmo excma ilmo ilma fdo atte p.ej avda "
+    "es": "ee sr sra sres dra dras sras srta srtas dña lic lcda lcdo ing arq gral cnel cap tte pdte pdta excmo excma ilmo ilma fdo atte p.ej avda "
     "av pza pl c ud uds vd vds fam hnos hno dpto prov pág págs ej núm aprox máx mín tel sto sta mons pbro rvdo ntra ntro dcha izq esq",
     "it": "sig dott sigg sig.ra sig.na sigra signa dott.ssa dottssa prof.ssa profssa arch avv geom ing rag on sen egr gent ill spett mons cav comm "
     "gen col cap ten magg dir fig figg pag pagg es ess vol voll cfr cit ecc.za s.e sec tab tel p.es fam f.lli v.le p.zza ss op prot",
@@ -104,7 +104,7 @@ _MAYBE = {
     "any": "a.m p.m u.s u.k u.n e.u d.c b.c a.d b.c.e c.e ph.d m.d b.a m.a inc ltd co corp bros a.c d.c a.c.n p.v e.v v.chr n.chr",
     "de": "etc usw usf u.a u.ä u.v.m u.v.a jh jhd jhdt jhs a.d.h d.gr d.j d.ä u.s.w m.e o.ä o.j dgl u.dgl s.a p.a jr sr max min v.l n.l",
     "fr": "av.j.-c apr.j.-c j.-c s.a h.t t.t.c",
-    "es": "s.a ee.uu cía s.l vs",
+    "es": "s.a ee.uu uu cía s.l vs",
     "it": "p.e.v s.p.a s.r.l c.c c.p",
     "pt": "s.a ltda cia",
     "nl": "e.d e.a b.v n.v m.m",

@@ -125,3 +125,23 @@ def test_words_that_look_like_short_forms_stay(text):
 )
 def test_odd_digits_raise_nothing(text):
     assert normalize(text)
+
+
+@pytest.mark.parametrize(
+    "written, spoken",
+    [
+        ("6.02e23 atoms", "Six point zero two times ten to the power of twenty-three atoms"),
+        (
+            "about 1.5e-3 or 4E+10",
+            "about one point five times ten to the power of minus three or four times ten to the power of ten",
+        ),
+        ("2^10 and 10^-3", "Two to the power of ten and ten to the power of minus three"),
+        ("so x^2 + y^3", "so x squared plus y cubed"),
+        ("in flat 5e on row 2e", "in flat five e on row two e"),
+        ("the poets of WWI and WWII", "the poets of World War one and World War two"),
+        ("speed in km/h or m/s", "speed in kilometers per hour or meters per second"),
+        ("he/she drove", "he or she drove"),
+    ],
+)
+def test_powers_and_wars(written, spoken):
+    assert normalize(written) == spoken

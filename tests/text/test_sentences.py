@@ -32,6 +32,9 @@ RUNNING = [
         "es",
         [
             "La Srta. Gómez vive en la Avda. Mayor.",
+            "En los EE. UU. hay cincuenta estados.",
+            "Fue a EE. UU.",
+            "Luego volvió.",
             "¿Qué?",
             "¡No!",
             "Nació en el 300 a. C.",

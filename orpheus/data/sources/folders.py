@@ -11,6 +11,7 @@ from orpheus.data.sources.entries import Source
 from orpheus.data.sources.layouts import SPLITS, files, folder_speakers, from_libri, from_pairs, named, part_of
 from orpheus.data.sources.listed import from_table, is_of_recordings
 from orpheus.data.sources.places import SUFFIXES, Listing, folded
+from orpheus.data.sources.recipes import from_recipe
 
 # What may be a table, the likelier first; other names count where what they list is there.
 TABLES = (".csv", ".tsv", ".jsonl", ".json", ".list", ".txt", ".lst", ".psv", ".ndjson", ".manifest")
@@ -189,7 +190,8 @@ def _from_folder(folder, options, reader):
         if source:
             return source
     recordings = named(folder, SUFFIXES)  # a pipe among them is an entry, too, and left out with its reason
-    source = from_libri(folder, options) or _from_any_tables(folder, recordings, options, reader)
+    source = from_libri(folder, options) or from_recipe(folder, options)
+    source = source or _from_any_tables(folder, recordings, options, reader)
     if source:
         return source
     if recordings:

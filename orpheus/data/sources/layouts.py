@@ -1,6 +1,7 @@
 """Folders whose recordings have their transcripts in files of their own: beside them, in a folder beside theirs, or one for a chapter."""
 
 import re
+from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -8,8 +9,10 @@ from orpheus.common.errors import InputError
 from orpheus.data.sources.entries import Entry, FileAudio, Source
 from orpheus.data.sources.places import AUDIO_FOLDERS, SUFFIXES, folded, split_suffix
 from orpheus.data.sources.tables import read_text
+from orpheus.data.sources.timed import SUBTITLES, TEXT_GRID, without_language, words_of
 
-TRANSCRIPTS = (".txt", ".lab")
+TRANSCRIPTS = (".txt", ".lab", *SUBTITLES, TEXT_GRID)  # the likelier first
+_SPREADSHEETS = (".xlsx", ".xls", ".ods", ".numbers")
 # Folders that hold transcripts and say nothing else.
 _TEXT_FOLDERS = frozenset("txt text texts transcript transcripts lab labs".split())
 # Names of the parts of a data set, each in all its spellings.
@@ -101,7 +104,8 @@ class _Transcripts:
 
     def __post_init__(self):
         for path in files(self.folder, TRANSCRIPTS):
-            self.by_stem.setdefault(folded(path.stem), []).append(path)
+            for stem in dict.fromkeys((path.stem, without_language(path))):
+                self.by_stem.setdefault(folded(stem), []).append(path)
 
     def of(self, recording):
         """The transcript of a recording: beside it, or in a folder of transcripts whose path agrees with its own."""
@@ -113,7 +117,7 @@ class _Transcripts:
             fits = beside or [path for path in others if self._folders(path) == self._folders(recording)]
             if fits:
                 found = min(fits, key=lambda path: TRANSCRIPTS.index(path.suffix.lower()))
-                self.taken.add(found)
+                self.taken.update(fits)
                 self.elsewhere += not beside
                 return found
         return None
@@ -128,17 +132,24 @@ class _Transcripts:
 
 def from_pairs(folder, recordings, options):
     """Every recording with its transcript beside it, or in a folder of transcripts, as VCTK has them."""
-    transcripts, notes, entries = _Transcripts(folder), (), []
+    transcripts, entries, timed = _Transcripts(folder), [], Counter()
     recordings, second = _first_microphone(recordings)
     found = {path: transcripts.of(path) for path in recordings}
     speakers, notes = _vctk_speakers(folder, recordings, options) or folder_speakers(folder, recordings, options)
     for path in recordings:
         where, problem, text = path.relative_to(folder).as_posix(), None, None
         try:
-            text = read_text(found[path]) if found[path] else None
-        except InputError as error:
-            problem = f"bad transcript: {error}"
+            text, kind = words_of(found[path], read_text(found[path])) if found[path] else (None, None)
+            timed.update([kind] if kind else [])
+        except ValueError as error:  # an InputError is one
+            name = "" if isinstance(error, InputError) else f"{found[path].relative_to(folder).as_posix()}: "
+            problem = f"bad transcript: {name}{error}"
         entries.append(Entry(where, FileAudio(path), text, speakers.get(path), problem))
+    for kind, count in timed.items():
+        notes += (f"{count:,} transcripts are {kind}: their words were read, their times were not",)
+    sheets = ", ".join(path.relative_to(folder).as_posix() for path in files(folder, _SPREADSHEETS)[:5])
+    if sheets:
+        notes += (f"spreadsheets are not read: {sheets}; save the table as CSV beside the recordings",)
     paths = {path for there in transcripts.by_stem.values() for path in there}
     lone = sorted(path.relative_to(folder).as_posix() for path in paths - transcripts.taken)
     if lone:

@@ -9,11 +9,12 @@ from orpheus.data.sources.columns import CODE_COLUMNS, known_names, plain, resol
 from orpheus.data.sources.entries import Entry, FileAudio, Source, as_text
 from orpheus.data.sources.layouts import folder_speakers
 from orpheus.data.sources.places import Finder, Found
+from orpheus.data.sources.records import TO_THE_END
 from orpheus.data.sources.tables import read_table
 
 _PROBED = 1 << 18  # bytes of a table that may be one of recordings
 _LEAST_FOUND = 0.5  # share of a table's recordings that must be there for it to be taken without being asked for
-_OF_PROSE = 0.9  # the same where a space parts the fields: a short word may be a recording's name, too
+_OF_PROSE = 0.9  # the same where a space or a colon parts the fields: a short word may be a recording's name, too
 _SHOWN = 3  # examples in a note
 _CODES = frozenset(map(plain, CODE_COLUMNS))
 
@@ -44,7 +45,7 @@ def is_of_recordings(path, options, root):
     if is_codes(audio):
         return bool(cells)
     there = sum(isinstance(_find(finder, cell), Found) for cell in cells)
-    least = _OF_PROSE if table.delimiter == " " else _LEAST_FOUND
+    least = _OF_PROSE if table.delimiter in TO_THE_END else _LEAST_FOUND
     return bool(cells) and there >= least * len(cells) and len(table.lines) > (0 if table.header else 1)
 
 

@@ -126,6 +126,9 @@ class Finder:
         # A folder called so is a recording's place at best, but what is called like a recording is to be looked at.
         if parts and os.path.lexists(path) and (split_suffix(name)[1] or not path.is_dir()):
             return Found(path, len(path.parts), True, name)
+        path = self.root / name  # lists in a folder of their own name files from the data set's on
+        if len(parts) > 1 and path.is_file():
+            return Found(path, len(path.parts), True, name)
         return self._search(parts) if parts else None
 
     def has(self, name):

@@ -9,6 +9,8 @@ import csv
 import io
 from dataclasses import dataclass
 
+# Separators that part the first word from the rest, which may hold more of them.
+TO_THE_END = (":", " ")
 _LONGEST_FIELD = 1 << 24  # characters; Python's own limit of 131,072 refuses long chapters
 
 
@@ -49,7 +51,7 @@ class Records:
         where, plain = str(start + 1), self._plain(self.lines[start])
         if self.delimiter == "|" and '""' in self.lines[start]:
             plain = [_unquoted(cell) if '""' in cell[1:-1] else cell for cell in plain]
-        if self.delimiter in ("|", " ") or '"' not in self.lines[start]:
+        if self.delimiter in ("|", *TO_THE_END) or '"' not in self.lines[start]:
             return Record(where, plain), 1
         reader = csv.reader(
             (self.lines[n] for n in range(start, len(self.lines))), delimiter=self.delimiter, strict=True
@@ -87,7 +89,7 @@ class Records:
 
     def _plain(self, line):
         """The cells of one line, quotation marks and all."""
-        return line.rstrip("\r\n").split(self.delimiter, 1 if self.delimiter == " " else -1)
+        return line.rstrip("\r\n").split(self.delimiter, 1 if self.delimiter in TO_THE_END else -1)
 
     def _swallowed(self, cell):
         """Whether a cell of several lines holds what looks like another line of the table."""

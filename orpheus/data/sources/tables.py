@@ -9,10 +9,9 @@ from pathlib import Path
 from orpheus.common.errors import InputError
 from orpheus.data.sources.columns import plain
 from orpheus.data.sources.places import split_suffix
-from orpheus.data.sources.records import Records
+from orpheus.data.sources.records import TO_THE_END, Records
 
-# The likelier first. A space parts the first word from the rest.
-_DELIMITERS = ("|", "\t", ";", ",", "~", "^", "#", " ")
+_DELIMITERS = ("|", "\t", ";", ",", "~", "^", "#", *TO_THE_END)  # the likelier first
 _LOOKED_AT = 200  # records, for what the separator and the columns are
 _JSON = (".json", ".jsonl", ".ndjson", ".manifest")
 _SHOWN = 8  # lines in a note
@@ -87,6 +86,7 @@ def _read_csv(path, text, known, is_file):
     def may_be_file(cell):
         return bool(cell) and (bool(split_suffix(cell)[1]) or is_file(cell))
 
+    text, comments = _without_comments(text, known, may_be_file)
     delimiter, header = _form(text, known, may_be_file)
     records = list(Records(text, delimiter, may_be_file))
     if not records:
@@ -105,7 +105,27 @@ def _read_csv(path, text, known, is_file):
     shown = ", ".join(mended[:_SHOWN]) + (" ..." if len(mended) > _SHOWN else "")
     note = f"{path.name}: quotation marks that do not pair were read as part of the text, in {len(mended):,} lines: {shown}"
     lines = [_line(path, record, columns, header) for record in records]
-    return Table(path, columns, lines, header, delimiter, [note] if mended else [])
+    notes = [note] if mended else []
+    if comments:
+        notes.append(f"{path.name}: {comments:,} comments above the table were not read: lines that begin with #")
+    return Table(path, columns, lines, header, delimiter, notes)
+
+
+def _without_comments(text, known, may_be_file):
+    """(text, number of comments): the lines above the first row that begin with # are emptied, so that numbers of lines stay. One that
+    names two columns or a recording is none."""
+    lines = text.splitlines(keepends=True)
+    comments = 0
+    for n, line in enumerate(lines):
+        if line.strip() and not line.startswith("#"):
+            return ("".join(lines), comments) if comments else (text, 0)
+        rows = [line.strip().split(delimiter) for delimiter in _DELIMITERS]
+        columns = max(len({plain(cell) for cell in cells} & known) for cells in rows)
+        if columns > 1 or any(may_be_file(cell) for cells in rows for cell in cells):
+            return ("".join(lines), comments) if comments else (text, 0)
+        comments += bool(line.strip())
+        lines[n] = "\n"
+    return text, 0  # nothing else is there
 
 
 def _line(path, record, columns, header):
@@ -122,7 +142,11 @@ def _line(path, record, columns, header):
 def _form(text, known, may_be_file):
     """(separator, whether there is a header; None: not known yet)."""
     first = next((line for line in io.StringIO(text) if line.strip()), "").strip("\r\n")
-    splits = {delimiter: _first_cells(first, delimiter, may_be_file) for delimiter in _DELIMITERS[:-1]}
+    splits = {
+        delimiter: _first_cells(first, delimiter, may_be_file)
+        for delimiter in _DELIMITERS
+        if delimiter not in TO_THE_END
+    }
     named = {delimiter: len({plain(cell) for cell in cells} & known) for delimiter, cells in splits.items()}
     best = max(named, key=named.get, default=",")  # the first of equal ones
     # A cell of the first row that is a recording is no name of a column.
@@ -135,8 +159,8 @@ def _form(text, known, may_be_file):
             continue
         cells = [record.cells for record in Records("\n".join(lines), delimiter, may_be_file) if not record.problem]
         evidence = _evidence(cells, may_be_file)
-        if delimiter == " " and evidence[0] <= max(most[0], 0):
-            continue  # prose has spaces, too
+        if delimiter in TO_THE_END and evidence[0] <= max(most[0], 0):
+            continue  # prose has them, too
         if evidence > most:
             chosen, most = delimiter, evidence
     return chosen, None

@@ -65,6 +65,20 @@ def _compared(match, how):
     return f" {how} than " if re.search(r"\b(?:and|or|but|if|to|of|is|are)$", before(match)) else f" is {how} than "
 
 
+def _power(sign, digits):
+    """ "^2" -> "squared", "^-6" -> "to the power of minus six"."""
+    if not sign and digits in ("2", "3"):
+        return "squared" if digits == "2" else "cubed"
+    return f"to the power of {'minus ' * (sign == '-')}{say_cardinal(digits)}"
+
+
+def _scientific(match):
+    """ "6.02e23" -> "six point zero two times ten to the power of twenty-three"."""
+    number, sign, digits = match.groups()
+    number = f"minus {say_cardinal(number[1:])}" if number[0] == "-" else say_cardinal(number)
+    return f"{number} times ten to the power of {'minus ' * (sign == '-')}{say_cardinal(digits)}"
+
+
 _MIXED = r"\b[A-Za-z]{1,40}-?\d[A-Za-z\d]*\b|\b\d{1,40}[A-Za-z][A-Za-z\d]*\b"
 
 RANGES = [
@@ -90,6 +104,14 @@ RANGES = [
     ),
 ]  # fmt: skip
 MARKS = [  # before the digits are read
+    (
+        r"\d[eE][-+\d]|\w\^",
+        [
+            (r"(?<![\w.,])(-?\d{1,15}(?:\.\d{1,15})?)[eE]([-+]?)(\d{1,3})(?![\w.-])(?<!\d[eE]\d)", _scientific),
+            (r"(?<![\w.,])(-?\d{1,15}\.\d{1,15})[eE]()(\d)(?![\w.-])", _scientific),
+            (r"(?<=[A-Za-z\d)])\^([-+]?)(\d{1,4})(?![\w^])", lambda match: " " + _power(match[1], match[2])),
+        ],
+    ),
     (
         r"[+*]",
         [

@@ -129,7 +129,9 @@ ABBREVIATIONS = [
     (r"\b(?:Mt|mt) (?=[A-Z][a-z]+)", lambda match: "Mount "),
     (r"\ba\.k\.a\.?(?!\w)", lambda match: "a k a"),
 ]
+_PER = {"km": "kilometers", "m": "meters", "mi": "miles", "h": "hour", "hr": "hour", "s": "second"}
 CAPITALS = [
+    (r"\bWW(I{1,2})\b", lambda match: f"World War {'one' if match[1] == 'I' else 'two'}"),
     (r"\b(?:[A-Z]\.){2,}", _initials),
     (r"\b([A-Z]{1,3})&([A-Z]{1,3})\b", lambda match: f"{' '.join(match[1])} and {' '.join(match[2])}"),
     (r"\b([A-Z]{2,})(s)?\b", _capitals),
@@ -146,6 +148,10 @@ BETWEEN = [
     (r"(?<=\w)#", lambda match: " hash"),
     (r"[®™℠]", lambda match: ""),
     (r"\b(and|either)/or\b", lambda match: f"{match[1]} or"),
+    (
+        r"(?<![\w/])(km|mi|m)/(hr?|s)(?![\w/])",
+        lambda match: f"{_PER[match[1]]} per {_PER[match[2]]}",
+    ),  # without a number
     (r"(?<=[A-Za-z])/(?=[A-Za-z])", lambda match: " or "),
     (r"(?<=\w)/(?=\w)", lambda match: " slash "),
 ]
