@@ -15,6 +15,7 @@ from orpheus.engines.fast.head import Head
 from orpheus.engines.fast.llama import WEIGHTS, Llama, TorchOperations, unfit
 from orpheus.engines.fast.slots import Slots, sizes_up_to
 from orpheus.engines.fast.stored import StoredLlama
+from orpheus.engines.fast.whole import whole_model
 
 _LENGTH_STEP = 512  # caches come in multiples of this, so that one serves prompts of many lengths
 
@@ -50,8 +51,11 @@ class FastEngine:
 
     @functools.cached_property
     def model(self):
-        """The LlamaForCausalLM: loaded, a second time, where this engine has read its folder itself."""
-        return (self._source.whole() if isinstance(self._source, StoredLlama) else self._source).eval()
+        """The LlamaForCausalLM. Where this engine has read a folder itself: made of its weights, or, in 8 bits, loaded again."""
+        if not isinstance(self._source, StoredLlama):
+            return self._source.eval()
+        same = self.llama.layers[0].o.scale is None
+        return (whole_model(self._source.folder, self.llama) if same else self._source.whole()).eval()
 
     @property
     def fallen_back(self):

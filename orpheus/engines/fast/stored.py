@@ -113,7 +113,7 @@ def _rope(values):
 
 
 def _places(folder):
-    """{name: (file, shape, dtype)} of the tensors that transformers would read; None where it would choose among more files."""
+    """{name: (file, shape, dtype)} of the tensors that transformers would read; None where they are not plain to see."""
     single, index = folder / "model.safetensors", folder / "model.safetensors.index.json"
     if single.is_file():
         files = [single]
@@ -123,7 +123,10 @@ def _places(folder):
         return None
     places, count = {}, 0
     for file in files:
-        there = header(file)
+        try:
+            there = header(file)
+        except CheckpointError:
+            return None
         count += len(there)
         places |= {name: (file, shape, dtype) for name, (dtype, shape, _) in there.items()}
     return places if len(places) == count else None
@@ -168,13 +171,13 @@ class StoredLlama:
 
     def __init__(self, folder, config, files, lora, device, dtype, whole):
         self.folder, self.config, self.device, self.dtype, self.whole = folder, config, device, dtype, whole
-        self._files, self._lora = files, lora
+        self._files, self.lora = files, lora
 
     def parts(self, weights):
         """All Parts, on the device. Raises CheckpointError for damaged files, for weights that are NaN or infinite, and where they do not fit."""
         try:
             with self._opened() as stored, torch.no_grad():
-                return self._parts(_Reader(stored, self._lora, self.device, self.dtype, weights == "int8"))
+                return self._parts(_Reader(stored, self.lora, self.device, self.dtype, weights == "int8"))
         except torch.OutOfMemoryError as error:
             raise does_not_fit(self.folder) from error
 
