@@ -44,7 +44,9 @@ class PlainTokenizer:
         return self._tokenizer.get_vocab_size(with_added_tokens=True)
 
     def convert_tokens_to_ids(self, token):
-        """A token's id, else that of the unknown token, else None."""
+        """A token's id, else that of the unknown token, else None; of several, a list."""
+        if not isinstance(token, str):
+            return [self.convert_tokens_to_ids(one) for one in token]
         index = self._tokenizer.token_to_id(token)
         return self.unk_token_id if index is None else index
 

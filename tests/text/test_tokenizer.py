@@ -192,4 +192,4 @@ def test_a_tokenizer_beside_an_adapter(folder, tmp_path):
     """There is no config.json."""
     assert not (folder / "config.json").exists()
     assert plain_tokenizer(folder).convert_tokens_to_ids("<laugh>") == SMALL_LAYOUT.last_audio + 1
-    assert plain_tokenizer(folder).convert_tokens_to_ids("<nowhere>") is None
+    assert plain_tokenizer(folder).convert_tokens_to_ids(["<|eot_id|>", "<nowhere>"]) == [257, None]

@@ -4,6 +4,7 @@ Only what is plain is read: `stored_llama` answers None for all else, from the f
 with `transformers`, which also says what is wrong with a folder that is at fault.
 """
 
+import math
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -77,6 +78,11 @@ class Config:
         ):
             return None
         return cls(**found, rms_norm_eps=eps, tie_word_embeddings=tied, rope_parameters=rope)
+
+    @property
+    def layer_size(self):
+        """How many values the tensors of one layer have."""
+        return sum(math.prod(shape) for name, shape in self.tensors().items() if name.startswith("model.layers.0."))
 
     def tensors(self):
         """{name: shape} of all its tensors, without the head, in the order of transformers' model."""
