@@ -117,7 +117,8 @@ def _fused(modules):
 
 def empty_int8(rows, width, device):
     """An int8 Matrix (rows, width) to be filled by `quantize_into`."""
-    return Matrix(torch.empty(rows, width, dtype=torch.int8, device=device), torch.empty(rows, device=device))
+    values = torch.empty(rows, width, dtype=torch.int8, device=device)
+    return Matrix(values, torch.empty(rows, dtype=torch.float32, device=device))
 
 
 def quantize_into(matrix, first, weight):
