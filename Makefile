@@ -55,6 +55,7 @@ evaluate: $(EVAL)
 	@$(VENV)/bin/python -m orpheus.evaluate $(ARGS)
 
 bench: $(DEV)
+	@$(VENV)/bin/python -m benchmarks.start
 	@$(VENV)/bin/python -m benchmarks.decode
 	@$(VENV)/bin/python -m benchmarks.encode
 	@$(VENV)/bin/python -m benchmarks.streams

@@ -15,7 +15,9 @@ CARD = (
     "soundfile av librosa unsloth bitsandbytes trl datasets pandas tyro tqdm matplotlib tensorboard filelock pyyaml"
 ).split()
 NEED_A_GPU = ["unsloth", "bitsandbytes", "trl"]
-REQUIREMENTS = ["requirements.txt"] + [f"requirements-{name}.txt" for name in ("cpu", "dev", "eval", "llama", "transformers4")]
+REQUIREMENTS = ["requirements.txt"] + [
+    f"requirements-{name}.txt" for name in ("cpu", "dev", "eval", "llama", "transformers4")
+]
 
 
 def _requirements(name):

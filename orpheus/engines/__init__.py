@@ -5,7 +5,8 @@ An engine is one file with a class that implements this protocol, and one line i
 loading         from a checkpoint to an engine               options     which engine, and how it draws
 fast/           a hand-written Llama step                    layers      the parts that every Llama here shares
 transformers    any causal language model                    sampling    drawing the next token
-separate        slots for an engine that has none
+separate        slots for an engine that has none             merging     an adapter onto a model, by peft
+plain_lora      the usual adapters, without peft             faults      what can be wrong with a checkpoint
 """
 
 from __future__ import annotations  # the protocols' types are not needed to run: `--help` does without numpy

@@ -1,5 +1,7 @@
 """The parts that every Llama here shares: the norm and the rotary position embedding."""
 
+import math
+
 import torch
 
 
@@ -16,14 +18,31 @@ def rotate(x, cos, sin):
 
 
 def inverse_frequencies(config, device):
-    """Rotary frequencies (head_dim / 2,) and the scale of cos and sin."""
-    from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
+    """Rotary frequencies (head_dim / 2,) and the scale of cos and sin. Equal to transformers', which is asked for rarer kinds.
 
-    rope = config.rope_parameters
-    if rope["rope_type"] != "default":
-        return ROPE_INIT_FUNCTIONS[rope["rope_type"]](config, device)
-    dim = config.head_dim
-    return 1.0 / rope["rope_theta"] ** (torch.arange(0, dim, 2, device=device).float() / dim), 1.0
+    config: anything with `head_dim` and `rope_parameters`; of a rarer kind, a transformers configuration
+    """
+    rope, dim = config.rope_parameters, config.head_dim
+    kind = rope["rope_type"]
+    if kind not in ("default", "linear", "llama3") or (kind != "default" and rope.get("partial_rotary_factor", 1) != 1):
+        from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
+
+        return ROPE_INIT_FUNCTIONS[kind](config, device)
+    frequencies = 1.0 / rope["rope_theta"] ** (torch.arange(0, dim, 2, device=device).float() / dim)
+    if kind == "linear":
+        frequencies /= rope["factor"]
+    return (_for_long_texts(frequencies, rope) if kind == "llama3" else frequencies), 1.0
+
+
+def _for_long_texts(frequencies, rope):
+    """Llama 3's: long waves slowed down by `factor`, short ones as they are, those between mixed (arXiv 2407.21783)."""
+    factor, low, high = rope["factor"], rope["low_freq_factor"], rope["high_freq_factor"]
+    length = rope["original_max_position_embeddings"]
+    wave = 2 * math.pi / frequencies
+    slowed = torch.where(wave > length / low, frequencies / factor, frequencies)
+    share = (length / wave - low) / (high - low)
+    mixed = (1 - share) * slowed / factor + share * slowed
+    return torch.where(~(wave < length / high) * ~(wave > length / low), mixed, slowed)
 
 
 def rope(positions, frequencies, scale, dtype):

@@ -57,6 +57,8 @@ def load_language_model(folder, device):
     from transformers import AutoModelForCausalLM
     from transformers.utils import logging
 
+    from orpheus.engines.faults import does_not_fit
+
     kind = check_model(folder, device)
     if not sys.stderr.isatty():
         logging.disable_progress_bar()
@@ -71,9 +73,7 @@ def load_language_model(folder, device):
             use_safetensors=True,
         )
     except torch.OutOfMemoryError as error:
-        raise CheckpointError(
-            f"{folder} does not fit into GPU memory: free some, or use --device cpu or --model demo"
-        ) from error
+        raise does_not_fit(folder) from error
     except Exception as error:  # safetensors, transformers and json each raise their own
         raise CheckpointError(f"the model in {folder} cannot be loaded: {_reason_and_cure(error, kind)}") from error
     lacking = sorted(info["missing_keys"]) + sorted(map(str, info["mismatched_keys"]))
@@ -103,17 +103,11 @@ def check_finite(model, folder):
     """Refuses weights that are NaN or infinite. Raises CheckpointError."""
     import torch
 
+    from orpheus.engines.faults import check_sizes, size_of
+
     plain = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
-    weights = [(name, value) for name, value in model.named_parameters() if value.dtype in plain and value.numel()]
     with torch.inference_mode():
-        largest = torch.stack([torch.stack(value.aminmax()).float().abs().amax() for _, value in weights])
-        damaged = (~torch.isfinite(largest)).tolist()
-    if any(damaged):
-        names = [name for (name, _), is_damaged in zip(weights, damaged) if is_damaged]
-        raise CheckpointError(
-            f"the model in {folder} has NaN or infinite values in {len(names)} of its {len(weights)} weights, including "
-            f"{names[0]}: it was damaged in training or in conversion. Use another checkpoint of it"
-        )
+        check_sizes({n: size_of(w) for n, w in model.named_parameters() if w.dtype in plain and w.numel()}, folder)
 
 
 def open_engine(name, checkpoint, adapter, device, layout, tokens=0):
@@ -123,15 +117,41 @@ def open_engine(name, checkpoint, adapter, device, layout, tokens=0):
     tokenizer knows, if it is the adapter's own
     Raises InputError and CheckpointError.
     """
+    if name != "transformers" and (found := read_llama(checkpoint, adapter, device, tokens)):
+        _check_room(found.config.vocab_size, checkpoint, layout)
+        from orpheus.engines.fast.engine import FastEngine
+
+        return FastEngine(found, layout, weights=_weights(name))
     model = load_language_model(checkpoint, device)
     if adapter:
         model = merge_adapter(model, adapter, tokens)
-    rows = model.get_output_embeddings().weight.shape[0]
+    _check_room(model.get_output_embeddings().weight.shape[0], checkpoint, layout)
+    return choose_engine(name, model, layout)
+
+
+def read_llama(checkpoint, adapter, device, tokens=0):
+    """A folder's StoredLlama for the fast engine, which loads without transformers and peft; None where it takes them."""
+    if not device.startswith(("cuda", "cpu")):
+        return None
+    from orpheus.engines.fast.stored import stored_llama
+
+    def whole():
+        model = load_language_model(checkpoint, device)
+        return merge_adapter(model, adapter, tokens) if adapter else model
+
+    return stored_llama(checkpoint, adapter, device, _dtype(device), tokens, whole)
+
+
+def _check_room(rows, checkpoint, layout):
     if rows <= layout.last_audio:
         raise CheckpointError(
             f"{checkpoint} has a vocabulary of {rows} and no room for audio tokens up to {layout.last_audio}: not an Orpheus model"
         )
-    return choose_engine(name, model, layout)
+
+
+def _weights(name):
+    """What the fast engine is to make of a model's weights, by its name in ENGINES."""
+    return "int8" if name == "fast-int8" else "same"
 
 
 def choose_engine(name, model, layout):
@@ -148,4 +168,4 @@ def choose_engine(name, model, layout):
         warn(f"the fast engine cannot run this model ({reason}); using transformers instead", OrpheusWarning, 2)
     if name == "transformers" or reason:
         return TransformersEngine(model, layout)
-    return FastEngine(model, layout, weights="int8" if name == "fast-int8" else "same")
+    return FastEngine(model, layout, weights=_weights(name))

@@ -195,18 +195,22 @@ def _errors_of(adapter):
         raise CheckpointError(f"the adapter {adapter} cannot be loaded onto the model: {brief(error)}{cure}") from error
 
 
+def check_finite_adapter(state, adapter):
+    """Refuses an adapter's weights, {name: tensor}, that are NaN or infinite. Raises CheckpointError."""
+    for name, values in state.items():
+        if values.is_floating_point() and not values.isfinite().all():
+            raise CheckpointError(
+                f"the adapter {adapter} has NaN or infinite values in {_in_model(name)}: its training failed. Train it again"
+            )
+
+
 def _attach(model, adapter, config, shapes, tokens):
     """The model with the adapter beside it, as peft loads it; each weight has found its place."""
-    import torch
     from peft import LoraConfig, PeftModelForCausalLM, set_peft_model_state_dict
     from safetensors.torch import load_file
 
     state = _once(load_file(adapter / ADAPTER_WEIGHTS), _is_tied(model))
-    for name, values in state.items():
-        if values.is_floating_point() and not torch.isfinite(values).all():
-            raise CheckpointError(
-                f"the adapter {adapter} has NaN or infinite values in {_in_model(name)}: its training failed. Train it again"
-            )
+    check_finite_adapter(state, adapter)
     _resize(model, adapter, shapes, tokens)
     _untie_if_stored_apart(model, state)
     known = {f.name for f in fields(LoraConfig)}  # an older peft refuses what a newer one wrote, even if it is off

@@ -184,11 +184,12 @@ def load_model(model="auto", lora="auto", codec=None, device="auto", engine="aut
 
     from orpheus.codec.snac import Codec
     from orpheus.text.prompt import PromptBuilder, layout_of
+    from orpheus.text.tokenizer import plain_tokenizer
 
     if description.guessed:
         warnings.warn(guess_of(description), OrpheusWarning, stacklevel=2)
     codec = Codec.from_folder(codec_folder, resolved.device)
-    tokenizer = load_tokenizer(speaking)
+    tokenizer = plain_tokenizer(speaking) or load_tokenizer(speaking)
     prompts = PromptBuilder(tokenizer, layout_of(tokenizer, codec.codebook_size), description.prompt)
     opened = open_engine(engine, folder, adapter, resolved.device, prompts.layout, tokens)
     voices = tuple(dict.fromkeys((*description.voices, *prompts.voice_tokens())))

@@ -4,6 +4,7 @@ On CUDA it runs Triton kernels in CUDA graphs; if those cannot be built, it warn
 instead. Elsewhere, on a CPU or Apple's mps, it is the same step in plain PyTorch.
 """
 
+import functools
 import warnings
 
 import torch
@@ -14,8 +15,9 @@ from orpheus.engines import check_length, too_large
 from orpheus.engines.fast.head import Head
 from orpheus.engines.fast.llama import WEIGHTS, Llama, TorchOperations, unfit
 from orpheus.engines.fast.slots import Slots, sizes_up_to
+from orpheus.engines.fast.stored import StoredLlama
+from orpheus.engines.fast.whole import whole_model
 from orpheus.engines.options import SamplingOptions
-from orpheus.engines.transformers import TransformersEngine
 
 _LENGTH_STEP = 512  # caches come in multiples of this, so that one serves prompts of many lengths
 
@@ -25,7 +27,8 @@ __all__ = ["FastEngine", "unfit"]
 class FastEngine:
     """See orpheus.engines.Engine. Same seed, same tokens, whatever the neighbours (in 16 bits, per batch shape).
 
-    model: a LlamaForCausalLM with any adapter merged; its linear layers become views of this engine's
+    model: a LlamaForCausalLM with any adapter merged, whose linear layers become views of this engine's; or a
+        stored.StoredLlama, which reads a folder
     head: "position" or "full" (see head.py)
     weights: "same" as the model's, or "int8", which halves what one sequence reads; several gain nothing
     kernels: True, False, or None to use them on CUDA
@@ -37,7 +40,7 @@ class FastEngine:
     def __init__(self, model, layout, head="position", weights="same", kernels=None, tiles=None, overlap=None):
         if weights not in WEIGHTS:
             raise ValueError(f"weights must be {' or '.join(WEIGHTS)}, not {weights!r}")
-        self.model, self.layout, self.head = model.eval(), layout, head
+        self._source, self.layout, self.head = model, layout, head
         self.captured = model.device.type == "cuda" and kernels is not False
         self.llama = Llama(model, weights)
         self._tuning = tiles, overlap
@@ -49,6 +52,14 @@ class FastEngine:
             self._guarded(self._use_kernels)
         if model.device.type not in ("cuda", "cpu"):
             self._guarded(self._try_steps)
+
+    @functools.cached_property
+    def model(self):
+        """The LlamaForCausalLM. Where this engine has read a folder itself: made of its weights, or, in 8 bits, loaded again."""
+        if not isinstance(self._source, StoredLlama):
+            return self._source.eval()
+        same = self.llama.layers[0].o.scale is None
+        return (whole_model(self._source.folder, self.llama) if same else self._source.whole()).eval()
 
     @property
     def fallen_back(self):
@@ -166,6 +177,8 @@ class FastEngine:
                 OrpheusWarning,
                 stacklevel=3,
             )
+            from orpheus.engines.transformers import TransformersEngine
+
             self.captured, self.llama.operations = False, TorchOperations
             self._plain = TransformersEngine(self.model, self.layout)
             return None

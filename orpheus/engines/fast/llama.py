@@ -16,8 +16,9 @@ from torch import nn
 
 from orpheus.engines.layers import inverse_frequencies, rms_norm, rope, rotate
 
-_POSITION_INDEPENDENT = ("default", "linear", "llama3")  # rope types whose frequencies are the same at every length
+POSITION_INDEPENDENT = ("default", "linear", "llama3")  # rope types whose frequencies are the same at every length
 WEIGHTS = ("same", "int8")
+_AT_ONCE = 2**21  # values that are quantised at once: what that takes beside the weights is a few times as many floats
 
 
 class Matrix(NamedTuple):
@@ -86,7 +87,7 @@ def unfit(model):
     config = getattr(model, "config", None)
     if getattr(config, "model_type", None) != "llama" or not hasattr(getattr(model, "model", None), "layers"):
         return f"a {getattr(config, 'model_type', type(model).__name__)} model, not a llama"
-    if config.hidden_act != "silu" or config.rope_parameters["rope_type"] not in _POSITION_INDEPENDENT:
+    if config.hidden_act != "silu" or config.rope_parameters["rope_type"] not in POSITION_INDEPENDENT:
         return f"activation {config.hidden_act}, rope {config.rope_parameters['rope_type']}"
     linear = [module for layer in model.model.layers for module in layer.modules() if hasattr(module, "in_features")]
     if any(type(module) is not nn.Linear for module in linear):
@@ -114,46 +115,84 @@ def _fused(modules):
     return weight
 
 
+def empty_int8(rows, width, device):
+    """An int8 Matrix (rows, width) to be filled by `quantize_into`."""
+    values = torch.empty(rows, width, dtype=torch.int8, device=device)
+    return Matrix(values, torch.empty(rows, dtype=torch.float32, device=device))
+
+
+def quantize_into(matrix, first, weight):
+    """Writes a weight (n, in) as rows `first` to `first` + n of an int8 Matrix, scaled so that each row's largest value is 127."""
+    step = max(1, _AT_ONCE // weight.shape[1])
+    for start in range(0, len(weight), step):
+        rows = weight[start : start + step].float()
+        place = slice(first + start, first + start + len(rows))
+        matrix.scale[place] = scale = rows.abs().amax(dim=1).clamp(min=1e-12) / 127
+        matrix.values[place] = _in_turn((rows / scale[:, None]).round().to(torch.int8))
+
+
 def quantized(weight):
-    """A weight (out, in) as an int8 Matrix, scaled so that each row's largest value is 127."""
-    scale = weight.float().abs().amax(dim=1).clamp(min=1e-12) / 127
-    return Matrix(_in_turn((weight.float() / scale[:, None]).round().to(torch.int8)).contiguous(), scale)
+    """A weight (out, in) as an int8 Matrix."""
+    matrix = empty_int8(*weight.shape, weight.device)
+    quantize_into(matrix, 0, weight)
+    return matrix
+
+
+class Parts(NamedTuple):
+    """All that a Llama is made of.
+
+    config: what transformers' LlamaConfig has, or `stored.Config`, which has the same names
+    embeddings: (vocabulary, hidden); head: the same tensor where they are tied; norm: (hidden,), the last one
+    """
+
+    config: object
+    layers: list
+    embeddings: torch.Tensor
+    norm: torch.Tensor
+    head: torch.Tensor
+
+
+@torch.no_grad()
+def parts_of(model, weights):
+    """Parts of a LlamaForCausalLM, which stays usable: its layers become views. Raises ValueError with `unfit`'s reason."""
+    if reason := unfit(model):
+        raise ValueError(reason)
+    make = Matrix if weights == "same" else quantized
+    layers = []
+    for layer in model.model.layers:
+        attention, mlp = layer.self_attn, layer.mlp
+        qkv, gate_up = [attention.q_proj, attention.k_proj, attention.v_proj], [mlp.gate_proj, mlp.up_proj]
+        layers.append(
+            Layer(
+                layer.input_layernorm.weight.data,
+                make(_fused(qkv)),
+                make(attention.o_proj.weight.data),
+                layer.post_attention_layernorm.weight.data,
+                make(_fused(gate_up)),
+                make(mlp.down_proj.weight.data),
+            )
+        )
+    embeddings, head = (part.weight.data for part in (model.get_input_embeddings(), model.get_output_embeddings()))
+    return Parts(model.config, layers, embeddings, model.model.norm.weight.data, head)
 
 
 class Llama:
-    """A Llama's weights for the step; made from a LlamaForCausalLM, which stays usable (its layers become views).
+    """A Llama's weights for the step.
 
+    model: a LlamaForCausalLM (its layers become views), or a `stored.StoredLlama`, which reads a folder
     weights: "same" as the model's, or "int8": linear layers in 8 bits with a scale per row, except the head
     operations: a module or class with `qkv`, `attend`, `add_product` and `gate_up`; default: those below
     Raises ValueError with the reason that `unfit` gives.
     """
 
-    @torch.no_grad()
     def __init__(self, model, weights="same", operations=None):
-        if reason := unfit(model):
-            raise ValueError(reason)
-        config = self.config = model.config
+        parts = model.parts(weights) if hasattr(model, "parts") else parts_of(model, weights)
         self.operations = operations or TorchOperations
+        config, self.layers, self.embeddings, self.norm, self.head = parts
         self.shape = Shape(config.num_attention_heads, config.num_key_value_heads, config.head_dim, config.rms_norm_eps)
-        make = Matrix if weights == "same" else quantized
-        self.layers = [self._layer(layer, make) for layer in model.model.layers]
-        self.embeddings = model.get_input_embeddings().weight.data
-        self.norm, self.head = model.model.norm.weight.data, model.get_output_embeddings().weight.data
         self.dtype, self.device = self.embeddings.dtype, self.embeddings.device
         self.limit = config.max_position_embeddings
         self._frequencies = inverse_frequencies(config, self.device)
-
-    @staticmethod
-    def _layer(layer, make):
-        attention, mlp = layer.self_attn, layer.mlp
-        return Layer(
-            layer.input_layernorm.weight.data,
-            make(_fused([attention.q_proj, attention.k_proj, attention.v_proj])),
-            make(attention.o_proj.weight.data),
-            layer.post_attention_layernorm.weight.data,
-            make(_fused([mlp.gate_proj, mlp.up_proj])),
-            make(mlp.down_proj.weight.data),
-        )
 
     def cache(self, slots, length):
         """An empty Cache."""

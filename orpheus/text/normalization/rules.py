@@ -5,6 +5,7 @@ with the American reading where readings differ (3/14 is in March). Each rule se
 proportion to the text.
 """
 
+import functools
 import re
 
 from orpheus.text.normalization import (
@@ -49,9 +50,14 @@ _ORDER = [  # (what a text needs for them, rules: a pattern, and what a match be
     (r"[/&=×@#®™℠]", words.BETWEEN),
     *money.LEFT_OVER,
 ]
-_COMPILED = [
-    (re.compile(needed), [(re.compile(pattern), spoken) for pattern, spoken in rules]) for needed, rules in _ORDER
-]
+_NEEDED = [re.compile(needed) for needed, _ in _ORDER]
+
+
+@functools.cache
+def _compiled(index):
+    """A kind's rules. Compiling those of all kinds takes as long as the demo voice takes for a word."""
+    return [(re.compile(pattern), spoken) for pattern, spoken in _ORDER[index][1]]
+
 
 _SIGNS = {
     **dict(zip("½¼¾⅓⅔⅕⅖⅗⅘⅙⅚⅛⅜⅝⅞", "1/2 1/4 3/4 1/3 2/3 1/5 2/5 3/5 4/5 1/6 5/6 1/8 3/8 5/8 7/8".split())),
@@ -96,10 +102,10 @@ def _spoken(text, begins):
     What begins a sentence gets a capital letter: that is how sentences are told apart later.
     """
     text = _FRACTION_SIGN.sub(" ", text).translate(_SIGNS)
-    for needed, rules in _COMPILED:
+    for index, needed in enumerate(_NEEDED):
         if not needed.search(text):
             continue
-        for pattern, spoken in rules:
+        for pattern, spoken in _compiled(index):
 
             def replace(match, spoken=spoken):
                 words = spoken(match)
