@@ -5,7 +5,8 @@ An engine is one file with a class that implements this protocol, and one line i
 loading         from a checkpoint to an engine               options     which engine, and how it draws
 fast/           a hand-written Llama step                    layers      the parts that every Llama here shares
 transformers    any causal language model                    sampling    drawing the next token
-separate        slots for an engine that has none
+separate        slots for an engine that has none            endpoint/   a server of another program
+llama_cpp       GGUF files, through llama.cpp
 """
 
 from __future__ import annotations  # the protocols' types are not needed to run: `--help` does without numpy
@@ -22,7 +23,15 @@ if TYPE_CHECKING:
     from orpheus.engines.options import SamplingOptions
 
 ENDED = -1  # stands for a sequence that has ended
-WAITING = -2  # stands for a sequence whose first token is yet to come; only `Slots.step` yields it
+WAITING = -2  # stands for a sequence whose next token is yet to come; only `Slots.step` yields it
+
+
+class SequenceError(OrpheusError):
+    """One sequence of several slots failed, for the reason that is its cause's; the others go on."""
+
+    def __init__(self, slot, reason):
+        super().__init__(str(reason))
+        self.slot, self.reason = slot, reason
 
 
 class Slots(Protocol):
@@ -40,7 +49,7 @@ class Slots(Protocol):
 
     def step(self) -> np.ndarray:
         """int64 (slots,): each sequence's next token; ENDED for a slot that is free or whose sequence is over, WAITING
-        if the first token is yet to come."""
+        if it is yet to come. Raises SequenceError for one that failed: `leave` its slot, and step again."""
         ...
 
 
