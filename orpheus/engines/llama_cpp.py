@@ -82,6 +82,9 @@ class LlamaCppEngine(EndpointEngine):
         settings.cpuparams.n_threads = settings.cpuparams_batch.n_threads = torch.get_num_threads()
         if self.full:
             settings.cache_type_k = settings.cache_type_v = package.ggml_type.GGML_TYPE_F32
+            settings.flash_attn_type = (
+                package.llama_flash_attn_type.LLAMA_FLASH_ATTN_TYPE_DISABLED
+            )  # it rounds to 16 bits
         settings.hostnames, settings.port, settings.api_keys = ["127.0.0.1"], 0, [key]
         try:
             self._server = package.Server(settings)

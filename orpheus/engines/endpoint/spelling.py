@@ -14,7 +14,9 @@ from orpheus.common.tokens import CONTROL_TOKENS
 
 _TOKEN = re.compile(r"<custom_token_(\d{1,9})>")
 _CONTROL = re.compile(r"<\|[^|<>]{0,60}\|>|<custom_token_\d+>")
-_LONGEST = len("<custom_token_123456789>")
+_OPEN = re.compile(
+    "<(?:custom_token_\\d{0,9}|" + "|".join("custom_token_"[:n] for n in range(13)) + ")"
+)  # one that is cut off
 _MARK = "<|audio|>"
 _TEXT_ID = 0  # stands for text where a token was due: out of range for every position
 
@@ -83,8 +85,7 @@ class TokenReader:
             place = match.end()
         self._rest = self._rest[place:]
         cut = self._rest.rfind("<")
-        open_token = cut >= 0 and len(self._rest) - cut < _LONGEST and ">" not in self._rest[cut:]
-        keep = self._rest[cut:] if open_token else ""
+        keep = self._rest[cut:] if cut >= 0 and _OPEN.fullmatch(self._rest[cut:]) else ""
         ids += self._between(self._rest[: len(self._rest) - len(keep)])
         self._rest = keep
         return ids
