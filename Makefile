@@ -19,13 +19,15 @@ LINTED := orpheus tests benchmarks recipes docs inference.py orpheus_sft_unsloth
 RUNTIME := $(VENV)/.installed-$(REQUIREMENTS)
 DEV := $(VENV)/.installed-requirements-dev.txt
 EVAL := $(VENV)/.installed-requirements-eval.txt
+LLAMA := $(VENV)/.installed-requirements-llama.txt
 OLD := $(VENV4)/.installed-requirements-transformers4.txt
 
-.PHONY: help speak test test-transformers4 kills evaluate bench lint format clean
+.PHONY: help speak test test-engines test-transformers4 kills evaluate bench lint format clean
 
 help:
 	@echo "make speak    speaks five examples into generated_audio/    make speak ARGS=\"'Good morning.' --voice theo\""
 	@echo 'make test     runs the tests                                make test ARGS="-k codec"'
+	@echo 'make test-engines    speaks through llama.cpp as well, which it installs'
 	@echo 'make test-transformers4    loads a merged model and an adapter with transformers 4 as well, in $(VENV4)'
 	@echo 'make kills    kills training at 30 random moments, goes on, and compares adapters and your files'
 	@echo 'make bench    prints what is measured on this machine, peers beside us; JSON with everything last'
@@ -39,6 +41,9 @@ speak: $(RUNTIME)
 
 test: $(DEV)
 	@$(VENV)/bin/python -m pytest -n $(PROCESSES) --maxprocesses 8 --dist worksteal $(ARGS)
+
+test-engines: $(DEV) $(LLAMA)
+	@$(VENV)/bin/python -m pytest -m llama tests/export tests/engines $(ARGS)
 
 test-transformers4: $(DEV) $(OLD)
 	@TRANSFORMERS4_PYTHON=$(VENV4)/bin/python $(VENV)/bin/python -m pytest -s -m transformers4 tests/export $(ARGS)
@@ -83,6 +88,11 @@ $(RUNTIME): $(VENV)/bin/python requirements.txt requirements-cpu.txt
 $(DEV): $(RUNTIME) requirements-dev.txt
 	@echo 'Installing requirements-dev.txt into $(VENV) (about 0.2 GB)'
 	@$(VENV)/bin/python -m pip install -q -c requirements.txt -r requirements-dev.txt
+	@touch $@
+
+$(LLAMA): $(RUNTIME) requirements-llama.txt
+	@echo 'Installing requirements-llama.txt into $(VENV) (about 40 MB)'
+	@$(VENV)/bin/python -m pip install -q -c requirements.txt -r requirements-llama.txt
 	@touch $@
 
 $(OLD): $(VENV4)/bin/python requirements-transformers4.txt

@@ -21,28 +21,26 @@ _WAITING = "OMP_WAIT_POLICY"
 
 
 @contextmanager
-def _spinning():
-    """OpenMP's threads spin while they wait for each other, where the user has not said otherwise.
+def _usual_waiting():
+    """OpenMP's threads wait in its own usual way, spinning for a moment and then asleep, where the user has not said otherwise.
 
-    orpheus/__init__.py lets PyTorch's threads sleep, as small layers want it; it halves llama.cpp's speed at 2 threads. Each brings
-    an OpenMP of its own, which reads the variable when it loads.
+    orpheus/__init__.py lets PyTorch's threads sleep at once, as small layers want it; that halves llama.cpp's speed at 2 threads.
+    Each brings an OpenMP of its own, which reads the variable when it loads. ("active" would spin for minutes after the last token.)
     """
     from orpheus import WAIT_POLICY_IS_OURS
 
-    before = os.environ.get(_WAITING)
-    if WAIT_POLICY_IS_OURS:
-        os.environ[_WAITING] = "active"
+    before = os.environ.pop(_WAITING) if WAIT_POLICY_IS_OURS and _WAITING in os.environ else None
     try:
         yield
     finally:
-        if WAIT_POLICY_IS_OURS:
+        if before is not None:
             os.environ[_WAITING] = before
 
 
 def load_package():
     """The package `xllamacpp`. Raises CheckpointError with the line that installs it."""
     try:
-        with _spinning():
+        with _usual_waiting():
             import xllamacpp
     except ImportError as error:
         raise CheckpointError(f"a GGUF needs llama.cpp, which is not installed ({brief(error)}): {INSTALL}") from error

@@ -7,7 +7,7 @@ import json
 import re
 import threading
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 MODELS = {
@@ -23,6 +23,7 @@ MODELS = {
     "ollama": {"data": [{"id": "orpheus:latest", "owned_by": "library"}]},
     "text": {"data": [{"id": "voice", "owned_by": "somebody"}]},
 }
+_JSON = ("Content-Type", "application/json")
 PATHS = {
     "llama.cpp": "/completion",
     "vllm": "/v1/completions",
@@ -116,11 +117,13 @@ def _handler(fake):
 
         def answer(self, status, body, headers=()):
             body = body if isinstance(body, bytes) else json.dumps(body).encode()
+            headers = headers if any(name == "Content-Type" for name, _ in headers) else (*headers, _JSON)
             self.send_response(status)
-            for name, value in (("Content-Type", "application/json"), *headers, ("Content-Length", str(len(body)))):
+            for name, value in (*headers, ("Content-Length", str(len(body)))):
                 self.send_header(name, value)
             self.end_headers()
-            self.wfile.write(body)
+            with suppress(BrokenPipeError, ConnectionResetError):
+                self.wfile.write(body)
 
         def do_GET(self):
             if fake.key and self.headers.get("Authorization") != f"Bearer {fake.key}":
@@ -162,9 +165,11 @@ def _handler(fake):
             self.end_headers()
             sent = 0
             try:
-                events = list(fake.events(body))
-                for place, event in enumerate(events, 1):
-                    if place == len(events):  # the client may leave at once and send its next request
+                events = fake.events(body)
+                event = next(events)
+                while event is not None:
+                    after = next(events, None)
+                    if after is None:  # the client may leave at once and send its next request
                         self.count_out()
                     if isinstance(fault, int) and sent == fault:  # hangs up after so many events, in the middle of one
                         self.send(b'data: {"tok')
@@ -174,7 +179,7 @@ def _handler(fake):
                         event = fault(sent, event, self)
                     text = event if isinstance(event, bytes) else json.dumps(event).encode()
                     self.send(text + b"\n" if lines else b"data: " + text + b"\n\n")
-                    sent += 1
+                    sent, event = sent + 1, after
                     time.sleep(fake.pause)
                 if not lines:
                     self.send(b"data: [DONE]\n\n")
@@ -189,11 +194,17 @@ def _handler(fake):
     return Handler
 
 
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, request, address):
+        """Clients hang up when they have what they want."""
+
+
 @contextmanager
 def serving(fake, port=0):
     """The fake at a free port of this machine, `fake.url`."""
-    server = ThreadingHTTPServer(("127.0.0.1", port), _handler(fake))
-    server.daemon_threads = True
+    server = _Server(("127.0.0.1", port), _handler(fake))
     thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
     thread.start()
     fake.url = f"http://127.0.0.1:{server.server_port}"

@@ -2,6 +2,7 @@
 
 import socket
 import time
+from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from email.utils import format_datetime
 
@@ -119,7 +120,7 @@ def _silent(n, event, handler):
 
 @pytest.mark.parametrize("fault, message", [(_drip, "sent no token for 0.3 s"), (_silent, "was silent for too long")])
 def test_a_slow_server_counts_as_lost(fault, message, connect):
-    engine, fake = connect("llama.cpp")
+    engine, fake = connect("llama.cpp", patience=replace(QUICK, token=0.3, ask=0.5))
     fake.faults = [fault]
     assert ids_of(engine, [PROMPT], GREEDY) == [SPEECH]
     fake.faults = [fault] * 9
