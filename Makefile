@@ -27,7 +27,7 @@ OLD := $(VENV4)/.installed-requirements-transformers4.txt
 help:
 	@echo "make speak    speaks five examples into generated_audio/    make speak ARGS=\"'Good morning.' --voice theo\""
 	@echo 'make test     runs the tests                                make test ARGS="-k codec"'
-	@echo 'make test-engines speaks through llama.cpp, with the files that we export; installs requirements-llama.txt'
+	@echo 'make test-engines    speaks through llama.cpp as well, which it installs'
 	@echo 'make test-transformers4    loads a merged model and an adapter with transformers 4 as well, in $(VENV4)'
 	@echo 'make kills    kills training at 30 random moments, goes on, and compares adapters and your files'
 	@echo 'make bench    prints what is measured on this machine, peers beside us; JSON with everything last'

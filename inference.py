@@ -19,7 +19,7 @@ from orpheus.common.command import at_home, run
 from orpheus.common.errors import InputError
 from orpheus.common.options import OUTPUT_DIR
 from orpheus.common.stored import read_text_file
-from orpheus.engines.options import ENGINES, SamplingOptions
+from orpheus.engines.options import ENGINES, EndpointOptions, SamplingOptions
 from orpheus.speech.options import (
     EXAMPLES,
     LongTextOptions,
@@ -58,7 +58,7 @@ def _parse(argv):
         out: Path | None = None
         """Folder for output_0.wav, output_1.wav ..., or one text's file, ending in .wav. Default: generated_audio."""
         model: str = "auto"
-        """auto (an adapter's own base; else Orpheus-3B on CUDA, the demo voice without), demo, a folder or a hub id."""
+        """auto (an adapter's own base; else Orpheus-3B on CUDA, the demo voice without), demo, a folder, a hub id, or a GGUF file."""
         lora: str = "auto"
         """auto (lora_model/ if it exists), none, a folder or a hub id."""
         lora_anyway: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
@@ -70,8 +70,9 @@ def _parse(argv):
         device: Literal["auto", "cuda", "mps", "cpu"] = "auto"
         """Where to run."""
         engine: Literal[ENGINES] = "auto"
-        """fast (a hand-written Llama step), fast-int8 (the same with 8-bit weights), transformers (any model), or auto
-        (fast if it supports the model)."""
+        """fast (a hand-written Llama step), fast-int8 (the same with 8-bit weights), transformers (any model), llama.cpp (a GGUF),
+        endpoint (a server at --url), or auto (what fits: fast if it supports the model)."""
+        server: Annotated[EndpointOptions, tyro.conf.OmitArgPrefixes] = field(default_factory=EndpointOptions)
         stream: Literal["off", "wav", "pcm"] = "off"
         """Writes audio to standard output as it is generated: WAV, or raw 16-bit mono PCM at 24 kHz."""
         list_voices: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
@@ -118,13 +119,20 @@ def _examples(arguments):
     if arguments.writing.language is not None:
         language = language_code(arguments.writing.language)
     else:
-        asked = (arguments.model, arguments.lora, arguments.device, arguments.like, arguments.lora_anyway)
-        language = description_of(*asked).language_of(arguments.voice) or ENGLISH
+        language = description_of(*_asked(arguments)).language_of(arguments.voice) or ENGLISH
     if language == ENGLISH:
         return EXAMPLES
     if not example_sentences(language):
         raise InputError(f"there are no example sentences in {HEARD.get(language, language)}: give a text")
     return example_sentences(language)
+
+
+def _asked(arguments):
+    """What `description_of` is asked for."""
+    from orpheus.speech.model import model_to_describe
+
+    model = model_to_describe(arguments.model, arguments.engine, arguments.server.url)
+    return model, arguments.lora, arguments.device, arguments.like, arguments.lora_anyway
 
 
 def _standard_input():
@@ -181,15 +189,14 @@ def _load(arguments):
     from orpheus.speech.synthesis import OrpheusInference
 
     names = (arguments.model, arguments.lora, arguments.codec, arguments.device, arguments.engine)
-    return OrpheusInference(*names, like=arguments.like, lora_anyway=arguments.lora_anyway)
+    return OrpheusInference(*names, like=arguments.like, lora_anyway=arguments.lora_anyway, **asdict(arguments.server))
 
 
 def _list_voices(arguments):
     from orpheus.speech.model import description_of
     from orpheus.text.overview import lines_of
 
-    asked = (arguments.model, arguments.lora, arguments.device, arguments.like, arguments.lora_anyway)
-    print("\n".join(lines_of(description_of(*asked))))
+    print("\n".join(lines_of(description_of(*_asked(arguments)))))
 
 
 def _stream(arguments, texts):

@@ -87,10 +87,9 @@ def _of_file(path, flag):
     except OSError as error:
         return f"cannot be read: {error.strerror or error}"
     if start.startswith(b"GGUF") or name.endswith(".gguf"):
-        return (
-            "is a GGUF file, the format of llama.cpp, which this program does not read: give the folder or hub id of the "
-            "model in safetensors that it was made from"
-        )
+        if flag != "--model":
+            return "is a GGUF file, for llama.cpp: adapters are read as folders with safetensors"
+        return f"is a GGUF file, which llama.cpp runs: give the file itself, --model {path}"
     if path.suffix in _PICKLES:
         return (
             f"is a pickle, which can run code as it is read, so it is not: give a folder with safetensors as {flag}. If you "
@@ -164,10 +163,11 @@ def _no_model(path, name):
 # --- safety ----------------------------------------------------------------------------------------------------------
 
 
-def check_within(folder):
+def check_within(folder, weights=True):
     """Refuses a folder whose files lie elsewhere: symbolic links out of it, and an index that names other places.
 
-    Links into the hub's cache are fine: all its folders are made of them. Raises CheckpointError.
+    Links into the hub's cache are fine: all its folders are made of them. weights: whether they are to be read, and so must all be
+    there. Raises CheckpointError.
     """
     folder = Path(folder)
     root = Path(os.path.realpath(folder))
@@ -188,7 +188,7 @@ def check_within(folder):
                 else f"{size / 1e6:,.0f} MB long; at most {largest / 1e6:,.0f} MB are read"
             )
             raise CheckpointError(f"{path} is {what}: remove it, or copy or download it again")
-    for index in folder.glob("*.safetensors.index.json"):
+    for index in folder.glob("*.safetensors.index.json") if weights else ():
         files = read_json(index).get("weight_map")
         if not isinstance(files, dict):
             raise CheckpointError(f"{index} has no weight_map: the folder is incomplete or damaged")

@@ -4,6 +4,7 @@ OrpheusError            base of all; its message is for the user: the value, the
 ├── InputError          a text, option or file that cannot be used (also a ValueError)
 ├── CheckpointError     a model, codec, tokenizer or adapter that cannot be loaded or does not fit
 ├── OutputError         a result that cannot be written (also an OSError)
+├── EndpointError       a server that is not reached, refuses, or answers what makes no sense
 ├── BusyError           a pool of streams whose queue is full: try again later
 ├── StoppedError        training was stopped by Ctrl-C, after its state was saved
 └── WorseError          training ended, and what it made is no better than what it began with
@@ -24,6 +25,10 @@ class CheckpointError(OrpheusError):
 
 
 class OutputError(OrpheusError, OSError):
+    pass
+
+
+class EndpointError(OrpheusError):
     pass
 
 

@@ -7,6 +7,7 @@ fast/           a hand-written Llama step                    layers      the par
 transformers    any causal language model                    sampling    drawing the next token
 separate        slots for an engine that has none             merging     an adapter onto a model, by peft
 plain_lora      the usual adapters, without peft             faults      what can be wrong with a checkpoint
+endpoint/       a server of another program                   llama_cpp   GGUF files, through llama.cpp
 """
 
 from __future__ import annotations  # the protocols' types are not needed to run: `--help` does without numpy
@@ -23,7 +24,15 @@ if TYPE_CHECKING:
     from orpheus.engines.options import SamplingOptions
 
 ENDED = -1  # stands for a sequence that has ended
-WAITING = -2  # stands for a sequence whose first token is yet to come; only `Slots.step` yields it
+WAITING = -2  # stands for a sequence whose next token is yet to come; only `Slots.step` yields it
+
+
+class SequenceError(OrpheusError):
+    """One sequence of several slots failed, for the reason that is its cause's; the others go on."""
+
+    def __init__(self, slot, reason):
+        super().__init__(str(reason))
+        self.slot, self.reason = slot, reason
 
 
 class Slots(Protocol):
@@ -41,7 +50,7 @@ class Slots(Protocol):
 
     def step(self) -> np.ndarray:
         """int64 (slots,): each sequence's next token; ENDED for a slot that is free or whose sequence is over, WAITING
-        if the first token is yet to come."""
+        if it is yet to come. Raises SequenceError for one that failed: `leave` its slot, and step again."""
         ...
 
 

@@ -1,11 +1,17 @@
 """Settings for the engines: which one, and how it draws."""
 
 from dataclasses import dataclass
+from typing import Literal
+from urllib.parse import urlsplit
 
+from orpheus.common.errors import InputError
 from orpheus.common.frame import CODES_PER_FRAME, TOKENS_PER_SECOND
-from orpheus.common.options import check, check_range, check_whole, is_number, shown
+from orpheus.common.options import check, check_given, check_range, check_whole, is_number, shown
 
-ENGINES = ("auto", "fast", "fast-int8", "transformers")  # what turns prompt ids into token ids; see docs/speed.md
+# What turns prompt ids into token ids; see docs/speed.md, and docs/engines.md for the last two.
+ENGINES = ("auto", "fast", "fast-int8", "transformers", "llama.cpp", "endpoint")
+DIALECTS = ("auto", "llama.cpp", "vllm", "sglang", "lm-studio", "ollama", "text")  # what a server speaks
+API_KEY = "ORPHEUS_API_KEY"  # the environment's variable with the key for a server
 
 
 @dataclass(frozen=True)
@@ -37,3 +43,46 @@ class SamplingOptions:
             self, "max_new_tokens", CODES_PER_FRAME, 100_000, f"; {TOKENS_PER_SECOND:.0f} tokens are one second"
         )
         check_whole(self, "seed", 0, 2**63 - 1)
+
+
+@dataclass(frozen=True)
+class EndpointOptions:
+    """A server that runs the model."""
+
+    url: str | None = None
+    """Address of a server that runs the model, as http://localhost:8080; its key, if it wants one, is read from the environment's
+    ORPHEUS_API_KEY. The tokenizer and the codec are still those of --model."""
+    dialect: Literal[DIALECTS] = "auto"
+    """What the server speaks. auto asks it. text is any server with OpenAI's /v1/completions that answers in text."""
+    served_model: str | None = None
+    """The model's name on the server, where it has several."""
+
+    def __post_init__(self):
+        check_given(self, "url", "served_model")
+        check(self.dialect in DIALECTS, f"there is no dialect {shown(self.dialect)}; use {', '.join(DIALECTS)}")
+        if self.url is None:
+            return
+        check(isinstance(self.url, str), f"url must be an address such as http://localhost:8080, not {shown(self.url)}")
+        try:
+            parts = urlsplit(self.url)
+            parts.port  # noqa: B018 (raises for one that is no number)
+        except ValueError as error:
+            raise InputError(f"url {shown(self.url)} is no address: {error}") from error
+        check("@" not in parts.netloc, f"url holds a password: leave it out, and put a key into {API_KEY}")
+        check(
+            parts.scheme in ("http", "https") and parts.hostname and not (parts.query or parts.fragment),
+            f"url must be the address of a server, as http://localhost:8080, not {shown(self.url)}",
+        )
+
+
+@dataclass(frozen=True)
+class Patience:
+    """How long a server is waited for, in seconds."""
+
+    ask: float = 10  # for the answer to a short question
+    connect: float = 10
+    token: float = 120  # for the next token; the first waits for its turn and for the prompt to be read
+    tries: int = 6  # without a new token in between, after a connection is lost
+    pause: float = 0.5  # before the second try; doubled for each one after
+    longest_pause: float = 8
+    overload: float = 120  # in all, for a server that is overloaded (429, 503)

@@ -17,7 +17,7 @@ from orpheus.codec.stream_decoder import StreamDecoder
 from orpheus.common.audio import silence
 from orpheus.common.errors import BusyError, InputError, OrpheusError
 from orpheus.common.frame import CODES_PER_FRAME, CONTEXT_FRAMES, SAMPLE_RATE
-from orpheus.engines import ENDED, WAITING
+from orpheus.engines import ENDED, WAITING, SequenceError
 from orpheus.speech.options import StreamOptions
 from orpheus.speech.request import NOTHING_SAMPLES, first_trouble, plan_stream, warn_about_end
 from orpheus.speech.synthesis import OrpheusInference
@@ -228,10 +228,19 @@ class StreamPool:
 
     def _drop_closed(self):
         for job in [job for job in self._jobs if job.speech._closed]:
-            self._engine.leave(job.slot)
-            self._jobs.remove(job)
-            self._fresh.pop(job, None)
-            self._decoder.leave(job.stream)
+            self._drop(job)
+
+    def _drop_failed(self, error):
+        """Ends the text of a sequence that failed; the others go on."""
+        job = next(job for job in self._jobs if job.slot == error.slot)
+        self._fail([job.speech], error.reason)
+        self._drop(job)
+
+    def _drop(self, job):
+        self._engine.leave(job.slot)
+        self._jobs.remove(job)
+        self._fresh.pop(job, None)
+        self._decoder.leave(job.stream)
 
     def _admit(self):
         while self._engine.free and self._decoder.free:
@@ -255,7 +264,11 @@ class StreamPool:
     def _advance(self):
         """One step of the engine; complete frames go to the decoder."""
         began = time.perf_counter()
-        tokens = self._engine.step()
+        try:
+            tokens = self._engine.step()
+        except SequenceError as error:
+            self._drop_failed(error)
+            return
         self.seconds["engine"] += time.perf_counter() - began
         self.counts["steps"] += 1
         over = []

@@ -8,6 +8,7 @@ from pathlib import Path
 from orpheus.common.checkpoints import explain
 from orpheus.common.command import say
 from orpheus.common.errors import InputError, OrpheusWarning
+from orpheus.common.gguf import is_gguf
 from orpheus.common.hub import locate
 from orpheus.common.options import ORPHEUS_3B, SNAC_24KHZ, check, check_path, shown
 from orpheus.engines.loading import check_model, load_tokenizer, open_engine
@@ -114,6 +115,8 @@ def resolve(model, lora, device, lora_anyway=False):
     for name, value in (("model", model), ("lora", lora)):
         if value is not None:
             check_path(name, value)
+    if model is not None and is_gguf(model):
+        return Resolved(str(model), None, choose_device(device), False)
     model, lora, note = adapter_given_as_model("auto" if model is None else str(model), lora)
     path = Path(model).expanduser()
     if model not in ("auto", "demo") and (
@@ -156,12 +159,29 @@ def known_voices(model="auto", lora="auto", device="auto", lora_anyway=False):
     return found.voices, found.default_voice
 
 
-def load_model(model="auto", lora="auto", codec=None, device="auto", engine="auto", like=None, lora_anyway=False):
+def model_to_describe(model, engine, url):
+    """What `description_of` is asked for where a server runs the model: "auto" means Orpheus-3B there."""
+    return ORPHEUS_3B if model == "auto" and (engine == "endpoint" or url) else model
+
+
+def load_model(
+    model="auto",
+    lora="auto",
+    codec=None,
+    device="auto",
+    engine="auto",
+    like=None,
+    lora_anyway=False,
+    url=None,
+    dialect="auto",
+    served_model=None,
+):
     """Loads everything needed to speak; cheap checks come first.
 
     model: "auto", "demo", a folder or a hub id; lora: "auto", "none", a folder or a hub id; codec: a folder or a hub id,
     by default the `codec` folder inside the model's, else the hub's 24 kHz SNAC; engine: one of ENGINES; like: a known model
-    that it is like, where its files don't say; lora_anyway: takes an adapter of the right shapes for other weights
+    that it is like, where its files don't say; lora_anyway: takes an adapter of the right shapes for other weights; url, dialect,
+    served_model: of a server that runs the model, see EndpointOptions
     returns: (LoadedModel, whether "auto" fell back to the demo voice)
     """
     for name, value in (("codec", codec), ("like", like)):
@@ -170,6 +190,15 @@ def load_model(model="auto", lora="auto", codec=None, device="auto", engine="aut
     check(isinstance(lora_anyway, bool), f"lora_anyway must be true or false, not {shown(lora_anyway)}")
     if engine not in ENGINES:
         raise InputError(f"there is no engine {engine!r}; use {', '.join(ENGINES)}")
+    from orpheus.speech.served import load_endpoint, load_gguf, options_of, refuse_no_gguf
+
+    engine, server = options_of(engine, url, dialect, served_model)
+    if engine == "endpoint":
+        return load_endpoint(model, lora, codec, device, like, server), False
+    if model is not None and is_gguf(model):
+        return load_gguf(model, lora, codec, device, like, engine), False
+    if engine == "llama.cpp":
+        raise refuse_no_gguf(model)
     resolved = resolve(model, lora, device, lora_anyway)
     checkpoint, adapter = resolved.checkpoint, resolved.adapter
     if resolved.note:

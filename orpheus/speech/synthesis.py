@@ -88,10 +88,20 @@ class OrpheusInference:
     """
 
     def __init__(
-        self, model="auto", lora="auto", codec=None, device="auto", engine="auto", like=None, lora_anyway=False
+        self,
+        model="auto",
+        lora="auto",
+        codec=None,
+        device="auto",
+        engine="auto",
+        like=None,
+        lora_anyway=False,
+        url=None,
+        dialect="auto",
+        served_model=None,
     ):
         given = isinstance(model, LoadedModel)
-        names = (model, lora, codec, device, engine, like, lora_anyway)
+        names = (model, lora, codec, device, engine, like, lora_anyway, url, dialect, served_model)
         self.model, fell_back = (model, False) if given else load_model(*names)
         loaded = self.model
         self.name, self.engine, self.prompts, self.codec = loaded.name, loaded.engine, loaded.prompts, loaded.codec

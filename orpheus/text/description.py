@@ -143,7 +143,11 @@ def read_values(path, keys=None):
 
     keys: those that are read, where others in the file are none of ours; by default an unknown one is an error
     """
-    given = read_json(path)
+    return values_in(read_json(path), path, keys)
+
+
+def values_in(given, path, keys=None):
+    """The same of what a file holds, {key: value}; `path` is for messages."""
     if keys is None:
         unknown = [key for key in given if key not in {*_KEYS, *_OTHERS}]
         if unknown:

@@ -4,12 +4,14 @@ In this order: `--like`; orpheus.json in its folder; its name, if the table of k
 its files say that it was made from; the added tokens of its tokenizer.
 """
 
+import json
 import re
 from dataclasses import replace
 from difflib import get_close_matches
 from pathlib import Path
 
 from orpheus.common.errors import CheckpointError, InputError
+from orpheus.common.gguf import is_gguf, read_gguf
 from orpheus.common.hub import locate, read_json
 from orpheus.common.stored import LARGEST_JSON
 from orpheus.text.description import (
@@ -20,12 +22,14 @@ from orpheus.text.description import (
     names_of,
     read_values,
     tuned,
+    values_in,
 )
 from orpheus.text.known_models import KNOWN_MODELS, known_model, plain_name
 
 DESCRIBING_FILES = ("config.json", DESCRIPTION_FILE, "README.md", "tokenizer_config.json", "added_tokens.json")
 _TOKENS = {"<spk_kavya>": "veena", "<laugh_harder>": "maya1"}  # that only one of the known models has
 _HABITS = ("piece_seconds", "normalize_text")  # of config.json, for a model whose voices are known by its name
+GGUF_KEY = "orpheus.description"  # in a GGUF's metadata: what orpheus.json would hold
 _README = 40_000  # bytes at its beginning, where the front matter is
 
 
@@ -62,6 +66,8 @@ def is_known_here(checkpoint):
 
 def _of_model(checkpoint):
     here = Path(checkpoint).expanduser()
+    if is_gguf(here):
+        return _of_gguf(here)
     if here.is_file() and (here.parent / DESCRIPTION_FILE).is_file():  # a single file with a model in it
         return _from_file(here.parent / DESCRIPTION_FILE)
     if (here / DESCRIPTION_FILE).is_file():
@@ -84,8 +90,41 @@ def _of_model(checkpoint):
     return described(row or ModelDescription(known_by="nothing: taken for an Orpheus-3B of unknown voices"), values)
 
 
+def _of_gguf(path):
+    """By its metadata, a file beside it, or the names that it gives for itself and its origin."""
+    values = read_gguf(path).values
+    if GGUF_KEY in values:
+        try:
+            given = json.loads(values[GGUF_KEY])
+            if not isinstance(given, dict):
+                raise ValueError("no object")
+        except (TypeError, ValueError, RecursionError) as error:
+            raise CheckpointError(
+                f"{GGUF_KEY} in {path} is no description ({error}): export the model again"
+            ) from error
+        return _from_values(values_in(given, path), f"{GGUF_KEY} in {path}")
+    if (path.parent / DESCRIPTION_FILE).is_file():
+        return _from_file(path.parent / DESCRIPTION_FILE)
+    for name in (path.name, *_names_in(values)):
+        if row := known_model(name):
+            return _likely(row, f"its name {name}")
+    return ModelDescription(known_by="nothing: taken for an Orpheus-3B of unknown voices")
+
+
+def _names_in(values):
+    """The names in a GGUF's metadata: its own, and those of what it was made from."""
+    for key in ("general.name", "general.basename", "general.base_model.0.name", "general.base_model.0.repo_url"):
+        name = values.get(key)
+        if isinstance(name, str) and name.strip():
+            name = name.strip().rstrip("/")
+            yield "/".join(name.split("/")[-2:]) if "//" in name else name
+
+
 def _from_file(path):
-    values = read_values(path)
+    return _from_values(read_values(path), path)
+
+
+def _from_values(values, path):
     base = ModelDescription()
     if "like" in values:
         base = known_model(values["like"])

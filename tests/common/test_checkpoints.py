@@ -28,7 +28,8 @@ def test_files_where_a_folder_is_wanted(tmp_path, flag):
     gguf, unnamed = tmp_path / "orpheus.Q8_0.gguf", tmp_path / "weights"
     for path in (gguf, unnamed):
         path.write_bytes(b"GGUF\3\0\0\0")
-        assert f"{path} is a GGUF file, the format of llama.cpp" in explain(path, flag)
+        cure = f"give the file itself, --model {path}" if flag == "--model" else "adapters are read as folders"
+        assert f"{path} is a GGUF file" in explain(path, flag) and cure in explain(path, flag)
     packed = tmp_path / "voice.zip"
     with zipfile.ZipFile(packed, "w") as file:
         file.writestr("a.txt", "a")
