@@ -64,6 +64,7 @@ def _turns(model, text, asked):
     turns = split_turns(text, model.voices)
     named = list(dict.fromkeys(speaker for speaker, _ in turns if speaker is not None))
     if not named:
+        _warn_of_a_script(model, text)
         return turns
     if asked is not None and named != [asked]:
         others = ", ".join(name for name in named if name != asked)
@@ -87,6 +88,16 @@ def _turns(model, text, asked):
     if empty:
         warn(f"a line of {', '.join(dict.fromkeys(empty))} says nothing")
     return [(speaker, part) for speaker, part in turns if part.strip()]
+
+
+def _warn_of_a_script(model, text):
+    """One line where a text looks like a script of a play, and none of its names is a voice."""
+    lines = [line for line in text.splitlines() if line.strip()]
+    spoken = sum(bool(other_names(line)) for line in lines)
+    names = other_names(text)
+    if len(names) > 1 and spoken >= len(lines) / 2:
+        known = f"the voices are {', '.join(model.voices)}" if model.voices else "the model names none"
+        warn(f"lines begin with names, and none is a voice: {', '.join(names)}; they are read aloud ({known})")
 
 
 def read_reference(model, text, writing):

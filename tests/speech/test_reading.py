@@ -1,5 +1,6 @@
 """Who says a text and how it is read: names at the beginning of lines, descriptions, speaker tokens, tags."""
 
+import warnings
 from dataclasses import replace
 
 import pytest
@@ -79,6 +80,23 @@ def test_what_is_odd_in_a_dialogue_is_said(model):
         SPOKEN,
     ):
         assert len(said(model, "bob: Hi.\nCarol: Hello.\nann:\nbob: Bye.")) == 2
+
+
+def test_a_script_without_any_known_voice_is_said(model):
+    with pytest.warns(OrpheusWarning) as found:
+        said(model, "Tess: Hi.\nOmar: Hello.\nTess: Bye.")
+    assert [str(warning.message) for warning in found] == [
+        "lines begin with names, and none is a voice: Tess, Omar; they are read aloud (the voices are ann, bob)"
+    ]
+
+
+@pytest.mark.parametrize(
+    "text", ["Note: it rains.", "He wrote: yes.\nThen he left.\nSo: did she.\nAll went.\nFine.", "At 10:30."]
+)
+def test_a_colon_makes_no_script(model, text):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        said(model, text)
 
 
 def test_a_dialogue_is_spoken_and_streamed_alike(small_voice):
