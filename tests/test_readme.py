@@ -75,6 +75,12 @@ def check_evaluation(arguments):
     cli._systems(cli._parse(arguments))
 
 
+def check_export(arguments):
+    from orpheus.export import cli
+
+    cli._parse(arguments).writing.check_something()
+
+
 def check_module(module, arguments):
     """That the module is there, and knows the flags."""
     path = ROOT.joinpath(*module.split(".")).with_suffix(".py")
@@ -87,6 +93,8 @@ def check_module(module, arguments):
 def check_python(arguments):
     if arguments[0] == "-m" and arguments[1] == "orpheus.evaluate":
         check_evaluation(arguments[2:])
+    elif arguments[0] == "-m" and arguments[1] == "orpheus.export":
+        check_export(arguments[2:])
     elif arguments[0] == "-m":
         check_module(arguments[1], arguments[2:])
     else:
