@@ -159,6 +159,7 @@ def test_what_a_configuration_says(more):
         {"rope_scaling": OLD | {"high_freq_factor": 1.0}},
         {"rope_parameters": {"full": LLAMA3}},
         {"rope_parameters": [1]},
+        {"rope_parameters": {"rope_type": ["default"], "rope_theta": 1e4}},
         {"rope_theta": "large"},
         {"partial_rotary_factor": 0.5},
         {"hidden_size": 66},

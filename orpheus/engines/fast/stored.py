@@ -110,8 +110,10 @@ def _rope(values):
         "linear": ("factor",),
         "llama3": ("factor", "low_freq_factor", "high_freq_factor", "original_max_position_embeddings"),
     }
+    if kind not in POSITION_INDEPENDENT:
+        return None
     figures = [rope.get(name) for name in ("rope_theta", *needed.get(kind, ()))]
-    if kind not in POSITION_INDEPENDENT or not all(is_number(value) and value > 0 for value in figures):
+    if not all(is_number(value) and value > 0 for value in figures):
         return None
     if kind == "llama3" and not rope["low_freq_factor"] < rope["high_freq_factor"]:
         return None
