@@ -87,7 +87,7 @@ def load_language_model(folder, device):
 
 def _reason_and_cure(error, kind):
     """Why transformers cannot load a model, and what to do about it."""
-    reason = brief(error)
+    reason = brief(error).rstrip(".")
     if cure := cure_of(error):
         return f"{reason}. {cure}"
     if "custom code" in reason or "trust_remote_code" in reason:

@@ -63,7 +63,7 @@ def names_of(value, path):
     """The names in a list of JSON. Raises CheckpointError."""
     if not isinstance(value, list) or not all(map(_is_name, value)) or len(value) > _MOST_NAMES:
         raise CheckpointError(
-            f"the voices in {path} must be a list of at most {_MOST_NAMES:,} names, not {shown(value)}. Correct the file"
+            f"the voices in {path} must be a list of names, not {shown(value)}; at most {_MOST_NAMES:,} of them, of up to {_LONGEST_NAME:,} letters"
         )
     return tuple(value)
 
