@@ -8,6 +8,7 @@ import os
 import secrets
 from contextlib import contextmanager
 
+from orpheus.common import waiting
 from orpheus.common.errors import CheckpointError
 from orpheus.common.hub import brief
 from orpheus.engines.endpoint.client import Client
@@ -17,24 +18,21 @@ from orpheus.engines.endpoint.finding import Found
 
 INSTALL = "pip install -r requirements-llama.txt"
 _SLOTS, _LENGTH = 4, 2048  # side by side, and tokens of each, where nobody asks for more
-_WAITING = "OMP_WAIT_POLICY"
 
 
 @contextmanager
 def _usual_waiting():
     """OpenMP's threads wait in its own usual way, spinning for a moment and then asleep, where the user has not said otherwise.
 
-    orpheus/__init__.py lets PyTorch's threads sleep at once, as small layers want it; that halves llama.cpp's speed at 2 threads.
+    orpheus/common/waiting.py lets PyTorch's threads sleep at once, as small layers want it; that halves llama.cpp's speed at 2 threads.
     Each brings an OpenMP of its own, which reads the variable when it loads. ("active" would spin for minutes after the last token.)
     """
-    from orpheus import WAIT_POLICY_IS_OURS
-
-    before = os.environ.pop(_WAITING) if WAIT_POLICY_IS_OURS and _WAITING in os.environ else None
+    before = os.environ.pop(waiting.POLICY, None) if waiting.IS_OURS else None
     try:
         yield
     finally:
         if before is not None:
-            os.environ[_WAITING] = before
+            os.environ[waiting.POLICY] = before
 
 
 def load_package():

@@ -19,6 +19,7 @@ from orpheus.text.known_models import KNOWN_MODELS, known_model
 from orpheus.text.overview import lines_of
 from orpheus.text.prompt import FORMATS
 from orpheus.text.tags import KNOWN_TAGS, TAG
+from tests.fakes.gguf import gguf_bytes
 
 
 def folder_of(path, **files):
@@ -255,5 +256,5 @@ def test_voices_in_config_json_are_no_guess(tmp_path):
 
 def test_a_single_file_has_its_description_beside_it(tmp_path):
     folder_of(tmp_path / "gguf", orpheus_json={"voices": ["ann"]})
-    (tmp_path / "gguf" / "mine-Q4_K_M.gguf").write_bytes(b"GGUF")
+    (tmp_path / "gguf" / "mine-Q4_K_M.gguf").write_bytes(gguf_bytes({}))
     assert describe(tmp_path / "gguf" / "mine-Q4_K_M.gguf").voices == ("ann",)
