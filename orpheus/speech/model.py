@@ -184,7 +184,7 @@ def load_model(
     served_model: of a server that runs the model, see EndpointOptions
     returns: (LoadedModel, whether "auto" fell back to the demo voice)
     """
-    for name, value in (("codec", codec), ("like", like)):
+    for name, value in (("model", model), ("codec", codec), ("like", like)):
         if value is not None:
             check_path(name, value)
     check(isinstance(lora_anyway, bool), f"lora_anyway must be true or false, not {shown(lora_anyway)}")

@@ -133,10 +133,8 @@ def test_a_file_that_was_cut_off(base, tmp_path):
     folder = shutil.copytree(base, tmp_path / "voice")
     path = folder / "model.safetensors"
     path.write_bytes(path.read_bytes()[:-1000])
-    found = open_weights(folder)
-    with pytest.raises(CheckpointError, match="shorter than its header says"):
-        for name in found.shapes:
-            whole(found, name)
+    with pytest.raises(CheckpointError, match=r"lies at \[\d+, \d+\] of \d+ bytes"):
+        open_weights(folder)
 
 
 def test_a_kind_of_numbers_that_is_unknown(base, tmp_path):
