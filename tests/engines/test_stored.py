@@ -10,7 +10,7 @@ from safetensors.torch import load_file, save_file
 from transformers import LlamaConfig
 from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
 
-from orpheus.common.errors import OrpheusError
+from orpheus.common.errors import CheckpointError, OrpheusError
 from orpheus.engines.fast.engine import FastEngine
 from orpheus.engines.fast.llama import Llama, quantized
 from orpheus.engines.fast.stored import Config
