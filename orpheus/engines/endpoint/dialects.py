@@ -99,7 +99,7 @@ class LlamaCpp:
 
 
 class Vllm(LlamaCpp):
-    name, path, cure = "vllm", "v1/completions", "vLLM from 0.10.2 on answers them; else --dialect text"
+    name, path, cure = "vllm", "v1/completions", "a newer vLLM answers them; else --dialect text"
 
     def body(self):
         ask, sampling = self.ask, self.ask.sampling
@@ -138,7 +138,7 @@ class Vllm(LlamaCpp):
 
 
 class Sglang(LlamaCpp):
-    name, path, cure = "sglang", "generate", "SGLang from 0.4.6 on answers them, or with --skip-tokenizer-init"
+    name, path, cure = "sglang", "generate", "a newer SGLang answers them, or one started with --skip-tokenizer-init"
     differs = "SGLang draws with a seed of its own: the same --seed gives other audio each time"
 
     def __init__(self, ask):
