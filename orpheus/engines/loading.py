@@ -5,7 +5,7 @@ from warnings import warn
 
 from orpheus.common.checkpoints import check_model_folder, quantization
 from orpheus.common.command import cure_of
-from orpheus.common.errors import CheckpointError, InputError, OrpheusWarning
+from orpheus.common.errors import CheckpointError, InputError, OrpheusError, OrpheusWarning
 from orpheus.common.hub import brief
 from orpheus.common.options import ORPHEUS_3B
 from orpheus.common.weights import check_sizes
@@ -117,11 +117,18 @@ def open_engine(name, checkpoint, adapter, device, layout, tokens=0):
     tokenizer knows, if it is the adapter's own
     Raises InputError and CheckpointError.
     """
-    if name != "transformers" and (found := read_llama(checkpoint, adapter, device, tokens)):
+    found = None if name == "transformers" else read_llama(checkpoint, adapter, device, tokens)
+    if found:
         _check_room(found.config.vocab_size, checkpoint, layout)
         from orpheus.engines.fast.engine import FastEngine
 
-        return FastEngine(found, layout, weights=_weights(name))
+        try:
+            return FastEngine(found, layout, weights=_weights(name))
+        except OrpheusError:
+            raise
+        except Exception as error:  # of a device or a version of PyTorch that this was not tried on
+            reason = brief(error)
+        warn(f"{checkpoint} could not be read directly ({reason}); loading it with transformers", OrpheusWarning, 2)
     model = load_language_model(checkpoint, device)
     if adapter:
         model = merge_adapter(model, adapter, tokens)

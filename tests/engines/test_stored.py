@@ -10,10 +10,10 @@ from safetensors.torch import load_file, save_file
 from transformers import LlamaConfig
 from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
 
-from orpheus.common.errors import CheckpointError, OrpheusError
+from orpheus.common.errors import CheckpointError, OrpheusError, OrpheusWarning
 from orpheus.engines.fast.engine import FastEngine
 from orpheus.engines.fast.llama import Llama, quantized
-from orpheus.engines.fast.stored import Config
+from orpheus.engines.fast.stored import Config, StoredLlama
 from orpheus.engines.layers import inverse_frequencies
 from orpheus.engines.loading import load_language_model, open_engine, read_llama
 from orpheus.engines.merging import merge_adapter
@@ -104,6 +104,19 @@ def test_the_engine_speaks_the_same(folder):
     engine = open_engine("fast", folder, None, "cpu", SMALL_LAYOUT)
     expected = rows_of(FastEngine(model_of(folder), SMALL_LAYOUT), PROMPTS[:2], sampling, [1, 2])
     assert rows_of(engine, PROMPTS[:2], sampling, [1, 2]) == expected
+
+
+def test_where_reading_fails_transformers_loads(folder, monkeypatch):
+    """On a device that it was never tried on, say."""
+
+    def parts(self, weights):
+        raise RuntimeError("not implemented for this device")
+
+    monkeypatch.setattr(StoredLlama, "parts", parts)
+    with pytest.warns(OrpheusWarning, match="could not be read directly .not implemented for this device"):
+        engine = open_engine("fast", folder, None, "cpu", SMALL_LAYOUT)
+    expected = rows_of(FastEngine(model_of(folder), SMALL_LAYOUT), PROMPTS[:1], SamplingOptions(max_new_tokens=20), [1])
+    assert rows_of(engine, PROMPTS[:1], SamplingOptions(max_new_tokens=20), [1]) == expected
 
 
 # --- configurations --------------------------------------------------------------------------------------------------
