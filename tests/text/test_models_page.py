@@ -53,10 +53,16 @@ def test_the_description_on_the_page_is_read(tmp_path):
     assert set(json.loads((tmp_path / "orpheus.json").read_text())) == set(read_values(tmp_path / "orpheus.json"))
 
 
+@pytest.fixture(scope="module")
+def tokenizer(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("tokenizer")
+    save_tokenizer(folder, ORPHEUS_LAYOUT, ("<|audio|>", "<spk_ann>"))
+    return AutoTokenizer.from_pretrained(folder)
+
+
 @pytest.mark.parametrize("name, ids", table("prompt | ids"))
-def test_prompts_are_as_the_page_has_them(tmp_path, name, ids):
-    save_tokenizer(tmp_path, ORPHEUS_LAYOUT, ("<|audio|>", "<spk_ann>"))
-    builder = PromptBuilder(AutoTokenizer.from_pretrained(tmp_path), ORPHEUS_LAYOUT, names(name)[0])
+def test_prompts_are_as_the_page_has_them(tokenizer, name, ids):
+    builder = PromptBuilder(tokenizer, ORPHEUS_LAYOUT, names(name)[0])
     t = TokenLayout()
     controls = dict(
         SOH=t.start_of_human,

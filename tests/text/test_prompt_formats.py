@@ -6,7 +6,7 @@ from transformers import AutoTokenizer
 
 from orpheus.common.errors import CheckpointError, InputError
 from orpheus.text.prompt import FORMATS, IGNORE, PromptBuilder, layout_of
-from tests.fakes.checkpoints import ORPHEUS_LAYOUT, save_tokenizer
+from tests.fakes.checkpoints import ORPHEUS_LAYOUT, SMALL_LAYOUT, save_tokenizer
 
 # Ids of the 3B vocabulary, written out: BOS, EOT, and SOS EOS SOH EOH SOA EOA.
 BOS, EOT = 128_000, 128_009
@@ -74,10 +74,10 @@ def test_a_control_string_in_the_voice_stays_text(build, plain):
 
 
 def test_a_tokenizer_without_the_marker_is_refused(tmp_path):
-    save_tokenizer(tmp_path, ORPHEUS_LAYOUT)
+    save_tokenizer(tmp_path, SMALL_LAYOUT)
     bare = AutoTokenizer.from_pretrained(tmp_path)
     with pytest.raises(CheckpointError, match=r"has no <\|audio\|>, which this model's prompts need.*--like"):
-        PromptBuilder(bare, layout_of(bare, 4096), "svara")
+        PromptBuilder(bare, SMALL_LAYOUT, "svara")
 
 
 # --- references ---
