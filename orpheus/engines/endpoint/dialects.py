@@ -98,27 +98,34 @@ class LlamaCpp:
         return _ids(event.get("tokens", [] if end else None)), end
 
 
+def _drawing(ask):
+    """How vLLM and SGLang are told to draw: what we ask for, their own limits switched off, every token kept as it is."""
+    sampling = ask.sampling
+    return {
+        "temperature": sampling.temperature,
+        "top_p": sampling.top_p,
+        "top_k": -1,
+        "min_p": 0.0,
+        "repetition_penalty": sampling.repetition_penalty,
+        "presence_penalty": 0.0,
+        "frequency_penalty": 0.0,
+        "stop_token_ids": [ask.end],
+        "skip_special_tokens": False,
+        "spaces_between_special_tokens": False,
+    }
+
+
 class Vllm(LlamaCpp):
     name, path, cure = "vllm", "v1/completions", "a newer vLLM answers them; else --dialect text"
 
     def body(self):
-        ask, sampling = self.ask, self.ask.sampling
-        return {
+        ask = self.ask
+        return _drawing(ask) | {
             "model": ask.model,
             "prompt": ask.ids,
             "max_tokens": ask.left,
             "stream": True,
             "return_token_ids": True,
-            "skip_special_tokens": False,
-            "spaces_between_special_tokens": False,
-            "temperature": sampling.temperature,
-            "top_p": sampling.top_p,
-            "top_k": -1,
-            "min_p": 0.0,
-            "repetition_penalty": sampling.repetition_penalty,
-            "presence_penalty": 0.0,
-            "frequency_penalty": 0.0,
-            "stop_token_ids": [ask.end],
             "seed": ask.seed,
         }
 
@@ -153,25 +160,8 @@ class Sglang(LlamaCpp):
             )
 
     def body(self):
-        ask, sampling = self.ask, self.ask.sampling
-        return {
-            "input_ids": ask.ids,
-            "stream": True,
-            "sampling_params": {
-                "max_new_tokens": ask.left,
-                "temperature": sampling.temperature,
-                "top_p": sampling.top_p,
-                "top_k": -1,
-                "min_p": 0.0,
-                "repetition_penalty": sampling.repetition_penalty,
-                "presence_penalty": 0.0,
-                "frequency_penalty": 0.0,
-                "stop_token_ids": [ask.end],
-                "skip_special_tokens": False,
-                "spaces_between_special_tokens": False,
-                "no_stop_trim": True,
-            },
-        }
+        drawing = _drawing(self.ask) | {"max_new_tokens": self.ask.left, "no_stop_trim": True}
+        return {"input_ids": self.ask.ids, "stream": True, "sampling_params": drawing}
 
     def read(self, event):
         meta = event.get("meta_info")
