@@ -57,7 +57,7 @@ def plain_lora(folder, shapes, tokens=0):
     check_finite_adapter(state, folder)
     return {
         layer: Change(
-            *(state[f"base_model.model.{layer}.lora_{part}.weight"] for part in "AB"), _scaling(config, layer)
+            *(state[f"base_model.model.{layer}.lora_{part}.weight"] for part in "AB"), scaling_of(config, layer)
         )
         for layer in wanted
     }
@@ -67,7 +67,7 @@ def _stored_shapes(config, wanted, shapes):
     """{name: shape} of the weights that an adapter of these layers has."""
     expected = {}
     for layer in wanted:
-        rank, (rows, columns) = _figure(config, "r", "rank_pattern", layer), shapes[f"{layer}.weight"]
+        rank, (rows, columns) = rank_of(config, layer), shapes[f"{layer}.weight"]
         expected |= {f"{layer}.lora_A.weight": (rank, columns), f"{layer}.lora_B.weight": (rows, rank)}
     return expected
 
@@ -78,8 +78,14 @@ def _figure(config, name, pattern, layer):
     return next((patterns[key] for key in patterns if re.match(rf"(.*\.)?({key})$", layer)), config.get(name, 8))
 
 
-def _scaling(config, layer):
-    rank = _figure(config, "r", "rank_pattern", layer)
+def rank_of(config, layer):
+    """The rank of a layer's adapter."""
+    return _figure(config, "r", "rank_pattern", layer)
+
+
+def scaling_of(config, layer):
+    """What the product of a layer's B and A is multiplied by."""
+    rank = rank_of(config, layer)
     return _figure(config, "lora_alpha", "alpha_pattern", layer) / (
         math.sqrt(rank) if config.get("use_rslora") else rank
     )

@@ -15,6 +15,7 @@ from orpheus.common.checkpoints import ADAPTER_CONFIG, ADAPTER_WEIGHTS, check_mo
 from orpheus.common.errors import CheckpointError
 from orpheus.common.weights import header, read_rows, tensors_in
 from orpheus.engines.merging import adapter_config, adapter_shapes, vocabulary_of
+from orpheus.engines.plain_lora import rank_of, scaling_of
 
 EMBEDDINGS, HEAD = "model.embed_tokens.weight", "lm_head.weight"
 _BLOCK = 1 << 24  # values in a block: 64 MB in 32 bits
@@ -151,15 +152,8 @@ def _equal(one, other):
     return one[2] == other[2] and all(np.array_equal(read_rows(*one, *s), read_rows(*other, *s)) for s in spans)
 
 
-def _of_pattern(patterns, name, otherwise):
-    """The figure that the first of peft's patterns gives a layer: each is a regular expression for the end of its name."""
-    found = (value for key, value in (patterns or {}).items() if re.fullmatch(rf"(.*\.)?({key})", name))
-    return next(found, otherwise)
-
-
 def _scale(adapter, settings, name, stored, entries):
-    rank = _of_pattern(settings.get("rank_pattern"), name, settings.get("r", 8))
-    alpha = _of_pattern(settings.get("alpha_pattern"), name, settings.get("lora_alpha", 8))
+    rank = rank_of(settings, name)
     rows, columns = entries[f"{name}.weight"][2]
     for letter, shape in (("A", (rank, columns)), ("B", (rows, rank))):
         found = stored.get(f"{name}.lora_{letter}.weight", (None, None, "missing"))[2]
@@ -168,7 +162,7 @@ def _scale(adapter, settings, name, stored, entries):
                 f"the adapter {adapter} does not fit: {name}.lora_{letter}.weight is {found}, and {ADAPTER_CONFIG} and the model "
                 f"ask for {shape}. Save it again where it was trained"
             )
-    return alpha / (math.sqrt(rank) if settings.get("use_rslora") else rank)
+    return scaling_of(settings, name)
 
 
 def _check_complete(adapter, settings, shapes, entries):
