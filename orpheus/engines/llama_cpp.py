@@ -15,8 +15,8 @@ from orpheus.engines.endpoint.client import Client
 from orpheus.engines.endpoint.dialects import LlamaCpp
 from orpheus.engines.endpoint.engine import EndpointEngine
 from orpheus.engines.endpoint.finding import Found
+from orpheus.engines.options import INSTALL_LLAMA_CPP
 
-INSTALL = "pip install -r requirements-llama.txt"
 _SLOTS, _LENGTH = 4, 2048  # side by side, and tokens of each, where nobody asks for more
 
 
@@ -41,19 +41,21 @@ def load_package():
         with _usual_waiting():
             import xllamacpp
     except ImportError as error:
-        raise CheckpointError(f"a GGUF needs llama.cpp, which is not installed ({brief(error)}): {INSTALL}") from error
+        raise CheckpointError(
+            f"a GGUF needs llama.cpp, which is not installed ({brief(error)}): {INSTALL_LLAMA_CPP}"
+        ) from error
     return xllamacpp
 
 
 class LlamaCppEngine(EndpointEngine):
     """See orpheus.engines.Engine.
 
-    path: the GGUF; full: whether its weights are float32, so that the cache is, too, and greedy ids are exact; gpu: whether the
-    layers go to a GPU, where the package was built for one
+    path: the GGUF; exact: whether the cache is kept and attention computed in float32, as weights in float32 want it for exact
+    greedy ids, instead of in 16 bits; gpu: whether the layers go to a GPU, where the package was built for one
     """
 
-    def __init__(self, path, layout, vocabulary, full=False, gpu=False):
-        self.path, self.full, self.gpu = path, full, gpu
+    def __init__(self, path, layout, vocabulary, exact=False, gpu=False):
+        self.path, self.exact, self.gpu = path, exact, gpu
         self._package, self._server, self._room = load_package(), None, (0, 0)
         self._start(_SLOTS, _LENGTH)
         super().__init__(self.client, Found(LlamaCpp, None, None), layout, None, vocabulary)
@@ -76,11 +78,9 @@ class LlamaCppEngine(EndpointEngine):
         settings.kv_unified, settings.fit_params, settings.warmup, settings.verbosity = False, False, False, 0
         settings.n_gpu_layers = 999 if self.gpu else 0
         settings.cpuparams.n_threads = settings.cpuparams_batch.n_threads = torch.get_num_threads()
-        if self.full:
+        if self.exact:  # flash attention rounds to 16 bits
             settings.cache_type_k = settings.cache_type_v = package.ggml_type.GGML_TYPE_F32
-            settings.flash_attn_type = (
-                package.llama_flash_attn_type.LLAMA_FLASH_ATTN_TYPE_DISABLED
-            )  # it rounds to 16 bits
+            settings.flash_attn_type = package.llama_flash_attn_type.LLAMA_FLASH_ATTN_TYPE_DISABLED
         settings.hostnames, settings.port, settings.api_keys = ["127.0.0.1"], 0, [key]
         try:
             self._server = package.Server(settings)
@@ -96,6 +96,11 @@ class LlamaCppEngine(EndpointEngine):
         if self._server is not None:
             self._server = None
             gc.collect()
+
+    def release(self):
+        """Stops the server, which holds the weights; the next call starts it again."""
+        self._stop()
+        self._room = (0, 0)
 
     def _make_room(self, slots, length):
         if slots > self._room[0] or length > self._room[1]:

@@ -1,8 +1,6 @@
 """Whether a GGUF file speaks as the model that it was made from: the same sentences through llama.cpp and through this project's engine."""
 
-import json
 import warnings
-from contextlib import contextmanager
 from dataclasses import replace
 
 import numpy as np
@@ -12,7 +10,6 @@ from orpheus.common.errors import InputError, OrpheusError, OrpheusWarning
 from orpheus.common.progress import progress_bar
 from orpheus.engines import ENDED
 from orpheus.engines.options import SamplingOptions
-from orpheus.export.options import INSTALL
 from orpheus.text.languages import ENGLISH
 
 EXACT = ("f32",)  # every id is equal
@@ -20,72 +17,12 @@ NEARLY = {"f16": 0.95}  # share of the sentences that must be equal: 19 of 20
 _SPOKEN = 1200  # tokens at most, where whole sentences are judged
 
 
-def require_llama_cpp():
-    """The package xllamacpp. Raises InputError with how to install it."""
-    try:
-        import xllamacpp
-    except ImportError as error:
-        raise InputError(f"--check speaks through llama.cpp, the package xllamacpp ({error}): {INSTALL}") from error
-    return xllamacpp
-
-
-@contextmanager
-def llama_cpp(path, length):
-    """A function (prompt's ids, SamplingOptions) -> ids, of a GGUF file in llama.cpp's server inside this process.
-
-    length: of prompt and answer together
-    """
-    import http.client
-
-    xllamacpp = require_llama_cpp()
-    settings = xllamacpp.CommonParams()
-    settings.model.path, settings.n_ctx, settings.n_parallel, settings.n_gpu_layers = str(path), length, 1, 0
-    settings.hostnames, settings.port, settings.warmup, settings.verbosity = ["127.0.0.1"], 0, False, -1
-    settings.cache_type_k = settings.cache_type_v = xllamacpp.ggml_type.GGML_TYPE_F32
-    settings.flash_attn_type = xllamacpp.llama_flash_attn_type.LLAMA_FLASH_ATTN_TYPE_DISABLED  # it computes in 16 bits
-    try:
-        server = xllamacpp.Server(settings)
-    except RuntimeError as error:
-        raise OrpheusError(f"llama.cpp cannot load {path}: {error}") from error
-    address = server.listening_address.removeprefix("http://")
-
-    def speak(prompt, sampling):
-        asked = {
-            "prompt": list(map(int, prompt)),
-            "n_predict": sampling.max_new_tokens,
-            "temperature": sampling.temperature,
-            "top_p": sampling.top_p,
-            "top_k": 0,
-            "min_p": 0,
-            "repeat_penalty": sampling.repetition_penalty,
-            "repeat_last_n": length,
-            "samplers": ["penalties", "temperature", "top_p"],
-            "seed": sampling.seed % 2**32,
-            "cache_prompt": False,
-            "return_tokens": True,
-        }
-        connection = http.client.HTTPConnection(address, timeout=600)
-        try:
-            connection.request("POST", "/completion", json.dumps(asked), {"Content-Type": "application/json"})
-            answer = connection.getresponse()
-            found = json.loads(answer.read())
-        finally:
-            connection.close()
-        if answer.status != 200:
-            raise OrpheusError(f"llama.cpp answered {answer.status} to {path}: {found}")
-        return found["tokens"]
-
-    try:
-        yield speak
-    finally:
-        del server, speak
-
-
 def check(source, files, options, device="auto"):
     """Speaks sentences with every GGUF file and prints what was found. Raises OrpheusError where a file is not what it should be.
 
     source: folder.Source; files: {kind: path}; options: ExportOptions
     """
+    from orpheus.engines.llama_cpp import LlamaCppEngine
     from orpheus.speech.model import load_model
 
     model, _ = load_model(
@@ -103,21 +40,16 @@ def check(source, files, options, device="auto"):
     recognizer = _recognizer(model) if set(files) - set(EXACT) - set(NEARLY) else None
     failed = []
     for kind, path in files.items():
-        length = max(map(len, prompts)) + _SPOKEN
-        with (
-            llama_cpp(path, length) as speak,
-            progress_bar(True, len(prompts), f"speaking with {path.name}", "sentence") as bar,
-        ):
-            found = []
-            for prompt in prompts:
-                found.append(ended(speak(prompt, greedy), model.engine.layout))
-                bar.update()
-            verdict, passed = judge_ids(kind, expected, found)
-            print(f"{path.name}: {verdict}", flush=True)
-            if not passed:
-                failed.append(path.name)
-            if kind not in EXACT and kind not in NEARLY:
-                print(f"{path.name}: {_words(model, recognizer, speak, texts, prompts)}", flush=True)
+        engine = LlamaCppEngine(path, model.engine.layout, len(model.prompts.tokenizer), exact=True)
+        with progress_bar(True, len(prompts), f"speaking with {path.name}", "sentence") as bar:
+            found = [spoken(engine, prompt, greedy, bar) for prompt in prompts]
+        verdict, passed = judge_ids(kind, expected, found)
+        print(f"{path.name}: {verdict}", flush=True)
+        if not passed:
+            failed.append(path.name)
+        if kind not in EXACT and kind not in NEARLY:
+            print(f"{path.name}: {_words(model, recognizer, engine, texts, prompts)}", flush=True)
+        engine.release()  # its weights, before the next file's
     if failed:
         raise OrpheusError(
             f"{', '.join(failed)} {'does' if len(failed) == 1 else 'do'} not speak as the model does: the file is kept, but do not "
@@ -150,11 +82,6 @@ def spoken(engine, prompt, sampling, bar=None):
     if bar is not None:
         bar.update()
     return [token for token in rows if token != ENDED]
-
-
-def ended(tokens, layout):
-    """Ids up to and with the first that is no audio, as engines give them."""
-    return list(tokens[: layout.first_out_of_range(tokens) + 1]) if len(tokens) else []
 
 
 def judge_ids(kind, expected, found):
@@ -195,8 +122,8 @@ def _recognizer(model):
         return None
 
 
-def _words(model, recognizer, speak, texts, prompts):
-    """What is said of the words that are heard: of the file, and of this project's engine, with 95 % intervals."""
+def _words(model, recognizer, engine, texts, prompts):
+    """What is said of the words that are heard: of the file, which `engine` runs, and of this project's, with 95 % intervals."""
     if recognizer is None:
         return "words were not judged"
     sampling = SamplingOptions(max_new_tokens=_SPOKEN)
@@ -205,7 +132,7 @@ def _words(model, recognizer, speak, texts, prompts):
         for number, (text, prompt) in enumerate(zip(texts, prompts, strict=True)):
             drawn = replace(sampling, seed=number)
             here.append(_errors(model, recognizer, text, spoken(model.engine, prompt, drawn)))
-            there.append(_errors(model, recognizer, text, speak(prompt, drawn)))
+            there.append(_errors(model, recognizer, text, spoken(engine, prompt, drawn)))
             bar.update()
     return words_said(here, there)
 

@@ -12,7 +12,7 @@ import sys
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
-from orpheus.common.command import run, say
+from orpheus.common.command import at_home, run, say
 from orpheus.common.places import in_words
 from orpheus.export.options import ExportOptions
 
@@ -38,7 +38,7 @@ def _parse(argv):
             default_factory=ExportOptions
         )
 
-    return tyro.cli(Arguments, description=__doc__, args=argv, prog="python -m orpheus.export")
+    return at_home(tyro.cli(Arguments, description=__doc__, args=argv, prog="python -m orpheus.export"))
 
 
 def _run(argv):
@@ -48,9 +48,9 @@ def _run(argv):
     from orpheus.export.folder import export, find_source
 
     if options.check:
-        from orpheus.export.check import require_llama_cpp
+        from orpheus.engines.llama_cpp import load_package
 
-        require_llama_cpp()
+        load_package()
     source = find_source(arguments.model, arguments.lora, arguments.lora_anyway, arguments.like, arguments.codec)
     say(f"exporting {source.name}{f' with the adapter {source.adapter}' if source.adapter else ''}")
     files = export(source, options)

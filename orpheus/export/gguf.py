@@ -8,9 +8,9 @@ import numpy as np
 
 from orpheus.common.errors import CheckpointError, InputError
 from orpheus.common.progress import progress_bar
+from orpheus.engines.options import INSTALL_LLAMA_CPP
 from orpheus.export.gguf_metadata import write_metadata
 from orpheus.export.llama import head_width, interleaved, rope_factors, tensor_names
-from orpheus.export.options import INSTALL
 
 _FILE_TYPES = {
     "f32": "ALL_F32",
@@ -29,7 +29,7 @@ def require_gguf():
     try:
         import gguf
     except ImportError as error:
-        raise InputError(f"--gguf needs the package gguf ({error}): {INSTALL}") from error
+        raise InputError(f"--gguf needs the package gguf ({error}): {INSTALL_LLAMA_CPP}") from error
     return gguf
 
 

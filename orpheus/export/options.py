@@ -19,8 +19,6 @@ K_QUANTS = {  # written by llama.cpp's own quantizer: {kind: llama_ftype in llam
 }
 KINDS = (*OWN_KINDS, *K_QUANTS)
 
-INSTALL = "pip install -r requirements-llama.txt"
-
 
 @dataclass(frozen=True)
 class ExportOptions:

@@ -12,12 +12,8 @@ from orpheus.engines.endpoint.client import Client
 from orpheus.engines.endpoint.engine import EndpointEngine
 from orpheus.engines.endpoint.finding import find
 from orpheus.engines.options import Patience, SamplingOptions
-from orpheus.speech.adapters import DEMO_VOICE
 from orpheus.speech.synthesis import OrpheusInference
-from orpheus.text.description import write_description
-from orpheus.text.identify import describe
 from tests.engines.endpoint.conftest import ids_of
-from tests.fakes.llama_gguf import write_f32
 
 xllamacpp = pytest.importorskip("xllamacpp")
 pytestmark = pytest.mark.llama
@@ -33,16 +29,24 @@ GREEDY = SamplingOptions(temperature=0, max_new_tokens=400)
 
 
 @pytest.fixture(scope="module")
-def path(tmp_path_factory):
+def files(tmp_path_factory):
     pytest.importorskip("gguf")
-    folder = tmp_path_factory.mktemp("gguf")
-    write_description(folder, describe(str(DEMO_VOICE)))
-    return write_f32(DEMO_VOICE, folder / "demo.gguf")
+    from orpheus.export.folder import export, find_source
+    from orpheus.export.options import ExportOptions
+
+    out = tmp_path_factory.mktemp("gguf") / "demo"
+    return export(find_source("demo"), ExportOptions(gguf=("f32", "q8_0"), out=out))
+
+
+@pytest.fixture(scope="module")
+def path(files):
+    return files["f32"]
 
 
 @pytest.fixture(scope="module")
 def gguf_voice(path):
-    return OrpheusInference(str(path), codec=str(DEMO_VOICE / "codec"), lora="none", device="cpu")
+    """The codec is the one beside the file."""
+    return OrpheusInference(str(path), lora="none", device="cpu")
 
 
 @pytest.fixture
@@ -64,6 +68,19 @@ def test_speech_and_streams(demo_voice, gguf_voice):
     assert np.array_equal(said.audio, ours.audio)
     chunks = list(gguf_voice.stream(TEXTS[0], "theo", temperature=0))
     assert np.allclose(np.concatenate(chunks), said.audio, atol=1e-5)
+
+
+def test_a_quantised_file_speaks(files, demo_voice):
+    tts = OrpheusInference(str(files["q8_0"]), lora="none", device="cpu")
+    assert tts.voices == demo_voice.voices and tts.engine.exact is False
+    said = tts.synthesize(TEXTS[0], "theo")
+    assert said.finish_reason == "end_of_speech" and 0.5 < said.seconds < 3
+
+
+def test_a_released_engine_starts_again(gguf_voice, prompts):
+    before = ids_of(gguf_voice.engine, prompts[:1], GREEDY)
+    gguf_voice.engine.release()
+    assert ids_of(gguf_voice.engine, prompts[:1], GREEDY) == before and len(before[0]) > 30
 
 
 def test_more_room_is_made_where_it_is_needed(gguf_voice, prompts):

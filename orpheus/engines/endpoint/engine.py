@@ -172,7 +172,7 @@ class _Sequence:
         if dialect.textual and not count and not ask.done:
             raise self._engine.client.garbled("answers no audio tokens", dialect.cure)
         if last is None or self._is_valid(last, len(ask.done) + count - 1):
-            yield ask.end
+            yield self._engine.layout.end_of_speech
 
 
 class EndpointEngine:
