@@ -24,6 +24,21 @@ def small_voice(small_voice_folder):
     return OrpheusInference(str(small_voice_folder), lora="none")
 
 
+@pytest.fixture
+def server(small_voice):
+    """A server that answers what the small voice says to a prompt, by its own engine; seeds are left aside."""
+    from orpheus.engines.options import SamplingOptions
+    from tests.fakes.endpoints import MODELS, Fake, serving
+
+    def script(asked):
+        steps = small_voice.engine.generate([asked], SamplingOptions(temperature=0, max_new_tokens=200), [0])
+        return [int(tokens[0]) for tokens in steps]
+
+    vocabulary = {"data": [MODELS["llama.cpp"]["data"][0] | {"meta": {"n_vocab": 100_000}}]}
+    with serving(Fake("llama.cpp", script, small_voice.prompts.layout.base, vocabulary)) as fake:
+        yield fake
+
+
 @pytest.fixture(scope="session")
 def small_codec(small_voice):
     return small_voice.codec

@@ -5,6 +5,7 @@
     python -m orpheus.evaluate --sentences my_lines.txt --reference my_recordings
     python -m orpheus.evaluate --sentences assets/evaluation/hard_text.jsonl --metrics wer
     python -m orpheus.evaluate --recordings my_recordings             recordings with their transcripts
+    python -m orpheus.evaluate --url http://localhost:8080 --model demo    what another program's server speaks
     python -m orpheus.evaluate --compare base=demo tuned=demo+lora_model original=my_recordings
 
 Reports words and skips (faster-whisper), naturalness (DNSMOS), likeness of the voice (Resemblyzer), audible tags, pace,
@@ -14,14 +15,14 @@ each figure means.
 
 import sys
 import warnings
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Literal
 
 from orpheus.common.command import at_home, run, say
 from orpheus.common.errors import InputError, OrpheusWarning
 from orpheus.common.places import Place, check_places
-from orpheus.engines.options import ENGINES, SamplingOptions
+from orpheus.engines.options import ENGINES, EndpointOptions, SamplingOptions
 from orpheus.evaluate.options import DEMO_REFERENCE, METRICS, OUT, JudgeOptions, ListOptions
 from orpheus.speech.options import LongTextOptions, RetryOptions, TextOptions
 from orpheus.text.languages import ENGLISH, language_code
@@ -42,6 +43,7 @@ def _parse(argv):
         """Folder or hub id of a SNAC to use instead of the model's own."""
         engine: Literal[ENGINES] = "auto"
         """What speaks, as in inference.py."""
+        server: Annotated[EndpointOptions, tyro.conf.OmitArgPrefixes] = field(default_factory=EndpointOptions)
         device: Literal["auto", "cuda", "mps", "cpu"] = "auto"
         """Where to run."""
         like: str | None = None
@@ -51,8 +53,8 @@ def _parse(argv):
         recordings: Path | None = None
         """Judges recordings with transcripts instead: anything that `--dataset` takes, such as pairs a.wav + a.txt."""
         compare: tuple[str, ...] = ()
-        """Several systems side by side, NAME=WHAT: a model, MODEL+ADAPTER, an adapter's folder, or a folder of recordings.
-        The others are compared with the first."""
+        """Several systems side by side, NAME=WHAT: a model, MODEL+ADAPTER, an adapter's folder, a model that a server runs as
+        MODEL@http://localhost:8080, or a folder of recordings. The others are compared with the first."""
         out: Path = Path(OUT)
         """Folder for report.json, report.html and the clips: new, empty, or with the files of an earlier evaluation, which
         are replaced. Others stay."""
@@ -77,6 +79,12 @@ def _systems(arguments):
         raise InputError(
             "give --recordings or --compare, not both; recordings can be one of the systems: original=FOLDER"
         )
+    server = arguments.server
+    if server.url and (arguments.compare or arguments.recordings):
+        raise InputError(
+            f"--url speaks one system, and --{'compare' if arguments.compare else 'recordings'} names others: leave one of them out; "
+            f"side by side it is --compare NAME=MODEL@{server.url}"
+        )
     if arguments.recordings:
         return [System("recordings", recordings=arguments.recordings.expanduser())]
     if arguments.compare:
@@ -84,8 +92,13 @@ def _systems(arguments):
         names = [system.name for system in systems]
         if len(set(names)) < len(names):
             raise InputError(f"--compare names a system twice: {', '.join(names)}")
-        return systems
-    return [System("speech", model=arguments.model, lora=arguments.lora)]
+    else:
+        systems = [System("speech", model=arguments.model, lora=arguments.lora, url=server.url)]
+    for system in systems:
+        EndpointOptions(system.url)  # refuses what is no address, before anything is loaded
+    if not any(system.url for system in systems) and (server.dialect != "auto" or server.served_model):
+        raise InputError("--dialect and --served-model say more of a server: give its address with --url")
+    return systems
 
 
 def _clips(system, arguments, sentences):
@@ -97,12 +110,20 @@ def _clips(system, arguments, sentences):
     from orpheus.speech.synthesis import OrpheusInference
 
     names = (system.model, system.lora, arguments.codec, arguments.device, arguments.engine)
-    tts = OrpheusInference(*names, like=arguments.like, lora_anyway=arguments.lora_anyway)
+    server = asdict(replace(arguments.server, url=system.url)) if system.url else {}
+    tts = OrpheusInference(*names, like=arguments.like, lora_anyway=arguments.lora_anyway, **server)
     groups = (arguments.sampling, arguments.writing, arguments.long_text, arguments.retry)
     options = {name: value for group in groups for name, value in asdict(group).items()}
     seed = options.pop("seed")
     spoken = speak(tts, sentences, arguments.voice, arguments.list.takes, seed, True, **options)
-    return Path(tts.name).name if Path(tts.name).is_absolute() else tts.name, list(spoken)
+    return _short(tts.name), list(spoken)
+
+
+def _short(name):
+    """The name of what speaks, without the folders that its model and its adapter are in."""
+    names, at, url = name.partition(" at http")
+    parts = [Path(part).name if Path(part).is_absolute() else part for part in names.split(" + ")]
+    return " + ".join(parts) + at + url
 
 
 # --- judges ----------------------------------------------------------------------------------------------------------
@@ -110,23 +131,28 @@ def _clips(system, arguments, sentences):
 
 def _speaks_demo(system, arguments):
     from orpheus.speech.adapters import DEMO_VOICE
-    from orpheus.speech.model import resolve
+    from orpheus.speech.model import model_to_describe, resolve
 
     if system.recordings:
         return False
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", OrpheusWarning)  # they come again as the system is loaded
-        named = resolve(system.model, system.lora, arguments.device, arguments.lora_anyway)
+        named = resolve(
+            model_to_describe(system.model, arguments.engine, system.url),
+            system.lora,
+            arguments.device,
+            arguments.lora_anyway,
+        )
     return named.checkpoint == str(DEMO_VOICE)
 
 
 def _language(arguments, systems):
     """The language that is judged: the one asked for, or the models'. Raises InputError where they differ."""
-    from orpheus.speech.model import description_of
+    from orpheus.speech.model import description_of, model_to_describe
 
     if arguments.writing.language is not None:
         return language_code(arguments.writing.language)
-    models = [system.model for system in systems if not system.recordings]
+    models = [model_to_describe(s.model, arguments.engine, s.url) for s in systems if not s.recordings]
     found = {description_of(model, "none", arguments.device, arguments.like).language or ENGLISH for model in models}
     found = found or {ENGLISH}
     if len(found) > 1:

@@ -1,5 +1,6 @@
 """What is judged: sentences spoken by a model, or recordings with their transcripts."""
 
+import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -13,6 +14,8 @@ from orpheus.data.sources.folders import open_source
 from orpheus.data.sources.tables import read_jsonl, read_text
 from orpheus.text.cleaning import clean_text, is_speakable
 from orpheus.text.tags import spell_tags
+
+_SERVED = re.compile(r"(?:(.+?)@)?(https?://.*)", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -45,19 +48,13 @@ class Clip:
 
 @dataclass(frozen=True)
 class System:
-    """A name and where its speech comes from: a folder of recordings, or a model with or without an adapter."""
+    """A name and where its speech comes from: a folder of recordings, a model with or without an adapter, or a server with a model."""
 
     name: str
     recordings: Path | None = None
     model: str | None = None
     lora: str = "none"
-
-    @property
-    def spec(self):
-        if self.recordings:
-            return self.recordings.name
-        adapter = "" if self.lora == "none" else f"+{Path(self.lora).name if Path(self.lora).is_dir() else self.lora}"
-        return (Path(self.model).name if Path(self.model).is_dir() else self.model) + adapter
+    url: str | None = None  # of the server that runs the model
 
 
 # --- sentences -------------------------------------------------------------------------------------------------------
@@ -98,13 +95,16 @@ def parse_system(argument):
     name, equals, spec = argument.partition("=")
     if not equals or not name.strip() or not spec.strip():
         raise InputError(
-            f"{argument!r} is not NAME=WHAT, such as base=demo, tuned=demo+lora_model, original=FOLDER of recordings"
+            f"{argument!r} is not NAME=WHAT, such as base=demo, tuned=demo+lora_model, served=demo@http://localhost:8080, "
+            "original=FOLDER of recordings"
         )
     return replace(system_of(spec.strip()), name=name.strip())
 
 
 def system_of(spec):
-    """What a SPEC is: a folder of recordings, MODEL, MODEL+ADAPTER, or an adapter's folder alone."""
+    """What a SPEC is: a folder of recordings, MODEL, MODEL+ADAPTER, an adapter's folder alone, MODEL@URL, or URL alone."""
+    if served := _SERVED.fullmatch(spec):
+        return System(spec, model=served[1] or "auto", url=served[2])
     folder = Path(spec).expanduser()
     if folder.is_dir():
         if (folder / "adapter_config.json").is_file():

@@ -90,9 +90,45 @@ def test_systems_side_by_side(fakes, small_voice_folder, in_empty_folder, capsys
     assert report["differences"]["original - base"]["wer"]["value"] == 0
 
 
+def test_what_a_server_speaks_is_judged(fakes, server, small_voice_folder, in_empty_folder, capsys):
+    (in_empty_folder / "lines.txt").write_text("Hello there.\n")
+    common = ["--sentences", "lines.txt", "--temperature", "0", "--metrics", "wer"]
+    where = ["--url", server.url, "--dialect", "llama.cpp", "--served-model", "any"]
+    assert evaluate.main(["--model", str(small_voice_folder), *where, *common]) == 0, capsys.readouterr().err
+    system = json.loads((in_empty_folder / "outputs/evaluation/report.json").read_text())["systems"][0]
+    assert [row["word_errors"] for row in system["rows"]] == [0] and len(server.requests) == 1
+    assert system["what"] == f"small at {server.url}"
+    assert evaluate._short("/home/me/voice + /home/me/lora_model") == "voice + lora_model"
+    assert evaluate._short("org/voice + lora_model") == "org/voice + lora_model"
+
+
+def test_a_server_beside_the_model_here(fakes, server, small_voice_folder, in_empty_folder, capsys):
+    (in_empty_folder / "lines.txt").write_text("Hello there.\n")
+    systems = [f"here={small_voice_folder}", f"there={small_voice_folder}@{server.url}"]
+    common = ["--sentences", "lines.txt", "--temperature", "0", "--metrics", "wer"]
+    assert evaluate.main(["--compare", *systems, *common]) == 0, capsys.readouterr().err
+    report = json.loads((in_empty_folder / "outputs/evaluation/report.json").read_text())
+    here, there = ([row["seconds"] for row in system["rows"]] for system in report["systems"])
+    assert here == there and here[0] > 0.5 and len(server.requests) == 1
+
+
 @pytest.mark.parametrize(
     "arguments, message",
     [
+        (
+            ["--url", "http://localhost:9", "--compare", "a=demo"],
+            "side by side it is --compare NAME=MODEL@http://localhost:9",
+        ),
+        (
+            ["--url", "http://localhost:9", "--recordings", "x"],
+            "--url speaks one system, and --recordings names others",
+        ),
+        (["--compare", "a=demo@http://me:secret@host"], "url holds a password"),
+        (["--dialect", "vllm"], "give its address with --url"),
+        (
+            ["--model", "demo", "--url", "http://localhost:9", "--engine", "fast", "--metrics", "wer"],
+            "not for --engine fast",
+        ),
         (["--compare", "a=demo", "a=demo"], "names a system twice: a, a"),
         (["--compare", "a=demo", "--recordings", "x"], "give --recordings or --compare"),
         (["--recordings", "nowhere", "--metrics", "wer"], "no folder or file"),

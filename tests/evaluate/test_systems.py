@@ -80,6 +80,14 @@ def test_what_a_spec_means(tmp_path, small_voice_folder):
     assert facts(f"a={tmp_path / 'adapter'}") == ("a", None, "auto", str(tmp_path / "adapter"))
     assert facts(f"m={small_voice_folder}") == ("m", None, str(small_voice_folder), "none")
     assert facts(f"r={tmp_path}") == ("r", tmp_path.name, None, "none")
+    for spec, model, url in (
+        ("s=demo@http://localhost:8080", "demo", "http://localhost:8080"),
+        ("s=org/a=b@https://host/v1", "org/a=b", "https://host/v1"),
+        ("s=http://localhost:8080", "auto", "http://localhost:8080"),
+        ("s=http://me:secret@host", "auto", "http://me:secret@host"),
+    ):
+        system = parse_system(spec)
+        assert (system.model, system.url, system.lora, system.recordings) == (model, url, "none", None)
     for wrong in ("demo", "=demo", "base=", "x=demo+"):
         with pytest.raises(InputError):
             parse_system(wrong)

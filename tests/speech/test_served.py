@@ -12,24 +12,9 @@ from orpheus.server.pool import StreamPool
 from orpheus.speech.synthesis import OrpheusInference
 from orpheus.text.gguf_tokenizer import tokenizer_of
 from orpheus.text.identify import describe
-from tests.fakes.endpoints import MODELS, Fake, serving
 from tests.fakes.gguf import gguf_bytes, tokenizer_values
 
 TEXT = "Good morning."
-
-
-@pytest.fixture
-def server(small_voice):
-    """A server that answers what the small voice says to a prompt, by its own engine; seeds are left aside."""
-    from orpheus.engines.options import SamplingOptions
-
-    def script(asked):
-        steps = small_voice.engine.generate([asked], SamplingOptions(temperature=0, max_new_tokens=200), [0])
-        return [int(tokens[0]) for tokens in steps]
-
-    vocabulary = {"data": [MODELS["llama.cpp"]["data"][0] | {"meta": {"n_vocab": 100_000}}]}
-    with serving(Fake("llama.cpp", script, small_voice.prompts.layout.base, vocabulary)) as fake:
-        yield fake
 
 
 def test_speech_through_a_server_is_that_of_the_engine_here(server, small_voice, small_voice_folder, in_empty_folder):
