@@ -103,6 +103,7 @@ def _load_parts(checkpoint, codec, device, like):
     from orpheus.codec.snac import Codec
     from orpheus.text.gguf_tokenizer import tokenizer_of
     from orpheus.text.prompt import PromptBuilder, layout_of
+    from orpheus.text.tokenizer import plain_tokenizer
 
     path = Path(checkpoint).expanduser()
     if path.is_file() and not is_gguf(path):
@@ -113,7 +114,7 @@ def _load_parts(checkpoint, codec, device, like):
     else:
         folder = locate(checkpoint, _FILES)
         check_within(folder, weights=False)
-        tokenizer = load_tokenizer(folder)
+        tokenizer = plain_tokenizer(folder) or load_tokenizer(folder)
     codec_folder = find_codec(codec, folder)
     if description.guessed:
         warnings.warn(guess_of(description), OrpheusWarning, stacklevel=4)

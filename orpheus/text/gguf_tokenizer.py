@@ -1,14 +1,16 @@
-"""The tokenizer that a GGUF file carries, as transformers would have it."""
+"""The tokenizer that a GGUF file carries, by the package `tokenizers` alone."""
 
 import json
 from pathlib import Path
 
 from orpheus.common.errors import CheckpointError
 from orpheus.common.hub import brief
+from orpheus.text.tokenizer import PlainTokenizer
 
 # How text is cut before merges: `pretokenize` of Llama 3's tokenizer.json, which llama.cpp calls llama-bpe.
 _LLAMA3 = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 _PRE = ("llama-bpe", "llama3", "llama-v3")
+_GPT2 = "gpt-2"  # cut as by the byte level's own pattern; merges are always followed
 _CONTROL, _DEFINED = 3, 4  # kinds of tokens that are matched as they are spelled
 _CURE = "put the tokenizer.json of the model that it was made from beside it"
 
@@ -30,12 +32,13 @@ def _build(values):
     merges = [
         m for m in merges if len(m) == 2 and {*m, "".join(m)} <= vocabulary.keys()
     ]  # some hold one to please llama.cpp
-    if pre not in _PRE and merges:
-        raise ValueError(f"its way of cutting text is {pre!r:.40}; known is {_PRE[0]}")
-    tokenizer = Tokenizer(models.BPE(vocabulary, merges, ignore_merges=bool(merges)))
-    cut = [pre_tokenizers.Split(Regex(_LLAMA3), "isolated")] if merges else []
+    if pre not in (*_PRE, _GPT2) and merges:
+        raise ValueError(f"its way of cutting text is {pre!r:.40}; known are {_PRE[0]} and {_GPT2}")
+    as_gpt2 = bool(merges) and pre == _GPT2
+    tokenizer = Tokenizer(models.BPE(vocabulary, merges, ignore_merges=bool(merges) and not as_gpt2))
+    cut = [pre_tokenizers.Split(Regex(_LLAMA3), "isolated")] if merges and not as_gpt2 else []
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
-        [*cut, pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)]
+        [*cut, pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=as_gpt2)]
     )
     tokenizer.decoder = decoders.ByteLevel()
     tokenizer.add_tokens([AddedToken(tokens[i], normalized=False, special=kinds[i] == _CONTROL) for i in added])
@@ -50,9 +53,8 @@ def _build(values):
 
 
 def tokenizer_of(gguf):
-    """The tokenizer of a GgufFile: tokenizer.json beside the file, else what its metadata holds. Raises CheckpointError."""
+    """The PlainTokenizer of a GgufFile: of tokenizer.json beside the file, else of what its metadata holds. Raises CheckpointError."""
     from tokenizers import Tokenizer
-    from transformers import PreTrainedTokenizerFast
 
     beside, values = Path(gguf.path).parent / "tokenizer.json", gguf.values
     try:
@@ -65,4 +67,5 @@ def tokenizer_of(gguf):
         for mark, key in (("bos", "bos"), ("eos", "eos"), ("pad", "padding"))
         if isinstance(index := values.get(f"tokenizer.ggml.{key}_token_id"), int) and 0 <= index < len(tokens)
     }
-    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, name_or_path=str(gguf.path), **marks)
+    tokenizer.add_special_tokens([mark for mark in marks.values() if tokenizer.token_to_id(mark) is not None])
+    return PlainTokenizer(tokenizer, marks, gguf.path)

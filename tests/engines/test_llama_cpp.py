@@ -14,6 +14,7 @@ from orpheus.engines.endpoint.finding import find
 from orpheus.engines.options import Patience, SamplingOptions
 from orpheus.speech.synthesis import OrpheusInference
 from tests.engines.endpoint.conftest import ids_of
+from tests.scripts.test_start import heavy_after
 
 xllamacpp = pytest.importorskip("xllamacpp")
 pytestmark = pytest.mark.llama
@@ -75,6 +76,24 @@ def test_a_quantised_file_speaks(files, demo_voice):
     assert tts.voices == demo_voice.voices and tts.engine.exact is False
     said = tts.synthesize(TEXTS[0], "theo")
     assert said.finish_reason == "end_of_speech" and 0.5 < said.seconds < 3
+
+
+def test_it_loads_nothing_heavy(path, tmp_path):
+    (alone := tmp_path / "alone").mkdir()
+    (alone / "voice.gguf").symlink_to(path)  # its own tokenizer: none is beside it
+    asked = [
+        "Good morning.",
+        "--engine",
+        "llama.cpp",
+        "--model",
+        str(alone / "voice.gguf"),
+        "--lora",
+        "none",
+        "--device",
+        "cpu",
+    ]
+    assert heavy_after([*asked, "--codec", str(path.parent / "codec"), "--out", str(tmp_path / "hi.wav")]) == "[]"
+    assert (tmp_path / "hi.wav").stat().st_size > 20_000
 
 
 def test_a_released_engine_starts_again(gguf_voice, prompts):
