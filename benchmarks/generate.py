@@ -18,7 +18,7 @@ from pathlib import Path
 
 from benchmarks.common.card import ceilings, tune
 from benchmarks.common.report import finish_report, start_report, write_report
-from benchmarks.peers.generate import PEERS, check_greedy, measure_peer, measure_processes
+from benchmarks.peers.generate import PEERS, check_greedy, measure_llama_cpp, measure_peer, measure_processes
 from orpheus.common.frame import CONTEXT_FRAMES, TOKENS_PER_SECOND
 
 TEXT = "It takes five minutes to walk from the swimming pool to the museum."
@@ -38,7 +38,7 @@ class Arguments:
     repeats: int = 2
     """Timed runs after one that warms up; the median is shown."""
     peers: tuple[str, ...] = ()
-    """Of those in peers/generate.py, or none; by default all on CUDA, transformers and continuous on a CPU."""
+    """Of those in peers/generate.py, or none; by default all on CUDA; transformers, continuous and llama.cpp on a CPU."""
     peer_tokens: int = 48
     """Tokens per sequence for peers that take a quarter of a minute for 400."""
     files: str = ""
@@ -76,7 +76,7 @@ class Run:
 
     @property
     def peers(self):
-        return self.arguments.peers or (PEERS if self.cuda else ("transformers", "continuous"))
+        return self.arguments.peers or (PEERS if self.cuda else ("transformers", "continuous", "llama.cpp"))
 
     def left(self):
         """Seconds of the budget."""
@@ -264,12 +264,12 @@ def load(arguments):
     return Path(tts.name).name, tts.engine.model, tts.engine.layout, prompts[0], prompts[1:]
 
 
-def measure_ours(run, tiles):
+def measure_ours(run, tiles, tokens):
     """All rows of this project's engines, the most telling first."""
     from orpheus.engines.fast.engine import FastEngine
     from orpheus.engines.transformers import TransformersEngine
 
-    (one, *many), tokens = run.batches, run.arguments.tokens or (400 if run.cuda else 84)
+    one, *many = run.batches
     fast = FastEngine(run.model, run.layout, tiles=tiles)
     measure_engine(run, "fast", lambda: fast, one, tokens)
     measure_first_audio(run, fast)
@@ -297,7 +297,8 @@ def measure(run):
     print(
         f"{'':36} {'batch':>6} {'tokens/s':>12} {'x real':>8}   ({TOKENS_PER_SECOND:.0f} tokens/s = real time of one)"
     )
-    measure_ours(run, tiles)
+    tokens = run.arguments.tokens or (400 if run.cuda else 84)
+    measure_ours(run, tiles, tokens)
 
     def in_this_process():
         for batch in run.batches:
@@ -305,6 +306,7 @@ def measure(run):
         measure_peer(run, "continuous", max(run.batches))
 
     measure_processes(run, run.batches, in_this_process)
+    measure_llama_cpp(run, measure_engine, tokens)
     measure_peer(run, "compiled", 1)  # compiles for a minute
 
 

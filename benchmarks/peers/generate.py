@@ -4,15 +4,17 @@
     compiled       `generate` with the static cache, which transformers compiles on CUDA; one sequence
     continuous     the manager behind transformers' `generate_batch`; it has no repetition penalty
     unsloth        `for_inference` with a LoRA adapter that is not merged: what users run after training
+    llama.cpp      the model as GGUF files in F32 and Q8_0, on a CPU, where requirements-llama.txt is installed
     vllm           where it is installed
 
-The last two are processes of their own (generate_process.py): they replace parts of transformers, or take the memory. Each
+unsloth and vllm are processes of their own (generate_process.py): they replace parts of transformers, or take the memory. Each
 peer is bounded in time; what fails is noted in the report and not raised.
 """
 
 import json
 import tempfile
 import time
+from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -22,7 +24,7 @@ from orpheus.common.tokens import TokenLayout
 from orpheus.engines.options import SamplingOptions
 
 IN_PROCESSES = {"unsloth": "unsloth, adapter unmerged", "vllm": "vllm"}
-PEERS = ("transformers", "compiled", "continuous", *IN_PROCESSES)
+PEERS = ("transformers", "compiled", "continuous", "llama.cpp", *IN_PROCESSES)
 SECONDS = {"transformers": 60, "compiled": 120, "continuous": 90, "unsloth": 100, "vllm": 150}  # at most
 GENERATE = "benchmarks.peers.generate_process"
 BLOCK = 256  # tokens of a block of the continuous cache, its default
@@ -167,6 +169,36 @@ def measure_peer(run, name, batch):
         run.add_failure(name, batch, error)
     finally:
         run.forget()
+
+
+def measure_llama_cpp(run, measure_engine, tokens):
+    """Rows of llama.cpp with the model's GGUF files, which are written for it. It is measured as this project's engines are.
+
+    measure_engine: that of benchmarks/generate.py
+    """
+    if "llama.cpp" not in run.peers or run.cuda or not run.checkpoint or not run.due("llama.cpp"):
+        return  # the package's wheels have no CUDA
+    missing = [name for name in ("gguf", "xllamacpp") if not find_spec(name)]
+    if missing:
+        run.report.setdefault("not_installed", []).extend(missing)
+        print(f"not installed: {', '.join(missing)}", flush=True)
+        return
+    from orpheus.engines.llama_cpp import LlamaCppEngine
+    from orpheus.export.folder import export, find_source
+    from orpheus.export.options import ExportOptions
+
+    run.report.setdefault("peer_versions", {})["llama.cpp"] = {"xllamacpp": version("xllamacpp")}
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            source = find_source(str(run.checkpoint), run.arguments.lora)
+            files = export(source, ExportOptions(gguf=("f32", "q8_0"), out=Path(folder) / "export"))
+        except Exception as error:  # a model that is no Llama, say
+            return run.add_failure("llama.cpp", 0, error)
+        for kind, path in files.items():
+            engine = LlamaCppEngine(path, run.layout, run.layout.last_audio + 1, exact=kind == "f32")
+            for batch in run.batches:
+                measure_engine(run, f"llama.cpp, {kind.upper()}", lambda e=engine: e, batch, tokens)
+            engine.release()
 
 
 def installed(run):

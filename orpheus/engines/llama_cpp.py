@@ -4,9 +4,10 @@ The server listens on this machine alone, on a free port, behind a key that is d
 """
 
 import gc
+import math
 import os
 import secrets
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 
 from orpheus.common import waiting
 from orpheus.common.errors import CheckpointError
@@ -17,6 +18,7 @@ from orpheus.engines.endpoint.engine import EndpointEngine
 from orpheus.engines.endpoint.finding import Found
 from orpheus.engines.options import INSTALL_LLAMA_CPP
 
+_LIKELIEST = 20  # tokens whose probabilities are compared
 _SLOTS, _LENGTH = 4, 2048  # side by side, and tokens of each, where nobody asks for more
 
 
@@ -101,6 +103,21 @@ class LlamaCppEngine(EndpointEngine):
         """Stops the server, which holds the weights; the next call starts it again."""
         self._stop()
         self._room = (0, 0)
+
+    def lead(self, ids, one, other):
+        """By how many nats `one` is likelier than `other` as the token after `ids`; infinite where `other` is not among the likeliest."""
+        self._make_room(1, len(ids) + 1)
+        asked = {
+            "prompt": list(map(int, ids)),
+            "n_predict": 1,
+            "n_probs": _LIKELIEST,
+            "temperature": 0,
+            "cache_prompt": False,
+        }
+        with closing(self.client.stream(LlamaCpp.path, asked | {"stream": True})) as events:
+            found = next(event["completion_probabilities"] for event in events if event.get("completion_probabilities"))
+        chances = {token["id"]: token["logprob"] for token in found[0]["top_logprobs"]}
+        return chances[one] - chances[other] if {one, other} <= chances.keys() else math.inf
 
     def _make_room(self, slots, length):
         if slots > self._room[0] or length > self._room[1]:

@@ -78,6 +78,19 @@ def test_a_quantised_file_speaks(files, demo_voice):
     assert said.finish_reason == "end_of_speech" and 0.5 < said.seconds < 3
 
 
+def test_how_likely_two_ids_are(gguf_voice, prompts, demo_voice):
+    first, second = ids_of(gguf_voice.engine, prompts[:1], GREEDY)[0][:2]
+    engine, other = gguf_voice.engine, demo_voice.prompts.layout.end_of_speech
+    assert engine.lead([*prompts[0], first], second, second) == 0
+    assert engine.lead([*prompts[0], first], second, other) == float("inf")
+    sampling = SamplingOptions(temperature=2, top_p=1, max_new_tokens=7)
+    drawn = next(engine.generate([prompts[0]] * 16, sampling, list(range(16))))
+    leads = [engine.lead(prompts[0], first, int(token)) for token in drawn if token != first]
+    assert 0 < min(leads) < 5 and len(leads) > 3
+    nearest = int([token for token in drawn if token != first][leads.index(min(leads))])
+    assert engine.lead(prompts[0], nearest, first) == -min(leads)
+
+
 def test_it_loads_nothing_heavy(path, tmp_path):
     (alone := tmp_path / "alone").mkdir()
     (alone / "voice.gguf").symlink_to(path)  # its own tokenizer: none is beside it

@@ -230,14 +230,28 @@ def test_names_of_files(small_voice_folder, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "kind, differ, passed",
-    [("f32", 0, True), ("f32", 1, False), ("f16", 1, True), ("f16", 2, False), ("bf16", 20, True), ("q8_0", 20, True)],
+    "kind, differ, leads, passed",
+    [
+        ("f32", 0, (), True),
+        ("f32", 1, (), False),
+        ("f16", 1, (0.3,), True),
+        ("f16", 2, (0.3, float("inf")), False),
+        ("f16", 2, (0.3, 0.009), True),
+        ("f16", 5, (0.001, -0.004, 0.0, 0.01, 1.5), True),
+        ("f16", 3, (0.0, -0.011, 1.5), False),
+        ("bf16", 20, (), True),
+        ("q8_0", 20, (), True),
+    ],
 )
-def test_how_many_sentences_must_be_equal(kind, differ, passed):
+def test_how_many_sentences_must_be_equal(kind, differ, leads, passed):
     expected = [[1, 2, 3, 4]] * 20
     found = [[1, 2, 9]] * differ + [[1, 2, 3, 4]] * (20 - differ)
-    said, verdict = judge_ids(kind, expected, found)
+    said, verdict = judge_ids(kind, expected, found, [*leads, *[0.0] * (20 - len(leads))])
     assert verdict is passed and f"{20 - differ} of 20 sentences" in said and f"{80 - 2 * differ} of 80 ids" in said
+    ties = {2: "; 1 parts at a near-tie (at most 0.0090", 5: "; 4 part at a near-tie (at most 0.0100"}
+    if kind == "f16" and leads[-1] != float("inf"):
+        assert ties.get(differ, "ids") in said
+    assert said.endswith("must be equal or part at a near-tie") == (kind == "f16" and not passed)
 
 
 def test_ids_are_compared_up_to_the_first_that_differs():
