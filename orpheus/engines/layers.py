@@ -17,6 +17,17 @@ def rotate(x, cos, sin):
     return x * cos[..., None, :] + turned * sin[..., None, :]
 
 
+def rope_settings(config):
+    """What a config.json says of the rotary embedding, from the names of transformers 4 or 5 to those of 5, where `rope_scaling`
+    wins; None where it is no object. The figures are not checked."""
+    rope = config.get("rope_scaling") or config.get("rope_parameters") or {}
+    if not isinstance(rope, dict):
+        return None
+    kind = rope.get("rope_type", rope.get("type", "default"))
+    theta = config.get("rope_theta")
+    return {"rope_theta": 10_000.0 if theta is None else theta} | rope | {"rope_type": kind}
+
+
 def inverse_frequencies(config, device):
     """Rotary frequencies (head_dim / 2,) and the scale of cos and sin. Equal to transformers', which is asked for rarer kinds.
 

@@ -99,8 +99,6 @@ def _targets(config, layers):
     targets, excluded = config.get("target_modules"), config.get("exclude_modules") or []
     indices, pattern = config.get("layers_to_transform"), config.get("layers_pattern") or []
     indices = [indices] if isinstance(indices, int) else indices or []
-    if isinstance(targets, str) and targets.lower() == "all-linear":
-        targets = r"model\.layers\..*_proj"
     listed = isinstance(targets, list) and all(isinstance(target, str) for target in targets)
     if (
         not (listed or isinstance(targets, str))
@@ -113,7 +111,7 @@ def _targets(config, layers):
     # Blocks of layers, and layers without weights, which no adapter can change.
     inside = {part for layer in layers for part in _above(layer)} | {"model.rotary_emb", "lm_head"}
     inside |= {f"{layer.rpartition('.')[0]}.act_fn" for layer in layers if layer.endswith("mlp.up_proj")}
-    found = [name for name in sorted({*layers, *inside}) if _named(name, targets, excluded, indices)]
+    found = [name for name in sorted({*layers, *inside}) if is_named(config, name)]
     return found if found and all(_PROJECTIONS.fullmatch(name) for name in found) else None
 
 
@@ -123,18 +121,24 @@ def _above(layer):
     return [".".join(parts[:count]) for count in range(1, len(parts))]
 
 
-def _named(name, targets, excluded, indices):
-    """Whether peft's LoraConfig names a module."""
-    if any(_ends(name, end) for end in excluded):
+def is_named(config, name):
+    """Whether an adapter's configuration names a module of a Llama, such as model.layers.0.mlp.up_proj, as peft matches it."""
+    targets, indices = config.get("target_modules"), config.get("layers_to_transform")
+    if isinstance(targets, str) and targets.lower() == "all-linear":
+        targets = r"model\.layers\..*_proj"
+    if _means(config.get("exclude_modules"), name) or not _means(targets, name):
         return False
-    if isinstance(targets, str):
-        return bool(re.fullmatch(targets, name))
-    if not any(_ends(name, end) for end in targets):
-        return False
-    if not indices or name in targets:
+    if isinstance(targets, str) or indices in (None, []) or name in targets:
         return True
     layer = re.match(r".*?\.[^.]*\.(\d+)\.", name)
-    return bool(layer) and int(layer[1]) in indices
+    return bool(layer) and int(layer[1]) in (indices if isinstance(indices, list) else [indices])
+
+
+def _means(modules, name):
+    """Whether a regular expression, or a list of the ends of modules' names, means one."""
+    if isinstance(modules, str):
+        return bool(re.fullmatch(modules, name))
+    return any(_ends(name, end) for end in modules or ())
 
 
 def _ends(name, end):

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 
 from orpheus.common.errors import CheckpointError
 from orpheus.common.hub import read_json
-from orpheus.export.llama import heads_of, rope_of
+from orpheus.engines.layers import rope_settings
+from orpheus.export.llama import heads_of
 from orpheus.text.description import as_json
 from orpheus.text.prompt import FORMATS
 
@@ -53,7 +54,7 @@ def _write_figures(writer, config, rows):
     import gguf
 
     heads, groups, width = heads_of(config)
-    rope = rope_of(config)
+    rope = rope_settings(config)
     writer.add_quantization_version(gguf.GGML_QUANT_VERSION)
     writer.add_vocab_size(rows)
     writer.add_context_length(config["max_position_embeddings"])

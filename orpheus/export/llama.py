@@ -9,6 +9,7 @@ import numpy as np
 
 from orpheus.common.errors import CheckpointError, InputError
 from orpheus.common.options import is_whole, shown
+from orpheus.engines.layers import rope_settings
 from orpheus.export.weights import EMBEDDINGS, HEAD
 
 _OUTER = {EMBEDDINGS: "token_embd.weight", "model.norm.weight": "output_norm.weight", HEAD: "output.weight"}
@@ -27,20 +28,14 @@ _ROPES = ("default", "linear", "llama3")
 _CURE = "Only Llama models can be written as GGUF here: use --merged, and llama.cpp's own convert_hf_to_gguf.py on that"
 
 
-def rope_of(config):
-    """The rotary embedding's settings, under the names of transformers 4 or 5."""
-    rope = dict(config.get("rope_scaling") or {}) | dict(config.get("rope_parameters") or {})
-    rope.setdefault("rope_theta", config.get("rope_theta") or 10_000.0)
-    rope["rope_type"] = rope.get("rope_type") or rope.get("type") or "default"
-    return rope
-
-
 def check_llama(config, name):
     """Refuses what is no plain Llama, before anything is written. Raises InputError and CheckpointError.
 
     config: of config.json; name: of the model, for the message
     """
-    kind, rope = config.get("model_type"), rope_of(config)
+    kind, rope = config.get("model_type"), rope_settings(config)
+    if rope is None:
+        raise CheckpointError(f"{name}: the rope settings in config.json are no object. Download it again")
     wrong = [
         ("model_type", kind, kind == "llama"),
         ("hidden_act", config.get("hidden_act"), config.get("hidden_act", "silu") == "silu"),
@@ -142,7 +137,7 @@ def rope_factors(config):
 
     As `_compute_llama3_parameters` of transformers has it.
     """
-    rope, width = rope_of(config), heads_of(config)[2]
+    rope, width = rope_settings(config), heads_of(config)[2]
     if rope["rope_type"] != "llama3":
         return None
     factor, low, high, before = (rope[key] for key in _LLAMA3)

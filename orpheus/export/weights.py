@@ -15,12 +15,11 @@ from orpheus.common.checkpoints import ADAPTER_CONFIG, ADAPTER_WEIGHTS, check_mo
 from orpheus.common.errors import CheckpointError
 from orpheus.common.weights import header, read_rows, tensors_in
 from orpheus.engines.merging import adapter_config, adapter_shapes, vocabulary_of
-from orpheus.engines.plain_lora import rank_of, scaling_of
+from orpheus.engines.plain_lora import is_named, rank_of, scaling_of
 
 EMBEDDINGS, HEAD = "model.embed_tokens.weight", "lm_head.weight"
 _BLOCK = 1 << 24  # values in a block: 64 MB in 32 bits
 _PART = re.compile(r"(model\.layers\.\d+\..+)\.lora_([AB])\.weight")
-_LAYER = re.compile(r"model\.layers\.(\d+)\.")
 _NOT_PLAIN = ("use_dora", "modules_to_save", "trainable_token_indices", "fan_in_fan_out", "layers_pattern")
 
 
@@ -168,30 +167,9 @@ def _scale(adapter, settings, name, stored, entries):
 def _check_complete(adapter, settings, shapes, entries):
     """Refuses an adapter without weights for a layer that its configuration asks for."""
     layers = {name.removesuffix(".weight") for name, entry in entries.items() if len(entry[2]) == 2} | {"lm_head"}
-    lacking = sorted(name for name in layers if _is_asked_for(settings, name) and name not in _layers(shapes))
+    lacking = sorted(name for name in layers if is_named(settings, name) and name not in _layers(shapes))
     if lacking:
         raise CheckpointError(
             f"the adapter {adapter} is incomplete: weights that {ADAPTER_CONFIG} asks for are missing, including those of "
             f"{lacking[0]}. Save it again where it was trained"
         )
-
-
-def _is_asked_for(settings, name):
-    chosen, layer = settings.get("layers_to_transform"), _LAYER.match(name)
-    if chosen not in (None, []):
-        chosen = chosen if isinstance(chosen, list) else [chosen]
-        if not layer or int(layer[1]) not in chosen:
-            return False
-    if _names(settings.get("exclude_modules"), name):
-        return False
-    targets = settings.get("target_modules")
-    if targets == "all-linear":
-        return bool(layer)
-    return _names(targets, name)
-
-
-def _names(modules, name):
-    """Whether a list of modules' names, or a regular expression, means a layer."""
-    if isinstance(modules, str):
-        return re.fullmatch(modules, name) is not None
-    return any(name == module or name.endswith(f".{module}") for module in modules or ())

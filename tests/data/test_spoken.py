@@ -8,13 +8,12 @@ import pytest
 
 from orpheus.data.examples import make_examples
 from orpheus.data.options import DataOptions
-from orpheus.data.recordings import read_recordings
 from orpheus.engines.options import SamplingOptions
 from orpheus.speech.options import LongTextOptions, TextOptions
 from orpheus.speech.request import plan_request
 from orpheus.text.description import ModelDescription
 from orpheus.text.spoken import as_spoken, wants_normalizing
-from tests.fakes.recordings import folder_of
+from tests.fakes.recordings import folder_of, measured
 
 WRITTEN = [
     "It was 1987, and it cost $5.20.",
@@ -24,16 +23,11 @@ WRITTEN = [
 ]
 
 
-def recordings(tmp_path, texts=WRITTEN, **changes):
-    folder = folder_of(tmp_path / "data", texts, seconds=3)
-    return read_recordings(DataOptions(dataset=str(folder), code_cache=tmp_path / "cache", **changes), progress=False)
-
-
 @pytest.mark.filterwarnings("ignore::orpheus.common.errors.OrpheusWarning")  # of the emoji
 @pytest.mark.parametrize("normalize", [True, False])
 def test_texts_are_learnt_as_they_are_spoken(tmp_path, small_voice, normalize):
     """The prompt of every example is the one that the model is spoken to with, tags and paragraphs included."""
-    found = recordings(tmp_path)
+    found = measured(tmp_path, WRITTEN)
     if normalize:
         found = found.normalized()
     model = replace(small_voice.model, description=replace(small_voice.model.description, normalize_text=normalize))
@@ -46,7 +40,7 @@ def test_texts_are_learnt_as_they_are_spoken(tmp_path, small_voice, normalize):
 
 
 def test_the_report_says_how_many_and_shows_three(tmp_path, small_voice):
-    found = recordings(tmp_path, WRITTEN + ["He is 40.", "She is 41."]).normalized()
+    found = measured(tmp_path, WRITTEN + ["He is 40.", "She is 41."]).normalized()
     options = DataOptions(dataset=found.dataset, code_cache=tmp_path / "cache")
     report = make_examples(found, small_voice.codec, small_voice.prompts, options, progress=False).report
     assert report.summary()["rewritten"] == 5
@@ -62,7 +56,7 @@ def test_the_report_says_how_many_and_shows_three(tmp_path, small_voice):
 
 
 def test_keys_and_what_is_held_out_stay(tmp_path):
-    found = recordings(tmp_path)
+    found = measured(tmp_path, WRITTEN)
     assert [r.key for r in found.kept] == [r.key for r in found.normalized().kept]
     assert found.normalized().normalized().kept == found.normalized().kept
 

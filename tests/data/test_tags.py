@@ -2,11 +2,10 @@
 
 from orpheus.data.examples import make_examples
 from orpheus.data.options import DataOptions
-from orpheus.data.recordings import read_recordings
 from orpheus.engines.options import SamplingOptions
 from orpheus.speech.options import LongTextOptions, TextOptions
 from orpheus.speech.request import plan_request
-from tests.fakes.recordings import folder_of
+from tests.fakes.recordings import measured
 
 TEXTS = [
     "Oh [laughs] that is good.",
@@ -23,13 +22,8 @@ TEXTS = [
 ]
 
 
-def read(tmp_path, texts=TEXTS, **changes):
-    folder = folder_of(tmp_path / "data", texts, seconds=3)
-    return read_recordings(DataOptions(dataset=str(folder), code_cache=tmp_path / "cache"), progress=False, **changes)
-
-
 def test_transcripts_are_read_as_texts_are(tmp_path, small_voice):
-    kept = [recording.text for recording in read(tmp_path).kept]
+    kept = [recording.text for recording in measured(tmp_path, TEXTS).kept]
     assert kept[:3] == ["Oh <laugh> that is good.", "Oh <laugh> that is bad.", "<sigh> It is late <cough> now."]
     assert kept[5:9] == ["<happy> Three of many.", "<happy> Four of many.", TEXTS[7], "This is bold now."]
     planned = plan_request(
@@ -39,7 +33,7 @@ def test_transcripts_are_read_as_texts_are(tmp_path, small_voice):
 
 
 def test_the_report_counts_them(tmp_path):
-    report = read(tmp_path).report()
+    report = measured(tmp_path, TEXTS).report()
     notes = "\n".join(report.notes)
     assert "learnt as: [laughs] as <laugh> 1, *sighs* as <sigh> 1, (cough) as <cough> 1, [happy] as <happy> 1." in notes
     assert "Looks like a tag, but is learnt as text: *laugh* 1." in notes
@@ -50,16 +44,18 @@ def test_the_report_counts_them(tmp_path):
 
 
 def test_the_base_models_tags_are_known_too(tmp_path):
-    report = read(tmp_path, tags=("작은 웃음", "happy")).report()
+    report = measured(tmp_path, TEXTS, tags=("작은 웃음", "happy")).report()
     assert report.summary()["tags"] == {"happy": 4, "laugh": 2, "sigh": 1, "cough": 1, "작은 웃음": 1}
     assert report.summary()["unknown_tags"] == {"laguh": 1}
 
 
 def test_a_tag_of_its_own_is_not_taken_for_another_spelling(tmp_path):
     """Data that writes <giggling> throughout means <giggles>; a rare tag of a name of its own stays."""
-    kept = [r.text for r in read(tmp_path, ["<giggling> a b c.", "<sob> a b c.", "[sob] a b d.", "*sobs* a b e."]).kept]
+    kept = [
+        r.text for r in measured(tmp_path, ["<giggling> a b c.", "<sob> a b c.", "[sob] a b d.", "*sobs* a b e."]).kept
+    ]
     assert kept == ["<giggles> a b c.", "<sob> a b c.", "[sob] a b d.", "*sobs* a b e."]
-    more = read(tmp_path / "more", [f"<sob> {word} a b." for word in ("one", "two", "three")] + ["*sobs* a b e."])
+    more = measured(tmp_path / "more", [f"<sob> {word} a b." for word in ("one", "two", "three")] + ["*sobs* a b e."])
     assert more.kept[-1].text == "<sob> a b e."
 
 
@@ -69,7 +65,7 @@ def test_a_tokenizers_own_tags_are_learnt_as_tokens(tmp_path):
 
     folder = save_voice(tmp_path / "orpheus-3b-0.1-ft", more=("<laugh>", "<happy>"), frames=25, margin=10.0)
     tts = OrpheusInference(str(folder), lora="none")
-    found = read(tmp_path, TEXTS[:4])
+    found = measured(tmp_path, TEXTS[:4])
     options = DataOptions(dataset=found.dataset, code_cache=tmp_path / "cache", held_out=0)
     examples = make_examples(found, tts.codec, tts.prompts, options, progress=False).train
     laugh, happy = tts.prompts.tokenizer.convert_tokens_to_ids(["<laugh>", "<happy>"])

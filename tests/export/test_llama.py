@@ -9,7 +9,8 @@ from transformers import LlamaConfig
 from transformers.models.llama.modeling_llama import LlamaRotaryEmbedding
 
 from orpheus.common.errors import CheckpointError, InputError
-from orpheus.export.llama import check_llama, in_halves, interleaved, rope_factors, rope_of, tensor_names
+from orpheus.engines.layers import rope_settings
+from orpheus.export.llama import check_llama, in_halves, interleaved, rope_factors, tensor_names
 from orpheus.export.weights import EMBEDDINGS, HEAD
 from tests.fakes.checkpoints import ORPHEUS_3B_CONFIG, SMALL_CONFIG
 
@@ -51,11 +52,16 @@ def test_frequencies_are_those_of_transformers(config):
         ({"rope_theta": 5e5, "rope_scaling": None}, 5e5, "default"),
         ({"rope_theta": 5e5, "rope_scaling": {"type": "linear", "factor": 2.0}}, 5e5, "linear"),
         ({"rope_parameters": {"rope_theta": 7e4, "rope_type": "default"}, "rope_theta": 1.0}, 7e4, "default"),
+        (
+            {"rope_parameters": {"rope_theta": 7e4}, "rope_scaling": {"rope_type": "linear", "factor": 2.0}},
+            1e4,
+            "linear",
+        ),
         ({}, 1e4, "default"),
     ],
 )
 def test_rope_under_the_names_of_both_generations(config, theta, kind):
-    rope = rope_of(config)
+    rope = rope_settings(config)
     assert (rope["rope_theta"], rope["rope_type"]) == (theta, kind)
     assert rope_factors({"hidden_size": 64, "num_attention_heads": 4} | config) is None
 
@@ -73,6 +79,11 @@ def test_rope_under_the_names_of_both_generations(config, theta, kind):
 def test_other_architectures_are_refused_by_name(change, message):
     with pytest.raises(InputError, match=f"a/b has {message}"):
         check_llama(LLAMA | change, "a/b")
+
+
+def test_rope_settings_that_are_no_object():
+    with pytest.raises(CheckpointError, match="the rope settings in config.json are no object"):
+        check_llama(LLAMA | {"rope_scaling": "linear"}, "a/b")
 
 
 @pytest.mark.parametrize("change", [{"hidden_size": None}, {"num_hidden_layers": 0}, {"intermediate_size": "x"}])

@@ -8,6 +8,7 @@ import soundfile
 
 from orpheus.common.audio import decode_audio
 from orpheus.common.frame import SAMPLE_RATE
+from orpheus.text.tags import KNOWN_TAGS
 
 
 def speech(seconds, rate=SAMPLE_RATE, channels=1, seed=0, level=0.1):
@@ -79,6 +80,15 @@ def folder_of_twelve(path):
         rows.append([f"{n}.wav", text, "ann" if n % 4 else "bob"])
     write_csv(path / "metadata.csv", ["file_name", "text", "source"], rows)
     return path
+
+
+def measured(folder, texts, tags=KNOWN_TAGS, **options):
+    """Recordings of 3 seconds with these transcripts, read and checked."""
+    from orpheus.data.options import DataOptions
+    from orpheus.data.recordings import read_recordings
+
+    data = folder_of(folder / "data", texts, seconds=3)
+    return read_recordings(DataOptions(dataset=str(data), code_cache=folder / "cache", **options), False, tags=tags)
 
 
 def prepare(voice, folder, cache, codec=None, **options):

@@ -26,6 +26,7 @@ from orpheus.engines.fast.llama import (
     quantize_into,
 )
 from orpheus.engines.faults import check_sizes, does_not_fit, size_of
+from orpheus.engines.layers import rope_settings
 from orpheus.engines.plain_lora import plain_lora
 
 _EMBEDDINGS, _HEAD, _NORM = "model.embed_tokens.weight", "lm_head.weight", "model.norm.weight"
@@ -101,11 +102,10 @@ class Config:
 
 def _rope(values):
     """The rotary embedding's figures; None for a kind whose frequencies depend on the length, or that lacks any."""
-    rope = values.get("rope_scaling") or values.get("rope_parameters") or {}
-    if not isinstance(rope, dict) or any(isinstance(value, dict) for value in rope.values()):
+    rope = rope_settings(values)
+    if rope is None or any(isinstance(value, dict) for value in rope.values()):
         return None
-    kind = rope.get("rope_type", rope.get("type", "default"))
-    rope = {"rope_theta": values.get("rope_theta", 10_000.0)} | rope | {"rope_type": kind}
+    kind = rope["rope_type"]
     needed = {
         "linear": ("factor",),
         "llama3": ("factor", "low_freq_factor", "high_freq_factor", "original_max_position_embeddings"),
