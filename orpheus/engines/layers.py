@@ -24,8 +24,7 @@ def rope_settings(config):
     if not isinstance(rope, dict):
         return None
     kind = rope.get("rope_type", rope.get("type", "default"))
-    theta = config.get("rope_theta")
-    return {"rope_theta": 10_000.0 if theta is None else theta} | rope | {"rope_type": kind}
+    return {"rope_theta": config.get("rope_theta", 10_000.0)} | rope | {"rope_type": kind}
 
 
 def inverse_frequencies(config, device):

@@ -8,7 +8,7 @@ import math
 import numpy as np
 
 from orpheus.common.errors import CheckpointError, InputError
-from orpheus.common.options import is_whole, shown
+from orpheus.common.options import is_number, is_whole, shown
 from orpheus.engines.layers import rope_settings
 from orpheus.export.weights import EMBEDDINGS, HEAD
 
@@ -36,6 +36,10 @@ def check_llama(config, name):
     kind, rope = config.get("model_type"), rope_settings(config)
     if rope is None:
         raise CheckpointError(f"{name}: the rope settings in config.json are no object. Download it again")
+    if not (is_number(rope["rope_theta"]) and rope["rope_theta"] > 0):
+        raise CheckpointError(
+            f"{name}: rope_theta in config.json is {shown(rope['rope_theta'])}, and must be a number above 0"
+        )
     wrong = [
         ("model_type", kind, kind == "llama"),
         ("hidden_act", config.get("hidden_act"), config.get("hidden_act", "silu") == "silu"),

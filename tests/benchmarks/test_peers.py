@@ -199,3 +199,40 @@ def test_unsloth_reads_the_examples_when_its_turn_comes(tmp_path, monkeypatch):
     monkeypatch.setattr(unsloth_train, "await_turn", turn)
     with pytest.raises(SystemExit, match="differ in length"):
         unsloth_train.main(unsloth_train.Arguments(checkpoint="nowhere", examples=str(written)))
+
+
+def test_llama_cpp_is_a_peer_where_it_is_installed(model, monkeypatch, capsys):
+    run = run_of(model)
+    peers.measure_llama_cpp(run, None, 7)  # a model without files
+    assert "llama.cpp" in run.peers and "not_installed" not in run.report
+    run.checkpoint = "demo"
+    monkeypatch.setattr(peers, "find_spec", lambda name: name != "xllamacpp")
+    peers.measure_llama_cpp(run, None, 7)
+    assert run.report["not_installed"] == ["xllamacpp"] and not run.report["rows"]
+
+
+def test_llama_cpp_speaks_with_files_of_the_model(model, small_voice_folder, monkeypatch, capsys):
+    pytest.importorskip("gguf")
+    opened, measured = [], []
+
+    class Engine(SimpleNamespace):
+        def release(self):
+            opened.append(self.path.name)
+
+    fake = ModuleType("orpheus.engines.llama_cpp")
+    fake.LlamaCppEngine = lambda path, layout, vocabulary, exact: Engine(
+        path=path, exact=exact, size=path.stat().st_size
+    )
+    monkeypatch.setitem(sys.modules, fake.__name__, fake)
+    monkeypatch.setattr(peers, "version", lambda name: f"{name} 1")
+    monkeypatch.setattr(peers, "find_spec", lambda name: True)
+    run = run_of(model)
+    run.checkpoint = small_voice_folder
+    peers.measure_llama_cpp(
+        run, lambda run, name, make, batch, tokens: measured.append((name, batch, tokens, make().exact)), 7
+    )
+    assert measured == [(f"llama.cpp, {kind}", batch, 7, kind == "F32") for kind in ("F32", "Q8_0") for batch in (1, 3)]
+    assert opened == ["small-F32.gguf", "small-Q8_0.gguf"] and not run.report["failed"]
+    run.checkpoint = "not/there"
+    peers.measure_llama_cpp(run, None, 7)
+    assert "llama.cpp at batch 0" in run.report["failed"]

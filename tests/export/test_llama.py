@@ -81,6 +81,12 @@ def test_other_architectures_are_refused_by_name(change, message):
         check_llama(LLAMA | change, "a/b")
 
 
+@pytest.mark.parametrize("theta", [0, None, "1e4", -5.0])
+def test_a_rope_theta_that_no_llama_has(theta):
+    with pytest.raises(CheckpointError, match="rope_theta in config.json is .*, and must be a number above 0"):
+        check_llama({k: v for k, v in LLAMA.items() if not k.startswith("rope")} | {"rope_theta": theta}, "a/b")
+
+
 def test_rope_settings_that_are_no_object():
     with pytest.raises(CheckpointError, match="the rope settings in config.json are no object"):
         check_llama(LLAMA | {"rope_scaling": "linear"}, "a/b")
