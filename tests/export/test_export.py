@@ -151,6 +151,13 @@ def test_bad_options(call, arguments, message):
     assert status == 2 and message in " ".join(said.replace("│", " ").split())
 
 
+def test_tilde_is_the_users_folder(monkeypatch, tmp_path):
+    from orpheus.export.cli import _parse
+
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert _parse(["--merged", "--out=~/voices/mine"]).writing.out == tmp_path / "voices" / "mine"
+
+
 def test_a_package_that_is_missing_is_named_with_the_cure(call, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "gguf", None)
     monkeypatch.setitem(__import__("sys").modules, "xllamacpp", None)
