@@ -2,7 +2,7 @@
 
     python -m benchmarks.generate                                   the demo voice (CPU), or a random 3B in the GPU's memory
     python -m benchmarks.generate --model FOLDER --batches 1 8 32   a checkpoint
-    python -m benchmarks.generate --tune --seconds-budget 120       tries tiles of the kernels first and takes the fastest
+    python -m benchmarks.generate --tune int4 --seconds-budget 120  tries tiles of the kernels first and takes the fastest
     python -m benchmarks.generate --check 200                       greedy ids against transformers' own generate
 
 The last line of standard output is JSON with everything. With --seconds-budget nothing new is begun once time is over;
@@ -43,8 +43,8 @@ class Arguments:
     """Tokens per sequence for peers that take a quarter of a minute for 400."""
     files: str = ""
     """Folder for the random 3B's files, which some peers load: kept, and used again. By default a temporary one."""
-    tune: bool = False
-    """Tries tiles for every weight and measures with the fastest; prints them for orpheus/engines/fast/kernels/layer.py."""
+    tune: tuple[str, ...] = ()
+    """Tries tiles for the weights same, int8 or int4 and measures with the fastest; prints them for orpheus/engines/fast/kernels/layer.py."""
     check: int = 0
     """Compares greedy ids of so many prompts with transformers' generate, and does nothing else."""
     seconds_budget: float = 1e9
@@ -150,7 +150,7 @@ def bytes_per_step(engine):
     llama = engine.llama
     matrices = [matrix for layer in llama.layers for matrix in (layer.qkv, layer.o, layer.gate_up, layer.down)]
     rows = len(llama.head) if engine.head == "full" else 10 + engine.layout.codebook_size
-    return sum(matrix.values.nbytes for matrix in matrices) + rows * llama.head[0].nbytes
+    return sum(matrix.nbytes for matrix in matrices) + rows * llama.head[0].nbytes
 
 
 def measure_engine(run, name, make, batch, tokens):
@@ -267,10 +267,11 @@ def load(arguments):
 def measure_ours(run, tiles):
     """All rows of this project's engines, the most telling first."""
     from orpheus.engines.fast.engine import FastEngine
+    from orpheus.engines.fast.matrix import WEIGHTS
     from orpheus.engines.transformers import TransformersEngine
 
     (one, *many), tokens = run.batches, run.arguments.tokens or (400 if run.cuda else 84)
-    fast = FastEngine(run.model, run.layout, tiles=tiles)
+    fast = FastEngine(run.model, run.layout, tiles=tiles.get("same"))
     measure_engine(run, "fast", lambda: fast, one, tokens)
     measure_first_audio(run, fast)
     for batch in many:
@@ -278,11 +279,10 @@ def measure_ours(run, tiles):
     fast.release()
     kinds = {"full head": {"head": "full"}}
     if run.cuda:
-        kinds |= {"int8 weights": {"weights": "int8"}, "kernels not overlapped": {"overlap": False}}
+        kinds |= {f"{weights} weights": {"weights": weights, "tiles": tiles.get(weights)} for weights in WEIGHTS[1:]}
+        kinds["kernels not overlapped"] = {"overlap": False, "tiles": tiles.get("same")}
     for name, options in kinds.items():
-        measure_engine(
-            run, f"fast, {name}", lambda o=options: FastEngine(run.model, run.layout, tiles=tiles, **o), one, tokens
-        )
+        measure_engine(run, f"fast, {name}", lambda o=options: FastEngine(run.model, run.layout, **o), one, tokens)
     for batch in run.batches:
         measure_engine(
             run, "TransformersEngine", lambda: TransformersEngine(run.model, run.layout), batch, min(tokens, 100)
@@ -293,7 +293,7 @@ def measure(run):
     if run.cuda:
         run.report["ceilings"] = ceilings()
         print(run.report["ceilings"], flush=True)
-    tiles = tune(run) if run.cuda and run.arguments.tune else None
+    tiles = {weights: tune(run, weights) for weights in run.arguments.tune} if run.cuda else {}
     print(
         f"{'':36} {'batch':>6} {'tokens/s':>12} {'x real':>8}   ({TOKENS_PER_SECOND:.0f} tokens/s = real time of one)"
     )

@@ -46,6 +46,11 @@ class Matrix(NamedTuple):
         rows, columns = self.values.shape
         return rows, columns * (NIBBLES if self.bits == 4 else 1)
 
+    @property
+    def nbytes(self):
+        """What a step reads of it."""
+        return self.values.nbytes + (0 if self.scale is None else self.scale.nbytes)
+
     def __call__(self, x):
         """x (T, in) -> (T, out)"""
         if self.bits is None:

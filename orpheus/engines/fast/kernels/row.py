@@ -91,10 +91,7 @@ def _nibbles(w, pair: tl.constexpr):
 
     They are put where a float has its last bits for 1, 2, 4 and 8; what that adds is taken off the sums.
     """
-    if pair < 2:
-        moved = w << (15 - 8 * pair)
-    else:
-        moved = w >> (8 * pair - 15)
+    moved = w << (15 - 8 * pair) if pair < 2 else w >> (8 * pair - 15)
     low = ((moved & 0x78000) | 0x43800000).to(tl.float32, bitcast=True)
     high = ((moved & 0x780000) | 0x41800000).to(tl.float32, bitcast=True)
     return low, high
