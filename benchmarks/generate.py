@@ -17,9 +17,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from benchmarks.common.card import ceilings, tune
+from benchmarks.common.first_audio import measure_first_audio
 from benchmarks.common.report import finish_report, start_report, write_report
 from benchmarks.peers.generate import PEERS, check_greedy, measure_peer, measure_processes
-from orpheus.common.frame import CONTEXT_FRAMES, TOKENS_PER_SECOND
+from orpheus.common.frame import TOKENS_PER_SECOND
 
 TEXT = "It takes five minutes to walk from the swimming pool to the museum."
 RANDOM_3B = "random-3b"
@@ -124,19 +125,6 @@ class Run:
         write_report(self.report, self.arguments.out)
 
 
-def median_time(work, repeats, synchronize):
-    """Median seconds of `work` after one run that warms up."""
-    times = []
-    for count in range(repeats + 1):
-        synchronize()
-        began = time.perf_counter()
-        work()
-        synchronize()
-        if count:
-            times.append(time.perf_counter() - began)
-    return statistics.median(times)
-
-
 # --- those who generate -----------------------------------------------------------------------------------------------
 
 
@@ -179,57 +167,6 @@ def measure_engine(run, name, make, batch, tokens):
         run.add_failure(name, batch, error)
     finally:
         run.forget()
-
-
-# --- time to first audio ----------------------------------------------------------------------------------------------
-
-
-def measure_first_audio(run, engine):
-    """Milliseconds from a warm engine's start to the first token, and to the first 85 ms of audio by look-ahead."""
-    from orpheus.engines import ENDED
-    from orpheus.engines.options import SamplingOptions
-    from orpheus.speech.streaming import FrameAssembler, stream_audio
-
-    if not run.due("time to first audio"):
-        return
-    options = SamplingOptions(max_new_tokens=70)
-
-    def tokens():
-        return (int(step[0]) for step in engine.generate([run.prompt], options, [0]) if step[0] != ENDED)
-
-    def first_token():
-        steps = tokens()
-        next(steps)
-        steps.close()
-
-    found = {"prompt_tokens": len(run.prompt), "first_token": median_time(first_token, 5, run.synchronize)}
-    try:
-        import numpy as np
-
-        from benchmarks.common.models import full_shape_codec
-        from tests.fakes.checkpoints import snac_config
-
-        speech = np.random.default_rng(0).standard_normal(24_000).astype(np.float32) * 0.1
-        config = snac_config(run.layout.codebook_size, 48, 1024) if run.cuda else snac_config(run.layout.codebook_size)
-        codec = full_shape_codec(run.model.device, speech, config)
-        for lookahead in (CONTEXT_FRAMES, 1, 0):
-
-            def first_chunk(ahead=lookahead):
-                chunks = stream_audio(
-                    tokens(),
-                    lambda codes, first: codec.decode_window(codes, 0, first),
-                    FrameAssembler(run.layout),
-                    ahead,
-                    8,
-                )
-                next(chunks)
-
-            found[f"first_audio_lookahead_{lookahead}"] = median_time(first_chunk, 5, run.synchronize)
-    except Exception as error:
-        print(f"first audio left out: {error!r:.200}")
-    found = {name: value if name == "prompt_tokens" else round(value * 1000, 1) for name, value in found.items()}
-    run.report["milliseconds"] = found
-    print("milliseconds after a warm start:", found, flush=True)
 
 
 # --- what is spoken ---------------------------------------------------------------------------------------------------

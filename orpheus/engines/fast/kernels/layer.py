@@ -47,16 +47,16 @@ TILES = {
     "head": Tile(8, 1024, 4),
 }
 TILES_INT8 = {  # columns in pairs
-    "qkv": Tile(4, 512, 4),
-    "o": Tile(8, 512, 4),
+    "qkv": Tile(4, 256, 2),
+    "o": Tile(4, 512, 2),
     "gate_up": Tile(4, 256, 1),
-    "down": Tile(4, 1024, 4),
+    "down": Tile(8, 1024, 4),
 }
 TILES_INT4 = {  # columns of words
-    "qkv": Tile(4, 128, 1),
-    "o": Tile(4, 128, 1),
+    "qkv": Tile(8, 512, 4),
+    "o": Tile(8, 256, 2),
     "gate_up": Tile(4, 128, 1),
-    "down": Tile(4, 256, 2),
+    "down": Tile(8, 512, 4),
 }
 _TILES = {None: TILES, 8: TILES_INT8, 4: TILES_INT4}
 
