@@ -2,7 +2,7 @@
 
     python -m benchmarks.generate                                   the demo voice (CPU), or a random 3B in the GPU's memory
     python -m benchmarks.generate --model FOLDER --batches 1 8 32   a checkpoint
-    python -m benchmarks.generate --tune --seconds-budget 120       tries tiles of the kernels first and takes the fastest
+    python -m benchmarks.generate --tune int4 --seconds-budget 120  tries tiles of the kernels first and takes the fastest
     python -m benchmarks.generate --check 200                       greedy ids against transformers' own generate
 
 The last line of standard output is JSON with everything. With --seconds-budget nothing new is begun once time is over;
@@ -17,9 +17,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from benchmarks.common.card import ceilings, tune
+from benchmarks.common.first_audio import measure_first_audio
 from benchmarks.common.report import finish_report, start_report, write_report
 from benchmarks.peers.generate import PEERS, check_greedy, measure_llama_cpp, measure_peer, measure_processes
-from orpheus.common.frame import CONTEXT_FRAMES, TOKENS_PER_SECOND
+from orpheus.common.frame import TOKENS_PER_SECOND
 
 TEXT = "It takes five minutes to walk from the swimming pool to the museum."
 RANDOM_3B = "random-3b"
@@ -43,8 +44,8 @@ class Arguments:
     """Tokens per sequence for peers that take a quarter of a minute for 400."""
     files: str = ""
     """Folder for the random 3B's files, which some peers load: kept, and used again. By default a temporary one."""
-    tune: bool = False
-    """Tries tiles for every weight and measures with the fastest; prints them for orpheus/engines/fast/kernels/layer.py."""
+    tune: tuple[str, ...] = ()
+    """Tries tiles for the weights same, int8 or int4 and measures with the fastest; prints them for orpheus/engines/fast/kernels/layer.py."""
     check: int = 0
     """Compares greedy ids of so many prompts with transformers' generate, and does nothing else."""
     seconds_budget: float = 1e9
@@ -124,19 +125,6 @@ class Run:
         write_report(self.report, self.arguments.out)
 
 
-def median_time(work, repeats, synchronize):
-    """Median seconds of `work` after one run that warms up."""
-    times = []
-    for count in range(repeats + 1):
-        synchronize()
-        began = time.perf_counter()
-        work()
-        synchronize()
-        if count:
-            times.append(time.perf_counter() - began)
-    return statistics.median(times)
-
-
 # --- those who generate -----------------------------------------------------------------------------------------------
 
 
@@ -150,7 +138,7 @@ def bytes_per_step(engine):
     llama = engine.llama
     matrices = [matrix for layer in llama.layers for matrix in (layer.qkv, layer.o, layer.gate_up, layer.down)]
     rows = len(llama.head) if engine.head == "full" else 10 + engine.layout.codebook_size
-    return sum(matrix.values.nbytes for matrix in matrices) + rows * llama.head[0].nbytes
+    return sum(matrix.nbytes for matrix in matrices) + rows * llama.head[0].nbytes
 
 
 def measure_engine(run, name, make, batch, tokens):
@@ -179,57 +167,6 @@ def measure_engine(run, name, make, batch, tokens):
         run.add_failure(name, batch, error)
     finally:
         run.forget()
-
-
-# --- time to first audio ----------------------------------------------------------------------------------------------
-
-
-def measure_first_audio(run, engine):
-    """Milliseconds from a warm engine's start to the first token, and to the first 85 ms of audio by look-ahead."""
-    from orpheus.engines import ENDED
-    from orpheus.engines.options import SamplingOptions
-    from orpheus.speech.streaming import FrameAssembler, stream_audio
-
-    if not run.due("time to first audio"):
-        return
-    options = SamplingOptions(max_new_tokens=70)
-
-    def tokens():
-        return (int(step[0]) for step in engine.generate([run.prompt], options, [0]) if step[0] != ENDED)
-
-    def first_token():
-        steps = tokens()
-        next(steps)
-        steps.close()
-
-    found = {"prompt_tokens": len(run.prompt), "first_token": median_time(first_token, 5, run.synchronize)}
-    try:
-        import numpy as np
-
-        from benchmarks.common.models import full_shape_codec
-        from tests.fakes.checkpoints import snac_config
-
-        speech = np.random.default_rng(0).standard_normal(24_000).astype(np.float32) * 0.1
-        config = snac_config(run.layout.codebook_size, 48, 1024) if run.cuda else snac_config(run.layout.codebook_size)
-        codec = full_shape_codec(run.model.device, speech, config)
-        for lookahead in (CONTEXT_FRAMES, 1, 0):
-
-            def first_chunk(ahead=lookahead):
-                chunks = stream_audio(
-                    tokens(),
-                    lambda codes, first: codec.decode_window(codes, 0, first),
-                    FrameAssembler(run.layout),
-                    ahead,
-                    8,
-                )
-                next(chunks)
-
-            found[f"first_audio_lookahead_{lookahead}"] = median_time(first_chunk, 5, run.synchronize)
-    except Exception as error:
-        print(f"first audio left out: {error!r:.200}")
-    found = {name: value if name == "prompt_tokens" else round(value * 1000, 1) for name, value in found.items()}
-    run.report["milliseconds"] = found
-    print("milliseconds after a warm start:", found, flush=True)
 
 
 # --- what is spoken ---------------------------------------------------------------------------------------------------
@@ -267,10 +204,11 @@ def load(arguments):
 def measure_ours(run, tiles, tokens):
     """All rows of this project's engines, the most telling first."""
     from orpheus.engines.fast.engine import FastEngine
+    from orpheus.engines.fast.matrix import WEIGHTS
     from orpheus.engines.transformers import TransformersEngine
 
     one, *many = run.batches
-    fast = FastEngine(run.model, run.layout, tiles=tiles)
+    fast = FastEngine(run.model, run.layout, tiles=tiles.get("same"))
     measure_engine(run, "fast", lambda: fast, one, tokens)
     measure_first_audio(run, fast)
     for batch in many:
@@ -278,11 +216,10 @@ def measure_ours(run, tiles, tokens):
     fast.release()
     kinds = {"full head": {"head": "full"}}
     if run.cuda:
-        kinds |= {"int8 weights": {"weights": "int8"}, "kernels not overlapped": {"overlap": False}}
+        kinds |= {f"{weights} weights": {"weights": weights, "tiles": tiles.get(weights)} for weights in WEIGHTS[1:]}
+        kinds["kernels not overlapped"] = {"overlap": False, "tiles": tiles.get("same")}
     for name, options in kinds.items():
-        measure_engine(
-            run, f"fast, {name}", lambda o=options: FastEngine(run.model, run.layout, tiles=tiles, **o), one, tokens
-        )
+        measure_engine(run, f"fast, {name}", lambda o=options: FastEngine(run.model, run.layout, **o), one, tokens)
     for batch in run.batches:
         measure_engine(
             run, "TransformersEngine", lambda: TransformersEngine(run.model, run.layout), batch, min(tokens, 100)
@@ -293,7 +230,7 @@ def measure(run):
     if run.cuda:
         run.report["ceilings"] = ceilings()
         print(run.report["ceilings"], flush=True)
-    tiles = tune(run) if run.cuda and run.arguments.tune else None
+    tiles = {weights: tune(run, weights) for weights in run.arguments.tune} if run.cuda else {}
     print(
         f"{'':36} {'batch':>6} {'tokens/s':>12} {'x real':>8}   ({TOKENS_PER_SECOND:.0f} tokens/s = real time of one)"
     )

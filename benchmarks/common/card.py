@@ -41,16 +41,23 @@ def ceilings():
     return {name: round(value, 1) for name, value in found.items()}
 
 
-def tune(run):
+# (columns, warps) that are tried; in 8 bits a column holds two weights, in 4 bits eight
+WIDTHS = {
+    "same": ((512, 4), (1024, 4), (1024, 8), (2048, 8)),
+    "int8": ((256, 1), (256, 2), (512, 2), (512, 4), (1024, 4), (1024, 8)),
+    "int4": ((128, 1), (128, 2), (256, 2), (256, 4), (512, 4), (1024, 8)),
+}
+
+
+def tune(run, weights):
     """The fastest tile of every weight, {name: Tile}: measured over all layers, so that nothing stays in the L2 cache."""
     import torch
 
     from orpheus.engines.fast.kernels.layer import KernelOperations, Tile, can_overlap
     from orpheus.engines.fast.llama import Llama, Tokens
 
-    widths = ((512, 4), (1024, 4), (1024, 8), (2048, 8))
-    candidates = [Tile(rows, columns, warps) for rows in (2, 4, 8) for columns, warps in widths]
-    llama, config = Llama(run.model), run.model.config
+    candidates = [Tile(rows, columns, warps) for rows in (2, 4, 8, 16) for columns, warps in WIDTHS[weights]]
+    llama, config = Llama(run.model, weights), run.model.config
     layers, shape = llama.layers, llama.shape
     x, y, attended = (
         torch.zeros(1, n, dtype=llama.dtype, device="cuda")
@@ -68,7 +75,7 @@ def tune(run):
     inputs = {"qkv": x, "o": attended, "gate_up": x, "down": y}
     best, overlap = {}, can_overlap(llama.device)
     for name, work in works.items():
-        size = sum(getattr(layer, name).values.nbytes for layer in layers)
+        size = sum(getattr(layer, name).nbytes for layer in layers)
         library = gpu_seconds(lambda n=name: [getattr(layer, n)(inputs[n]) for layer in layers])
         rates = {"library": round(size / library / 1e9)}
         for tile in candidates:
@@ -80,6 +87,6 @@ def tune(run):
             if name not in best or seconds < best[name][0]:
                 best[name] = seconds, tile
         print(f"GB/s of {name}: {rates}", flush=True)
-        run.report.setdefault("tiles_gb_per_s", {})[name] = rates
-    run.report["tiles"] = {name: tuple(tile) for name, (_, tile) in best.items()}
+        run.report.setdefault("tiles_gb_per_s", {})[f"{weights}, {name}"] = rates
+    run.report.setdefault("tiles", {})[weights] = {name: tuple(tile) for name, (_, tile) in best.items()}
     return {name: tile for name, (_, tile) in best.items()}

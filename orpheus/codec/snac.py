@@ -18,6 +18,7 @@ import torch
 from safetensors.torch import load_file
 from torch.nn.utils import parametrize
 
+from orpheus.codec.captured import CAPTURED_FRAMES, CapturedWindows
 from orpheus.codec.encoder import BatchEncoder
 from orpheus.codec.noise import index_noise
 from orpheus.codec.precision import full_precision
@@ -210,8 +211,10 @@ class Codec:
         self.device = next(model.parameters()).device
         self.encoder = BatchEncoder(model)
         self._noise_context, self._lock = {}, threading.Lock()  # one decode at a time
+        self._window_lock = threading.Lock()
         _fold_weight_norm(model.decoder)
         index_noise(model.decoder, self._noise_context)
+        self._captured = CapturedWindows(self.decode_levels, self.device) if self.device.type == "cuda" else None
 
     @classmethod
     def from_folder(cls, folder, device="cpu"):
@@ -266,6 +269,10 @@ class Codec:
         unless the whole begins or ends there.
         """
         codes = np.asarray(codes, dtype=np.int64).reshape(1, -1, CODES_PER_FRAME)
+        if self._captured and codes.shape[1] <= CAPTURED_FRAMES:
+            levels = [torch.as_tensor(level)[None] for level in deinterleave(codes[0])]
+            with self._window_lock:
+                return self._captured(levels, seed, first_frame).numpy()
         return self.decode_windows(codes, [seed], [first_frame])[0].cpu().numpy()
 
     def decode(self, codes, seed=0):

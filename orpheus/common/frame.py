@@ -12,3 +12,8 @@ LEVEL_CODES = tuple(max(VQ_STRIDES) // stride for stride in VQ_STRIDES)  # codes
 DECODER_REACH = 4_757  # samples (2.32 frames) on each side that affect a sample, from the codec's kernels and strides
 CONTEXT_FRAMES = 3  # on each side make a window exact
 WINDOW_FRAMES = 24  # processed at once: with more, a CPU spends its time mapping and unmapping large buffers
+
+# The first sound: with two frames and four codes of the third, which are those of its first 1,024 samples, the first 363
+# samples of speech are settled.
+EARLY_CODES = 2 * CODES_PER_FRAME + 4
+EARLY_SAMPLES = 2 * FRAME_SAMPLES + FRAME_SAMPLES // 2 - DECODER_REACH

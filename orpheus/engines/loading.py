@@ -158,7 +158,7 @@ def _check_room(rows, checkpoint, layout):
 
 def _weights(name):
     """What the fast engine is to make of a model's weights, by its name in ENGINES."""
-    return "int8" if name == "fast-int8" else "same"
+    return name.removeprefix("fast-") if name.startswith("fast-") else "same"
 
 
 def choose_engine(name, model, layout):

@@ -16,7 +16,14 @@ Many streams at once (orpheus/server/pool.py) decode frame by frame instead, and
 
 import numpy as np
 
-from orpheus.common.frame import CODES_PER_FRAME, CONTEXT_FRAMES, DECODER_REACH, FRAME_SAMPLES
+from orpheus.common.frame import (
+    CODES_PER_FRAME,
+    CONTEXT_FRAMES,
+    DECODER_REACH,
+    EARLY_CODES,
+    EARLY_SAMPLES,
+    FRAME_SAMPLES,
+)
 
 
 class FrameAssembler:
@@ -47,8 +54,9 @@ class FrameAssembler:
         return self.position // CODES_PER_FRAME
 
     def window(self, first, end):
-        """Codes of the frames first..end-1, int64 (end - first, 7)."""
-        return np.array(self.codes[first:end], dtype=np.int64).reshape(-1, CODES_PER_FRAME)
+        """Codes of the frames first..end-1, int64 (end - first, 7); zeros where an incomplete one lacks them."""
+        rows = [row + [0] * (CODES_PER_FRAME - len(row)) for row in self.codes[first:end]]
+        return np.array(rows, dtype=np.int64).reshape(-1, CODES_PER_FRAME)
 
     @property
     def finish_reason(self):
@@ -57,21 +65,26 @@ class FrameAssembler:
         return "end_of_speech" if self.ended_by == self.layout.end_of_speech else "out_of_range"
 
 
-def stream_audio(tokens, decode, assembler, lookahead, max_chunk_frames):
+def stream_audio(tokens, decode, assembler, lookahead, max_chunk_frames, early=False):
     """Yields float32 chunks as `tokens` arrive.
 
     tokens: iterable of ids, read no further than the one that ends speech
     decode: (codes (frames, 7), index of the first frame) -> float32 (frames * 2048,)
     assembler: a fresh FrameAssembler; afterwards it holds the frames and says why speech ended
+    early: with the full look-ahead, sends the first 363 samples (15 ms) after 18 tokens, as soon as those settle them.
+        They are exact unless speech ends within its third frame. For what makes the next 3 tokens, and decodes, in 15 ms
 
     With the full look-ahead, the first chunk is the 1,387 samples that three frames determine; with less it is one
     frame. The next is one frame, and each later one twice the last, up to `max_chunk_frames`, since decoding a chunk
     costs up to 2 * CONTEXT_FRAMES frames of context. With `decode` = Codec.decode_window, the joined chunks equal
     Codec.decode of all the codes.
     """
-    early = CONTEXT_FRAMES * FRAME_SAMPLES - DECODER_REACH if lookahead == CONTEXT_FRAMES else 0
+    exact = lookahead == CONTEXT_FRAMES
+    ahead = (
+        CONTEXT_FRAMES * FRAME_SAMPLES - DECODER_REACH if exact else 0
+    )  # samples sent beyond the frames that are due
     done, chunk = 0, 1  # samples sent so far; frames in the next chunk
-    due = 0 if early else 1  # frames, not counting the look-ahead, at which it is sent
+    due = 0 if exact else 1  # frames, not counting the look-ahead, at which it is sent
 
     def emit(end):
         """The samples done..end, decoded with all frames so far to their right."""
@@ -83,10 +96,13 @@ def stream_audio(tokens, decode, assembler, lookahead, max_chunk_frames):
     for token in tokens:
         if not assembler.push(token):
             break
+        if early and exact and assembler.position == EARLY_CODES:
+            yield decode(assembler.window(0, CONTEXT_FRAMES), 0)[:EARLY_SAMPLES]
+            done = EARLY_SAMPLES
         if assembler.position % CODES_PER_FRAME == 0 and assembler.frames - lookahead == due:
-            end = due * FRAME_SAMPLES + early
+            end = due * FRAME_SAMPLES + ahead
             yield emit(end)
-            chunk = 1 if not done and early else min(2 * chunk, max_chunk_frames)
+            chunk = 1 if exact and not due else min(2 * chunk, max_chunk_frames)
             done, due = end, due + chunk
     total = assembler.frames * FRAME_SAMPLES
     while done < total:  # the tail: all its context is known

@@ -244,6 +244,7 @@ class SpeechStream:
                 lambda codes, first, seed=utterance.seed: self._codec.decode_window(codes, seed, first),
                 utterance.assembler,
                 **asdict(options),
+                early=self._codec.device.type == "cuda",
             )
             warn_about_end(utterance)
             if not utterance.assembler.frames:

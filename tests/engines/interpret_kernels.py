@@ -7,6 +7,7 @@ from orpheus.engines.fast.head import Head, State
 from orpheus.engines.fast.kernels.head import KernelHead
 from orpheus.engines.fast.kernels.layer import KernelOperations
 from orpheus.engines.fast.llama import Llama, Tokens, TorchOperations
+from orpheus.engines.fast.matrix import WEIGHTS
 from orpheus.engines.sampling import uniforms, whole
 from tests.fakes.checkpoints import SMALL_CONFIG, SMALL_LAYOUT, walking_model
 
@@ -31,11 +32,11 @@ with torch.no_grad():
             parameter.uniform_(0.5, 1.5)
 
 
-def close(found, expected, what):
-    assert torch.allclose(found, expected, rtol=2e-5, atol=2e-5), (what, (found - expected).abs().max())
+def close(found, expected, what, tolerance=2e-5):
+    assert torch.allclose(found, expected, rtol=tolerance, atol=tolerance), (what, (found - expected).abs().max())
 
 
-for weights in ("same", "int8"):
+for weights in WEIGHTS:
     plain, fused = (Llama(model, weights, operations) for operations in (TorchOperations, KernelOperations()))
     rope = plain.rope(LENGTH)
     torch.manual_seed(1)
@@ -49,9 +50,11 @@ for weights in ("same", "int8"):
         tokens = Tokens(*(torch.tensor(values) for values in (ids, slots, positions)), spans)
         expected = plain.hidden(tokens, caches[0], rope)
         found = fused.hidden(Tokens(tokens.ids, tokens.slots, tokens.positions), caches[1], rope)
-        close(found, expected, (weights, ids))
+        # 4 bits: a sum of 8 values holds 256 times the inputs for a while.
+        tolerance = 5e-4 if weights == "int4" else 2e-5
+        close(found, expected, (weights, ids), tolerance)
         for ours, theirs in zip(*caches):
-            close(theirs, ours, "cache")
+            close(theirs, ours, "cache", tolerance)
 
 
 def state(temperatures, head):

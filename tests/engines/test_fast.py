@@ -15,7 +15,7 @@ from orpheus.common.tokens import CONTROL_TOKENS
 from orpheus.engines import ENDED, WAITING
 from orpheus.engines.fast.engine import FastEngine
 from orpheus.engines.fast.head import Head
-from orpheus.engines.fast.llama import Llama, quantized, unfit
+from orpheus.engines.fast.llama import Llama, unfit
 from orpheus.engines.loading import choose_engine
 from orpheus.engines.options import SamplingOptions
 from orpheus.engines.sampling import draw, draw_rows, whole
@@ -130,22 +130,6 @@ def test_rows_with_options_of_their_own_are_drawn_as_alone():
     mass = torch.tensor([[whole(p)] for _, p in options])
     alone = [draw(logits[i, None], uniform[i, None], *options[i]).item() for i in range(3)]
     assert draw_rows(logits, uniform, temperature, mass).tolist() == alone
-
-
-def test_int8_weights_are_near_and_speak(model, sampling):
-    weight, x = torch.randn(20, 64), torch.randn(3, 64)
-    matrix = quantized(weight)
-    assert matrix.values.dtype == torch.int8 and matrix.scale.shape == (20,)
-    assert torch.equal(matrix.values.abs().amax(1), torch.full((20,), 127, dtype=torch.int8))
-    plain = (matrix.values.float() * matrix.scale[:, None]).unflatten(1, (32, 2)).transpose(1, 2).flatten(1)
-    assert (plain - weight).norm() / weight.norm() < 0.01
-    assert torch.allclose(matrix(x), x @ plain.T, atol=1e-4)
-    engine = FastEngine(model, SMALL_LAYOUT, weights="int8")
-    short = replace(sampling, max_new_tokens=14)
-    together = rows_of(engine, PROMPTS, short, SEEDS)
-    assert together == [rows_of(engine, [p], short, [s])[0] for p, s in zip(PROMPTS, SEEDS)]
-    with pytest.raises(ValueError, match="int4"):
-        FastEngine(model, SMALL_LAYOUT, weights="int4")
 
 
 # --- rows that join and leave ---
@@ -301,7 +285,7 @@ def test_which_engine_is_chosen(model):
 
     assert isinstance(choose_engine("auto", model, SMALL_LAYOUT), FastEngine)
     assert isinstance(choose_engine("transformers", model, SMALL_LAYOUT), TransformersEngine)
-    for name, dtype in (("fast", torch.float32), ("fast-int8", torch.int8)):
+    for name, dtype in (("fast", torch.float32), ("fast-int8", torch.int8), ("fast-int4", torch.int32)):
         assert choose_engine(name, model, SMALL_LAYOUT).llama.layers[0].o.values.dtype == dtype
     other = GPT2LMHeadModel(GPT2Config(vocab_size=500, n_embd=16, n_layer=1, n_head=2))
     assert unfit(other) == "a gpt2 model, not a llama"

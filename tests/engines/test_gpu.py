@@ -122,12 +122,32 @@ def test_overlapped_kernels_give_the_same_ids(full_size, full_engine):
     assert rows_of(apart, TEXTS[:1], sampling, [1]) == rows_of(full_engine, TEXTS[:1], sampling, [1])
 
 
-def test_int8_weights_speak_at_the_full_shape(full_size):
-    engine = FastEngine(full_size, ORPHEUS_LAYOUT, weights="int8")
+@pytest.mark.parametrize("weights, bytes_each", [("int8", 1), ("int4", 4)])
+def test_weights_of_fewer_bits_speak_at_the_full_shape(full_size, weights, bytes_each):
+    engine = FastEngine(full_size, ORPHEUS_LAYOUT, weights=weights)
     tokens = rows_of(engine, TEXTS[:1], SamplingOptions(max_new_tokens=28), [1])[0]
     assert (
         engine.captured
         and len(tokens) >= 7
         and ORPHEUS_LAYOUT.is_valid(np.array(tokens[:-1]), np.arange(len(tokens) - 1)).all()
     )
-    assert engine.llama.layers[0].qkv.values.element_size() == 1
+    assert engine.llama.layers[0].qkv.values.element_size() == bytes_each
+
+
+@pytest.mark.parametrize("weights, most", [("same", 0.02), ("int8", 0.03), ("int4", 0.5)])
+def test_kernels_of_every_precision_follow_the_plain_step(full_size, weights, most):
+    """Of one token and of three, against the same weights in plain PyTorch; and how far they are from those in 16 bits."""
+    from orpheus.engines.fast.kernels.layer import KernelOperations, can_overlap
+
+    kernels = Llama(full_size, weights, KernelOperations(overlap=can_overlap(full_size.device)))
+    plain, exact = Llama(full_size, weights), Llama(full_size)
+    rope = exact.rope(64)
+    for ids in ([300], [300, 5, 261]):
+        places = torch.zeros(len(ids), dtype=torch.int64, device="cuda"), torch.arange(len(ids), device="cuda")
+        tokens = Tokens(torch.tensor(ids, device="cuda"), *places, [(0, len(ids), 0, 0)])
+        found, same, wanted = (
+            llama.hidden(tokens, llama.cache(1, 64), rope).float() for llama in (kernels, plain, exact)
+        )
+        away = [((found - other).norm() / other.norm()).item() for other in (same, wanted)]
+        print(weights, ids, away)
+        assert away[0] < 0.02 and away[1] < most

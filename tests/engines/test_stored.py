@@ -12,7 +12,8 @@ from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
 
 from orpheus.common.errors import CheckpointError, OrpheusError, OrpheusWarning
 from orpheus.engines.fast.engine import FastEngine
-from orpheus.engines.fast.llama import Llama, quantized
+from orpheus.engines.fast.llama import Llama
+from orpheus.engines.fast.matrix import quantized
 from orpheus.engines.fast.stored import Config, StoredLlama
 from orpheus.engines.layers import inverse_frequencies
 from orpheus.engines.loading import load_language_model, open_engine, read_llama
@@ -266,8 +267,8 @@ def test_billions_of_layers_take_no_time(folder):
 # --- 8 bits ----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("with_adapter", [False, True])
-def test_8_bits_are_made_layer_by_layer(tmp_path, with_adapter):
+@pytest.mark.parametrize("with_adapter, weights", [(False, "int8"), (True, "int8"), (True, "int4")])
+def test_fewer_bits_are_made_layer_by_layer(tmp_path, with_adapter, weights):
     """What is live at any time: what is kept, and less than one layer of the model."""
     layers, hidden, inner = 6, 128, 320
     shape = {"hidden_size": hidden, "intermediate_size": inner, "num_hidden_layers": layers, "head_dim": 32}
@@ -275,13 +276,13 @@ def test_8_bits_are_made_layer_by_layer(tmp_path, with_adapter):
     adapter = train_adapter(tmp_path / "adapter", base) if with_adapter else None
     stored = read_llama(base, adapter, "cpu")
     with LiveBytes() as live:
-        parts = stored.parts("int8")
+        parts = stored.parts(weights)
     one_layer = 4 * sum(p.numel() for p in load_language_model(base, "cpu").model.layers[0].parameters())
     assert one_layer == 4 * stored.config.layer_size
     kept = live.now
     assert kept < layers * one_layer  # what they take in 32 bits
     assert kept < live.peak < kept + one_layer
-    expected = Llama(model_of(base, adapter), "int8")
+    expected = Llama(model_of(base, adapter), weights)
     for found, wanted in zip(parts.layers, expected.layers, strict=True):
         for name in ("qkv", "o", "gate_up", "down"):
             assert all(torch.equal(a, b) for a, b in zip(getattr(found, name), getattr(wanted, name), strict=True))
@@ -291,9 +292,10 @@ def test_8_bits_are_made_layer_by_layer(tmp_path, with_adapter):
     assert torch.equal(plain.embeddings, parts.embeddings)
 
 
-def test_rows_are_quantised_one_by_one(monkeypatch):
+@pytest.mark.parametrize("weights", ["int8", "int4"])
+def test_rows_are_quantised_one_by_one(monkeypatch, weights):
     weight = torch.randn(300, 64, generator=torch.Generator().manual_seed(0))
-    whole = quantized(weight)
-    monkeypatch.setattr("orpheus.engines.fast.llama._AT_ONCE", 64 * 7)
-    assert all(torch.equal(a, b) for a, b in zip(quantized(weight), whole, strict=True))
-    assert whole.values.abs().amax(dim=1).eq(127).all()
+    whole = quantized(weight, weights)
+    monkeypatch.setattr("orpheus.engines.fast.matrix._AT_ONCE", 64 * 7)
+    assert all(torch.equal(a, b) for a, b in zip(quantized(weight, weights), whole, strict=True))
+    assert weights == "int4" or whole.values.abs().amax(dim=1).eq(127).all()

@@ -53,6 +53,22 @@ def test_the_codec_gives_the_same_samples_on_gpu_and_cpu(small_voice_folder, sma
     assert np.abs(on_gpu.decode(codes, 7) - small_codec.decode(codes, 7)).max() < 1e-3
 
 
+def test_short_windows_are_decoded_as_long_ones(small_voice_folder):
+    """Those of up to 6 frames as CUDA graphs beside other work, again and again, in turns, and for any seed."""
+    from orpheus.codec.snac import Codec
+
+    codec = Codec.from_folder(small_voice_folder / "codec", "cuda")
+    busy = torch.randn(4096, 4096, device="cuda")
+    for attempt in range(3):
+        for frames in (3, 6, 1, 7):
+            codes = np.random.default_rng(frames + attempt).integers(0, 32, (frames, 7))
+            seed, first = 2**40 + attempt, 5 * attempt
+            busy @ busy
+            expected = codec.decode_windows(codes[None], [seed], [first])[0].cpu().numpy()
+            assert np.abs(codec.decode_window(codes, seed, first) - expected).max() < 1e-5
+    assert sorted(codec._captured._windows) == [1, 3, 6]
+
+
 @pytest.fixture(scope="module")
 def full_size(tmp_path_factory):
     """(checkpoint folder, adapter folder) at Orpheus-3B's shape; rank 64 as the recipe trains it."""

@@ -41,6 +41,24 @@ def test_the_first_chunk_comes_as_soon_as_its_context_is_there():
         assert len(first) == samples and len(read) == needed
 
 
+def test_what_is_settled_early_comes_early():
+    read = []
+
+    def counted():
+        for token in tokens_of(12):
+            read.append(token)
+            yield token
+
+    chunks = stream_audio(counted(), frame_numbers, FrameAssembler(LAYOUT), 3, 8, early=True)
+    assert [(len(next(chunks)), len(read)) for _ in range(3)] == [(363, 18), (1387 - 363, 21), (2048, 28)]
+    assert 363 + 1024 + 2048 + sum(map(len, chunks)) == 12 * 2048
+    read.clear()
+    for lookahead, needed in ((2, 21), (1, 14)):
+        read.clear()
+        next(stream_audio(counted(), frame_numbers, FrameAssembler(LAYOUT), lookahead, 8, early=True))
+        assert len(read) == needed
+
+
 def test_chunks_grow_to_the_limit():
     chunks = stream_audio(tokens_of(30), frame_numbers, FrameAssembler(LAYOUT), 3, 8)
     assert [len(chunk) for chunk in chunks] == [1387, 2048, 4096, 8192, 16384, 16384, 7 * 2048 - 1387]
@@ -69,14 +87,14 @@ def test_why_it_ended(ending, reason):
 
 
 @settings(deadline=None, max_examples=25)
-@given(frames=st.integers(1, 40), max_chunk=st.integers(1, 12), seed=st.integers(0, 2**63 - 1))
-def test_streamed_equals_whole(small_codec, frames, max_chunk, seed):
+@given(frames=st.integers(1, 40), max_chunk=st.integers(1, 12), seed=st.integers(0, 2**63 - 1), early=st.booleans())
+def test_streamed_equals_whole(small_codec, frames, max_chunk, seed, early):
     codes = np.random.default_rng(frames).integers(0, 32, (frames, 7))
     layout = TokenLayout(codebook_size=32)
 
     def decode(window, first):
         return small_codec.decode_window(window, seed, first)
 
-    chunks = list(stream_audio(layout.to_tokens(codes), decode, FrameAssembler(layout), 3, max_chunk))
+    chunks = list(stream_audio(layout.to_tokens(codes), decode, FrameAssembler(layout), 3, max_chunk, early))
     whole = small_codec.decode_window(codes, seed, 0)
     assert np.abs(np.concatenate(chunks) - whole).max() < 1e-5

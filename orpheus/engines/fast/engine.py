@@ -13,7 +13,8 @@ from orpheus.common.errors import InputError, OrpheusError, OrpheusWarning
 from orpheus.common.frame import CODES_PER_FRAME
 from orpheus.engines import check_length, too_large
 from orpheus.engines.fast.head import Head
-from orpheus.engines.fast.llama import WEIGHTS, Llama, TorchOperations, unfit
+from orpheus.engines.fast.llama import Llama, TorchOperations, unfit
+from orpheus.engines.fast.matrix import WEIGHTS
 from orpheus.engines.fast.slots import Slots, sizes_up_to
 from orpheus.engines.fast.stored import StoredLlama
 from orpheus.engines.fast.whole import whole_model
@@ -30,7 +31,8 @@ class FastEngine:
     model: a LlamaForCausalLM with any adapter merged, whose linear layers become views of this engine's; or a
         stored.StoredLlama, which reads a folder
     head: "position" or "full" (see head.py)
-    weights: "same" as the model's, or "int8", which halves what one sequence reads; several gain nothing
+    weights: "same" as the model's, "int8", which halves what one sequence reads, or "int4", which quarters it; several
+        sequences gain nothing
     kernels: True, False, or None to use them on CUDA
     tiles: {name: Tile} instead of those in orpheus/engines/fast/kernels/layer.py
     overlap: whether kernels overlap; None if the GPU can

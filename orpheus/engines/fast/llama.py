@@ -14,34 +14,10 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from orpheus.engines.fast.matrix import Matrix, quantized
 from orpheus.engines.layers import inverse_frequencies, rms_norm, rope, rotate
 
 POSITION_INDEPENDENT = ("default", "linear", "llama3")  # rope types whose frequencies are the same at every length
-WEIGHTS = ("same", "int8")
-_AT_ONCE = 2**21  # values that are quantised at once: what that takes beside the weights is a few times as many floats
-
-
-class Matrix(NamedTuple):
-    """A linear layer's weight.
-
-    values: (out, in) in the model's data type; or int8 with columns of the first and second half alternating
-    (0, in / 2, 1, in / 2 + 1, ...), so that two adjacent bytes hold what a kernel multiplies by two runs of its input
-    scale: None, or float32 (out,), which int8 rows are multiplied by
-    """
-
-    values: torch.Tensor
-    scale: torch.Tensor | None = None
-
-    def __call__(self, x):
-        """x (T, in) -> (T, out)"""
-        if self.scale is None:
-            return F.linear(x, self.values)
-        return (F.linear(_in_turn(x), self.values.to(x.dtype)) * self.scale).to(x.dtype)
-
-
-def _in_turn(x):
-    """(n, 2 * half) with the columns of both halves alternating."""
-    return x.unflatten(1, (2, -1)).transpose(1, 2).flatten(1)
 
 
 class Layer(NamedTuple):
@@ -115,29 +91,6 @@ def _fused(modules):
     return weight
 
 
-def empty_int8(rows, width, device):
-    """An int8 Matrix (rows, width) to be filled by `quantize_into`."""
-    values = torch.empty(rows, width, dtype=torch.int8, device=device)
-    return Matrix(values, torch.empty(rows, dtype=torch.float32, device=device))
-
-
-def quantize_into(matrix, first, weight):
-    """Writes a weight (n, in) as rows `first` to `first` + n of an int8 Matrix, scaled so that each row's largest value is 127."""
-    step = max(1, _AT_ONCE // weight.shape[1])
-    for start in range(0, len(weight), step):
-        rows = weight[start : start + step].float()
-        place = slice(first + start, first + start + len(rows))
-        matrix.scale[place] = scale = rows.abs().amax(dim=1).clamp(min=1e-12) / 127
-        matrix.values[place] = _in_turn((rows / scale[:, None]).round().to(torch.int8))
-
-
-def quantized(weight):
-    """A weight (out, in) as an int8 Matrix."""
-    matrix = empty_int8(*weight.shape, weight.device)
-    quantize_into(matrix, 0, weight)
-    return matrix
-
-
 class Parts(NamedTuple):
     """All that a Llama is made of.
 
@@ -157,7 +110,10 @@ def parts_of(model, weights):
     """Parts of a LlamaForCausalLM, which stays usable: its layers become views. Raises ValueError with `unfit`'s reason."""
     if reason := unfit(model):
         raise ValueError(reason)
-    make = Matrix if weights == "same" else quantized
+
+    def make(weight):
+        return Matrix(weight) if weights == "same" else quantized(weight, weights)
+
     layers = []
     for layer in model.model.layers:
         attention, mlp = layer.self_attn, layer.mlp
@@ -180,7 +136,7 @@ class Llama:
     """A Llama's weights for the step.
 
     model: a LlamaForCausalLM (its layers become views), or a `stored.StoredLlama`, which reads a folder
-    weights: "same" as the model's, or "int8": linear layers in 8 bits with a scale per row, except the head
+    weights: one of matrix.WEIGHTS, for all linear layers except the head
     operations: a module or class with `qkv`, `attend`, `add_product` and `gate_up`; default: those below
     Raises ValueError with the reason that `unfit` gives.
     """

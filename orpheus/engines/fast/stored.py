@@ -20,11 +20,9 @@ from orpheus.common.weights import header
 from orpheus.engines.fast.llama import (
     POSITION_INDEPENDENT,
     Layer,
-    Matrix,
     Parts,
-    empty_int8,
-    quantize_into,
 )
+from orpheus.engines.fast.matrix import Matrix, empty_matrix, quantize_into
 from orpheus.engines.faults import check_sizes, does_not_fit, size_of
 from orpheus.engines.layers import rope_settings
 from orpheus.engines.plain_lora import plain_lora
@@ -185,7 +183,7 @@ class StoredLlama:
         """All Parts, on the device. Raises CheckpointError for damaged files, for weights that are NaN or infinite, and where they do not fit."""
         try:
             with self._opened() as stored, torch.no_grad():
-                return self._parts(_Reader(stored, self.lora, self.device, self.dtype, weights == "int8"))
+                return self._parts(_Reader(stored, self.lora, self.device, self.dtype, weights))
         except torch.OutOfMemoryError as error:
             raise does_not_fit(self.folder) from error
 
@@ -227,8 +225,8 @@ class StoredLlama:
 class _Reader:
     """Reads tensors onto a device, in its data type."""
 
-    def __init__(self, stored, lora, device, dtype, in_8_bits):
-        self.stored, self.lora, self.device, self.dtype, self.in_8_bits = stored, lora, device, dtype, in_8_bits
+    def __init__(self, stored, lora, device, dtype, weights):
+        self.stored, self.lora, self.device, self.dtype, self.weights = stored, lora, device, dtype, weights
         self.sizes = {}  # of each tensor, on the device: they are looked at together, once
 
     def whole(self, name, into=None):
@@ -243,17 +241,18 @@ class _Reader:
         """Linear layers one below the other, with their adapter: a Matrix."""
         shapes = [self.stored[f"{layer}.weight"].get_slice(f"{layer}.weight").get_shape() for layer in layers]
         rows, width = sum(count for count, _ in shapes), shapes[0][1]
-        if self.in_8_bits:
-            matrix = empty_int8(rows, width, self.device)
+        quantize = self.weights != "same"
+        if quantize:
+            matrix = empty_matrix(rows, width, self.device, self.weights)
         else:
             matrix = Matrix(torch.empty(rows, width, dtype=self.dtype, device=self.device))
         first = 0
         for layer, (count, _) in zip(layers, shapes):
-            part = None if self.in_8_bits else matrix.values[first : first + count]
+            part = None if quantize else matrix.values[first : first + count]
             part = self.whole(f"{layer}.weight", part)
             if layer in self.lora:
                 self.lora[layer].add_to(part)
-            if self.in_8_bits:
+            if quantize:
                 quantize_into(matrix, first, part)
             first += count
         return matrix

@@ -12,10 +12,19 @@ and only then waits (programmatic dependent launch; PDL below). Only weights are
 from typing import NamedTuple
 
 import torch
+import torch.nn.functional as F
 import triton
 import triton.language as tl
 
-from orpheus.engines.fast.kernels.row import add_row_kernel, begin, gate_up_row_kernel, qkv_row_kernel, store_head, wait
+from orpheus.engines.fast.kernels.row import (
+    add_row_kernel,
+    begin,
+    gate_up_row_kernel,
+    plain_kernel,
+    qkv_row_kernel,
+    store_head,
+    wait,
+)
 
 GROUP = 16  # query heads of one key head, padded: the smallest tile of a matrix product
 
@@ -38,11 +47,18 @@ TILES = {
     "head": Tile(8, 1024, 4),
 }
 TILES_INT8 = {  # columns in pairs
-    "qkv": Tile(4, 512, 4),
-    "o": Tile(8, 512, 4),
+    "qkv": Tile(4, 256, 2),
+    "o": Tile(4, 512, 2),
     "gate_up": Tile(4, 256, 1),
-    "down": Tile(4, 1024, 4),
+    "down": Tile(8, 1024, 4),
 }
+TILES_INT4 = {  # columns of words
+    "qkv": Tile(8, 512, 4),
+    "o": Tile(8, 256, 2),
+    "gate_up": Tile(4, 128, 1),
+    "down": Tile(8, 512, 4),
+}
+_TILES = {None: TILES, 8: TILES_INT8, 4: TILES_INT4}
 
 
 @triton.jit
@@ -116,6 +132,14 @@ def rms_norm(x, norm, eps):
     return y
 
 
+def plain(matrix, dtype):
+    """The weight (out, in) of a matrix in 4 bits, as `dtype`."""
+    rows, words = matrix.values.shape
+    weight = torch.empty(matrix.shape, dtype=dtype, device=matrix.values.device)
+    plain_kernel[(rows, triton.cdiv(words, 512))](matrix.values, matrix.scale, weight, words, BLOCK=512)
+    return weight
+
+
 def can_overlap(device):
     """Whether a kernel can start before the previous one has ended (PDL)."""
     return (
@@ -128,21 +152,26 @@ def can_overlap(device):
 class KernelOperations:
     """The operations of TorchOperations.
 
-    tiles: {name: Tile} instead of TILES and TILES_INT8; overlap: whether to use PDL
+    tiles: {name: Tile} instead of those above; overlap: whether to use PDL
     """
 
     def __init__(self, tiles=None, overlap=False):
         self.tiles, self.overlap = tiles or {}, overlap
 
     def tile(self, name, matrix):
-        return self.tiles.get(name) or (TILES if matrix.scale is None else TILES_INT8)[name]
+        return self.tiles.get(name) or _TILES[matrix.bits][name]
 
     def launch(self, name, matrix):
         """(weight, arguments) of a kernel that streams a matrix for one row."""
         tile = self.tile(name, matrix)
-        weight = matrix.values if matrix.scale is None else matrix.values.view(torch.int16)
+        weight = matrix.values.view(torch.int16) if matrix.bits == 8 else matrix.values
         columns = min(tile.columns, triton.next_power_of_2(weight.shape[1]))
-        return weight, dict(K=weight.shape[1], ROWS=tile.rows, COLUMNS=columns, num_warps=tile.warps, **self.pdl)
+        sizes = {"K": weight.shape[1], "ROWS": tile.rows, "COLUMNS": columns}
+        return weight, sizes | {"num_warps": tile.warps} | self.pdl
+
+    def product(self, x, matrix):
+        """x (T, in) -> (T, out), for many rows."""
+        return matrix(x) if matrix.bits != 4 else F.linear(x, plain(matrix, x.dtype))
 
     @property
     def pdl(self):
@@ -158,10 +187,10 @@ class KernelOperations:
             scale = layer.qkv.scale
             grid = ((heads + 2 * kv_heads) * (dim // options["ROWS"]),)
             qkv_row_kernel[grid](
-                x, layer.norm, eps, weight, scale, *to, **sizes, SCALED=scale is not None, **options
+                x, layer.norm, eps, weight, scale, *to, **sizes, BITS=layer.qkv.bits, **options
             )  # fmt: skip
         else:
-            y = layer.qkv(rms_norm(x, layer.norm, eps))
+            y = self.product(rms_norm(x, layer.norm, eps), layer.qkv)
             _rotate_kernel[(len(x), heads + 2 * kv_heads)](y, *to, **sizes, num_warps=1)
         return q
 
@@ -177,13 +206,13 @@ class KernelOperations:
 
     def add_product(self, x, y, matrix):
         if len(x) > 1:
-            if matrix.scale is None:
+            if matrix.bits is None:
                 return x.addmm_(y, matrix.values.T)
-            return x.add_(matrix(y))
-        name = "down" if matrix.values.shape[1] > len(matrix.values) else "o"
+            return x.add_(self.product(y, matrix))
+        name = "down" if matrix.shape[1] > matrix.shape[0] else "o"
         (weight, options), scale = self.launch(name, matrix), matrix.scale
         grid = (triton.cdiv(x.shape[1], options["ROWS"]),)
-        add_row_kernel[grid](x, y, weight, scale, x.shape[1], SCALED=scale is not None, **options)
+        add_row_kernel[grid](x, y, weight, scale, x.shape[1], BITS=matrix.bits, **options)
         return x
 
     def gate_up(self, x, layer, shape):
@@ -193,9 +222,9 @@ class KernelOperations:
             weight, options = self.launch("gate_up", layer.gate_up)
             grid = (triton.cdiv(inner, options["ROWS"] // 2),)
             gate_up_row_kernel[grid](
-                x, layer.mlp_norm, shape.eps, weight, scale, y, inner, SCALED=scale is not None, **options,
+                x, layer.mlp_norm, shape.eps, weight, scale, y, inner, BITS=layer.gate_up.bits, **options,
             )  # fmt: skip
         else:
-            both = layer.gate_up(rms_norm(x, layer.mlp_norm, shape.eps))
+            both = self.product(rms_norm(x, layer.mlp_norm, shape.eps), layer.gate_up)
             _silu_kernel[(len(x), triton.cdiv(inner, 1024))](both, y, inner, BLOCK=1024)
         return y
