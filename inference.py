@@ -70,7 +70,7 @@ def _parse(argv):
         device: Literal["auto", "cuda", "mps", "cpu"] = "auto"
         """Where to run."""
         engine: Literal[ENGINES] = "auto"
-        """fast (a hand-written Llama step), fast-int8 (the same with 8-bit weights), transformers (any model), llama.cpp (a GGUF),
+        """fast (a hand-written Llama step), fast-int8 and fast-int4 (the same with smaller weights), transformers (any model), llama.cpp (a GGUF),
         endpoint (a server at --url), or auto (what fits: fast if it supports the model)."""
         server: Annotated[EndpointOptions, tyro.conf.OmitArgPrefixes] = field(default_factory=EndpointOptions)
         stream: Literal["off", "wav", "pcm"] = "off"
