@@ -1,8 +1,9 @@
 """Speaks tagged text with Orpheus TTS.
 
-    python inference.py                                     five examples into generated_audio/
-    python inference.py "I missed you <laugh> so much!"     your own text
-    python inference.py --text-file story.txt --out story.wav
+    python inference.py                                  five examples into generated_audio/
+    python inference.py "I missed you <laugh> so much!"  your own text
+    python inference.py "Good morning." --play           aloud, while it is made
+    python inference.py --text-file story.txt --out story.mp3
     echo "Hello there." | python inference.py - --stream wav | aplay
 
 In Python: `from inference import OrpheusInference`.
@@ -15,7 +16,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal
 
-from orpheus.common.command import at_home, run
+from orpheus.common.command import parse, run
 from orpheus.common.errors import InputError
 from orpheus.common.options import OUTPUT_DIR
 from orpheus.common.stored import read_text_file
@@ -29,7 +30,33 @@ from orpheus.speech.options import (
     TextOptions,
 )
 
+FORMATS = ("wav", "mp3", "opus", "ogg", "flac", "m4a")
 LONGEST_TEXT = 10_000_000  # bytes: three times War and Peace
+COMMON = {  # what --help shows
+    "What to say": {
+        "text": "several make several files; - is standard input",
+        "text_file": "reads the text from a file",
+        "language": "what it is in (de, hi ...)",
+    },
+    "Who speaks": {
+        "voice": "speaker, as --list-voices shows them",
+        "list_voices": "shows voices, tags and language of the model",
+        "lora": "adapter: a folder or hub id; none: not lora_model/",
+        "model": "demo, a folder, a hub id or a GGUF file",
+    },
+    "Where it goes": {
+        "play": "aloud, while it is made; a file only with --out",
+        "out": "folder, or a file: .wav .mp3 .opus .ogg .flac .m4a",
+        "format": "of the files in a folder: wav, mp3 ...",
+        "subtitles": "writes .srt and .vtt beside each sound",
+        "stream": "to standard output while it is made: wav or pcm",
+    },
+    "How it sounds": {
+        "seed": "another seed, another take",
+        "temperature": "livelier above 0.6, steadier below",
+        "retries": "speaks again what went wrong, up to N times",
+    },
+}
 
 __all__ = ["OrpheusInference"]  # noqa: F822  see __getattr__
 
@@ -56,7 +83,8 @@ def _parse(argv):
         """Speaker; see --list-voices. Default: the model's first voice, or the one the adapter was trained on. none: no name.
         Models whose voice is described in words take the description."""
         out: Path | None = None
-        """Folder for output_0.wav, output_1.wav ..., or one text's file, ending in .wav. Default: generated_audio."""
+        """Folder for output_0.wav, output_1.wav ..., or the name of one text's file: .wav .mp3 .opus .ogg .flac .m4a. Default:
+        generated_audio."""
         model: str = "auto"
         """auto (an adapter's own base; else Orpheus-3B on CUDA, the demo voice without), demo, a folder, a hub id, or a GGUF file."""
         lora: str = "auto"
@@ -73,6 +101,13 @@ def _parse(argv):
         """fast (a hand-written Llama step), fast-int8 (the same with 8-bit weights), transformers (any model), llama.cpp (a GGUF),
         endpoint (a server at --url), or auto (what fits: fast if it supports the model)."""
         server: Annotated[EndpointOptions, tyro.conf.OmitArgPrefixes] = field(default_factory=EndpointOptions)
+        play: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+        """Speaks through the loudspeakers while it is made; writes a file only with --out."""
+        format: Literal[FORMATS] | None = None
+        """What files in a folder are. Default: wav; one file's ending says it, too."""
+        subtitles: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+        """Writes an .srt and a .vtt file beside each sound. Their times are those of the words where faster-whisper is installed,
+        else those of the pieces that were spoken."""
         stream: Literal["off", "wav", "pcm"] = "off"
         """Writes audio to standard output as it is generated: WAV, or raw 16-bit mono PCM at 24 kHz."""
         list_voices: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
@@ -86,7 +121,7 @@ def _parse(argv):
         retry: Annotated[RetryOptions, tyro.conf.OmitArgPrefixes] = field(default_factory=RetryOptions)
         streaming: Annotated[StreamOptions, tyro.conf.OmitArgPrefixes] = field(default_factory=StreamOptions)
 
-    return at_home(tyro.cli(Arguments, description=__doc__, args=argv))
+    return parse(Arguments, __doc__, argv, "python inference.py", COMMON)
 
 
 def _texts(arguments):

@@ -5,6 +5,7 @@ Light on purpose: `--help` needs no more than this.
 """
 
 import os
+import re
 import sys
 import warnings
 from dataclasses import asdict, fields, is_dataclass, replace
@@ -13,6 +14,8 @@ from pathlib import Path
 from types import UnionType
 from typing import Literal, Union, get_args, get_origin, get_type_hints
 
+from orpheus.common import help as helping
+from orpheus.common import missing
 from orpheus.common.errors import InputError, OrpheusError, OrpheusWarning
 from orpheus.common.options import is_number, is_whole, shown
 from orpheus.common.stored import LARGEST_CONFIG, read_text_file
@@ -53,9 +56,10 @@ def run(work, argv=None):
         except KeyboardInterrupt:
             return 130
         except Exception as error:
-            if not needs_docstrings(error):
+            cure = _DOCSTRINGS if needs_docstrings(error) else missing.advice(error)
+            if cure is None:
                 raise
-            say(f"error: {_DOCSTRINGS}")
+            say(f"error: {cure}")
             return 2
     return 0
 
@@ -64,6 +68,45 @@ _DOCSTRINGS = (
     "Python runs without docstrings here (PYTHONOPTIMIZE=2, or -OO), and transformers needs them: unset PYTHONOPTIMIZE, or "
     "use PYTHONOPTIMIZE=1"
 )
+
+
+def parse(options, description, argv=None, program=None, common=None, default=None):
+    """An object of the dataclass `options` out of flags. `--help`, `--help-all`, `--version` and wrong flags end the program.
+
+    description: what the program does, with examples; see orpheus.common.help; argv: by default the process's; program: as it is called;
+    common: {heading: names of the options that --help shows}, None for all; default: an instance with the defaults
+    """
+    argv = list(sys.argv[1:] if argv is None else argv)
+    program = program or _program()
+    if asked := helping.wants(argv):
+        print(helping.answer(asked, options, description, program, common, default))
+        raise SystemExit(0)
+    import tyro
+
+    flags = {flag.name for _, group in helping.flags_of(options, default) for flag in group if not flag.positional}
+    for word in argv[: argv.index("--")] if "--" in argv else argv:
+        _check_flag(word, flags, program)
+    return at_home(tyro.cli(options, description=description, args=argv, prog=program, default=default, add_help=False))
+
+
+def _program():
+    """`inference.py`, or `python -m orpheus.evaluate`."""
+    spec = getattr(sys.modules["__main__"], "__spec__", None)
+    return f"python -m {spec.name.removesuffix('.__main__')}" if spec else f"python {Path(sys.argv[0]).name}"
+
+
+def _check_flag(word, known, program):
+    """Ends the program where a word is a flag that there is not."""
+    name = word.partition("=")[0]
+    if (
+        not re.fullmatch(r"--[A-Za-z][\w-]*", name)
+        or {plain := name[2:].replace("-", "_"), plain.removeprefix("no_")} & known
+    ):
+        return
+    near = get_close_matches(plain, known, 1)
+    hint = f"did you mean --{near[0].replace('_', '-')}? " if near else ""
+    say(f"error: there is no option {shown(name)}; {hint}{program} --help-all lists them all")
+    raise SystemExit(2)
 
 
 def needs_docstrings(error):
