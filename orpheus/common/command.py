@@ -18,13 +18,24 @@ from orpheus.common import help as helping
 from orpheus.common import missing
 from orpheus.common.errors import InputError, OrpheusError, OrpheusWarning
 from orpheus.common.options import is_number, is_whole, shown
+from orpheus.common.progress import apart
 from orpheus.common.stored import LARGEST_CONFIG, read_text_file
 
 
 def say(message):
     """A line on standard error. What a terminal would obey, such as an escape sequence in a file's name, is written out."""
-    plain = "".join(c if c.isprintable() or c in "\n\t" else repr(c)[1:-1] for c in str(message))
-    print(plain, file=sys.stderr, flush=True)
+    with apart():
+        print(_plain(message), file=sys.stderr, flush=True)
+
+
+def tell(result):
+    """A line on standard output, which no bar shares."""
+    with apart():
+        print(_plain(result), flush=True)
+
+
+def _plain(message):
+    return "".join(c if c.isprintable() or c in "\n\t" else repr(c)[1:-1] for c in str(message))
 
 
 def run(work, argv=None):
@@ -83,10 +94,24 @@ def parse(options, description, argv=None, program=None, common=None, default=No
         raise SystemExit(0)
     import tyro
 
-    flags = {flag.name for _, group in helping.flags_of(options, default) for flag in group if not flag.positional}
+    flags = helping.names_of(options)
     for word in argv[: argv.index("--")] if "--" in argv else argv:
         _check_flag(word, flags, program)
     return at_home(tyro.cli(options, description=description, args=argv, prog=program, default=default, add_help=False))
+
+
+def peek(argv, *names):
+    """{name: value} of the options with these names, as they stand in `argv`: for what is said before it is read in full.
+
+    One without a value, a flag, is True.
+    """
+    words, found = list(argv[: argv.index("--")] if "--" in argv else argv), {}
+    for word, after in zip(words, [*words[1:], "-"]):
+        name, given, value = word.partition("=")
+        name = name.lstrip("-").replace("_", "-")
+        if word.startswith("-") and name in names:
+            found[name.replace("-", "_")] = value if given else True if after.startswith("-") else after
+    return found
 
 
 def _program():

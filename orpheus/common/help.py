@@ -66,6 +66,12 @@ def flags_of(options, default=None):
     return [("Options", own), *groups] if own else groups
 
 
+def names_of(options):
+    """Names of all options; quicker than `flags_of`."""
+    kinds = {name: _plain(kind)[0] for name, kind in _hints(options).items()}
+    return {n for name, kind in kinds.items() for n in (names_of(kind) if is_dataclass(kind) else {name})}
+
+
 def wants(argv):
     """Which of "help", "help-all" and "version" is asked for, if any."""
     words = argv[: argv.index("--")] if "--" in argv else argv
