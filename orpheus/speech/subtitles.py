@@ -132,7 +132,7 @@ def _cue(group):
             if _fits(text)
             else "\n".join(textwrap.wrap(text, LINE))
         )
-    return Cue(group[0][1], group[-1][2], text)
+    return Cue(round(group[0][1], 3), round(group[-1][2], 3), text)
 
 
 def _fits(text):
