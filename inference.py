@@ -145,6 +145,7 @@ def _text_of(text):
 
 def _examples(arguments):
     """The example sentences, in the language that is spoken."""
+    from orpheus.common.progress import State
     from orpheus.speech.examples import example_sentences
     from orpheus.speech.model import description_of
     from orpheus.text.languages import ENGLISH, HEARD, language_code
@@ -152,7 +153,8 @@ def _examples(arguments):
     if arguments.writing.language is not None:
         language = language_code(arguments.writing.language)
     else:
-        language = description_of(*_asked(arguments)).language_of(arguments.voice) or ENGLISH
+        with State("loading", shown=sys.stderr is not None and sys.stderr.isatty()):  # in a log it is said once, later
+            language = description_of(*_asked(arguments)).language_of(arguments.voice) or ENGLISH
     if language == ENGLISH:
         return EXAMPLES
     if not example_sentences(language):
