@@ -300,9 +300,11 @@ class _Subtitles:
 def _announce(argv):
     """Says who is going to speak, before anything else is as much as imported; returns that line."""
     from orpheus.common.command import peek
+    from orpheus.common.missing import require
 
     if peek(argv, "list-voices", "help", "help-all", "version", "h"):
         return None
+    require("tyro", "torch")  # who cannot speak is not announced
     given = peek(argv, "model", "lora", "voice", "device", "like", "url")
     return _say_who(None, **{name: value for name, value in given.items() if value is not True})
 
