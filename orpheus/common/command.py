@@ -4,6 +4,7 @@ name, from YAML or as keywords: held to the annotations of their class, which th
 Light on purpose: `--help` needs no more than this.
 """
 
+import contextlib
 import os
 import re
 import sys
@@ -94,9 +95,11 @@ def parse(options, description, argv=None, program=None, common=None, default=No
         raise SystemExit(0)
     import tyro
 
-    flags = helping.names_of(options)
-    for word in argv[: argv.index("--")] if "--" in argv else argv:
-        _check_flag(word, flags, program)
+    kinds = helping.kinds_of(options)
+    words = argv[: argv.index("--")] if "--" in argv else argv
+    for word, after in zip(words, [*words[1:], None]):
+        _check_flag(word, kinds, program)
+        _check_value(word, after, kinds)
     return at_home(tyro.cli(options, description=description, args=argv, prog=program, default=default, add_help=False))
 
 
@@ -123,14 +126,36 @@ def _program():
 def _check_flag(word, known, program):
     """Ends the program where a word is a flag that there is not."""
     name = word.partition("=")[0]
-    if (
-        not re.fullmatch(r"--[A-Za-z][\w-]*", name)
-        or {plain := name[2:].replace("-", "_"), plain.removeprefix("no_")} & known
-    ):
+    if not re.fullmatch(r"--[A-Za-z][\w-]*", name) or {
+        plain := name[2:].replace("-", "_"),
+        plain.removeprefix("no_"),
+    } & {*known}:
         return
     near = get_close_matches(plain, known, 1)
     hint = f"did you mean --{near[0].replace('_', '-')}? " if near else ""
     say(f"error: there is no option {shown(name)}; {hint}{program} --help-all lists them all")
+    raise SystemExit(2)
+
+
+def _check_value(word, after, kinds):
+    """Ends the program where a flag lacks its value, or has one that is no number or none of its words."""
+    name, given, value = word.partition("=")
+    kind = kinds.get(name[2:].replace("-", "_")) if name.startswith("--") else None
+    if kind in (None, bool) or get_origin(kind) is tuple:
+        return
+    value = value if given else after
+    allowed = list(_allowed(kind))
+    if value is None or (not given and value.startswith("--")):
+        say(f"error: {name} needs a value: {_listed(allowed)}")
+        raise SystemExit(2)
+    if {"text", "a path"} & {*allowed} or value in (*allowed, "None"):
+        return
+    for number, convert in (("a number", float), ("a whole number", int)):
+        with contextlib.suppress(ValueError):
+            if number in allowed:
+                convert(value)
+                return
+    say(f"error: {name} must be {_listed(allowed)}, not {shown(value)}")
     raise SystemExit(2)
 
 

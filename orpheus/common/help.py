@@ -66,10 +66,13 @@ def flags_of(options, default=None):
     return [("Options", own), *groups] if own else groups
 
 
-def names_of(options):
-    """Names of all options; quicker than `flags_of`."""
-    kinds = {name: _plain(kind)[0] for name, kind in _hints(options).items()}
-    return {n for name, kind in kinds.items() for n in (names_of(kind) if is_dataclass(kind) else {name})}
+def kinds_of(options):
+    """{name: type} of all options; quicker than `flags_of`."""
+    found = {}
+    for name, kind in _hints(options).items():
+        kind, _ = _plain(kind)
+        found |= kinds_of(kind) if is_dataclass(kind) else {name: kind}
+    return found
 
 
 def wants(argv):

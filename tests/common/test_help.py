@@ -178,3 +178,25 @@ def test_a_wrong_flag_is_told_the_right_one(capsys, word, hint):
     name = word.partition("=")[0]
     said = capsys.readouterr().err
     assert said.startswith(f"error: there is no option '{name}'; {hint}") and "do --help-all" in said
+
+
+@pytest.mark.parametrize(
+    "words, said",
+    [
+        ("--steps x", "--steps must be a whole number, not 'x'"),
+        ("--steps=1.5", "--steps must be a whole number, not '1.5'"),
+        ("--often never", "--often must be a number or auto, not 'never'"),
+        ("--kind mp3", "--kind must be wav or pcm, not 'mp3'"),
+        ("--place", "--place needs a value: a path"),
+        ("--often --quiet", "--often needs a value: a number or auto"),
+    ],
+)
+def test_a_wrong_value_is_told_the_right_ones_on_one_line(capsys, words, said):
+    with pytest.raises(SystemExit) as ended:
+        parse(Arguments, "", words.split(), "do")
+    assert ended.value.code == 2 and capsys.readouterr().err == f"error: {said}\n"
+
+
+@pytest.mark.parametrize("words", ["--often -1.5", "--often auto", "--place=-", "--quiet --kind=pcm", "--place None"])
+def test_right_values_pass(words):
+    assert parse(Arguments, "", words.split(), "do")
