@@ -1,12 +1,11 @@
 """Measures speech: speaks a list of sentences, or takes recordings, and judges them.
 
-    python -m orpheus.evaluate                                        the model that inference.py would speak with
-    python -m orpheus.evaluate --model demo --voice theo --takes 3    narrower intervals
+    python -m orpheus.evaluate                            what inference.py would speak with
+    python -m orpheus.evaluate --voice theo --takes 3     narrower intervals
     python -m orpheus.evaluate --sentences my_lines.txt --reference my_recordings
-    python -m orpheus.evaluate --sentences assets/evaluation/hard_text.jsonl --metrics wer
-    python -m orpheus.evaluate --recordings my_recordings             recordings with their transcripts
-    python -m orpheus.evaluate --url http://localhost:8080 --model demo    what another program's server speaks
-    python -m orpheus.evaluate --compare base=demo tuned=demo+lora_model original=my_recordings
+    python -m orpheus.evaluate --recordings my_recordings    recordings with their transcripts
+    python -m orpheus.evaluate --url http://localhost:8080    what another program's server speaks
+    python -m orpheus.evaluate --compare base=demo tuned=demo+lora_model
 
 Reports words and skips (faster-whisper), naturalness (DNSMOS), likeness of the voice (Resemblyzer), audible tags, pace,
 silences and how clips ended: as a table here, and as report.json and report.html in --out. docs/evaluate.md says what
@@ -19,13 +18,34 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Literal
 
-from orpheus.common.command import at_home, run, say
+from orpheus.common.command import parse, run, say
 from orpheus.common.errors import InputError, OrpheusWarning
 from orpheus.common.places import Place, check_places
 from orpheus.engines.options import ENGINES, EndpointOptions, SamplingOptions
 from orpheus.evaluate.options import DEMO_REFERENCE, METRICS, OUT, JudgeOptions, ListOptions
 from orpheus.speech.options import LongTextOptions, RetryOptions, TextOptions
 from orpheus.text.languages import ENGLISH, language_code
+
+COMMON = {  # what --help shows
+    "What is judged": {
+        "model": "demo, a folder or a hub id",
+        "lora": "adapter: a folder or hub id; none for none",
+        "voice": "speaker, where a sentence names none",
+        "recordings": "recordings with their texts instead",
+        "url": "address of a server that runs the model",
+        "compare": "several side by side, each NAME=WHAT",
+    },
+    "How": {
+        "sentences": "a text file with a sentence a line, or .jsonl",
+        "limit": "only so many of them",
+        "takes": "speaks each so often: narrower intervals",
+        "metrics": "any of wer, dnsmos, likeness and tags",
+        "reference": "recordings of the real voice, for likeness",
+        "language": "what is spoken (de, hi ...), if not the model's language",
+        "asr": "another faster-whisper model: a name or a folder",
+    },
+    "Where it goes": {"out": "folder of the report and the clips"},
+}
 
 
 def _parse(argv):
@@ -65,7 +85,7 @@ def _parse(argv):
         long_text: Annotated[LongTextOptions, tyro.conf.OmitArgPrefixes] = field(default_factory=LongTextOptions)
         retry: Annotated[RetryOptions, tyro.conf.OmitArgPrefixes] = field(default_factory=RetryOptions)
 
-    return at_home(tyro.cli(Arguments, description=__doc__, args=argv, prog="python -m orpheus.evaluate"))
+    return parse(Arguments, __doc__, argv, "python -m orpheus.evaluate", COMMON)
 
 
 # --- what is judged --------------------------------------------------------------------------------------------------
@@ -107,8 +127,12 @@ def _clips(system, arguments, sentences):
 
     if system.recordings:
         return f"recordings in {system.recordings.name}", read_clips(system.recordings)
+    from orpheus.speech.announcing import who_speaks
     from orpheus.speech.synthesis import OrpheusInference
 
+    speaker = who_speaks(system.model, system.lora, arguments.voice, arguments.device, arguments.like)
+    if speaker and not system.url:
+        say(f"{system.name}: {speaker.line}")
     names = (system.model, system.lora, arguments.codec, arguments.device, arguments.engine)
     server = asdict(replace(arguments.server, url=system.url)) if system.url else {}
     tts = OrpheusInference(*names, like=arguments.like, lora_anyway=arguments.lora_anyway, **server)
@@ -205,7 +229,7 @@ def evaluate(arguments):
     judged, audio = [], {}
     for system in systems:
         what, clips = _clips(system, arguments, sentences)
-        judged.append((system.name, what, judge_clips(system.name, clips, judges, say)))
+        judged.append((system.name, what, judge_clips(system.name, clips, judges, shown=True)))
         audio[system.name] = [clip.audio for clip in clips]
     report = make_report(judged, arguments.judging, facts, card)
     return report, write_report(arguments.out, report, audio, arguments.judging.html_audio)
