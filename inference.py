@@ -1,23 +1,22 @@
 """Speaks tagged text with Orpheus TTS.
 
-    python inference.py                                     five examples into generated_audio/
-    python inference.py "I missed you <laugh> so much!"     your own text
-    python inference.py --text-file story.txt --out story.wav
+    python inference.py                                  five examples into generated_audio/
+    python inference.py "I missed you <laugh> so much!"  your own text
+    python inference.py "Good morning." --play           aloud, while it is made
+    python inference.py --text-file story.txt --out story.mp3
     echo "Hello there." | python inference.py - --stream wav | aplay
 
 In Python: `from inference import OrpheusInference`.
 """
 
-import os
 import sys
-from collections import Counter
+import time
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal
 
-from orpheus.common.command import at_home, run
+from orpheus.common.command import parse, run, say, tell
 from orpheus.common.errors import InputError
-from orpheus.common.options import OUTPUT_DIR
 from orpheus.common.stored import read_text_file
 from orpheus.engines.options import ENGINES, EndpointOptions, SamplingOptions
 from orpheus.speech.options import (
@@ -29,7 +28,33 @@ from orpheus.speech.options import (
     TextOptions,
 )
 
+FORMATS = ("wav", "mp3", "opus", "ogg", "flac", "m4a")
 LONGEST_TEXT = 10_000_000  # bytes: three times War and Peace
+COMMON = {  # what --help shows
+    "What to say": {
+        "text": "several make several files; - is standard input",
+        "text_file": "reads the text from a file",
+        "language": "what it is in (de, hi ...)",
+    },
+    "Who speaks": {
+        "voice": "speaker, as --list-voices shows them",
+        "list_voices": "shows voices, tags and language of the model",
+        "lora": "adapter: a folder or hub id; none: not lora_model/",
+        "model": "demo, a folder, a hub id or a GGUF file",
+    },
+    "Where it goes": {
+        "play": "aloud, while it is made; a file only with --out",
+        "out": "folder, or a file: .wav .mp3 .opus .ogg .flac .m4a",
+        "format": "of the files in a folder: wav, mp3 ...",
+        "subtitles": "writes .srt and .vtt beside each sound",
+        "stream": "to standard output while it is made: wav or pcm",
+    },
+    "How it sounds": {
+        "seed": "another seed, another take",
+        "temperature": "livelier above 0.6, steadier below",
+        "retries": "speaks again what went wrong, up to N times",
+    },
+}
 
 __all__ = ["OrpheusInference"]  # noqa: F822  see __getattr__
 
@@ -56,7 +81,8 @@ def _parse(argv):
         """Speaker; see --list-voices. Default: the model's first voice, or the one the adapter was trained on. none: no name.
         Models whose voice is described in words take the description."""
         out: Path | None = None
-        """Folder for output_0.wav, output_1.wav ..., or one text's file, ending in .wav. Default: generated_audio."""
+        """Folder for output_0.wav, output_1.wav ..., or the name of one text's file: .wav .mp3 .opus .ogg .flac .m4a. Default:
+        generated_audio."""
         model: str = "auto"
         """auto (an adapter's own base; else Orpheus-3B on CUDA, the demo voice without), demo, a folder, a hub id, or a GGUF file."""
         lora: str = "auto"
@@ -73,6 +99,13 @@ def _parse(argv):
         """fast (a hand-written Llama step), fast-int8 (the same with 8-bit weights), transformers (any model), llama.cpp (a GGUF),
         endpoint (a server at --url), or auto (what fits: fast if it supports the model)."""
         server: Annotated[EndpointOptions, tyro.conf.OmitArgPrefixes] = field(default_factory=EndpointOptions)
+        play: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+        """Speaks through the loudspeakers while it is made; writes a file only with --out."""
+        format: Literal[FORMATS] | None = None
+        """What files in a folder are. Default: wav; one file's ending says it, too."""
+        subtitles: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+        """Writes an .srt and a .vtt file beside each sound. Their times are those of the words where faster-whisper is installed,
+        else those of the pieces that were spoken."""
         stream: Literal["off", "wav", "pcm"] = "off"
         """Writes audio to standard output as it is generated: WAV, or raw 16-bit mono PCM at 24 kHz."""
         list_voices: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
@@ -86,7 +119,7 @@ def _parse(argv):
         retry: Annotated[RetryOptions, tyro.conf.OmitArgPrefixes] = field(default_factory=RetryOptions)
         streaming: Annotated[StreamOptions, tyro.conf.OmitArgPrefixes] = field(default_factory=StreamOptions)
 
-    return at_home(tyro.cli(Arguments, description=__doc__, args=argv))
+    return parse(Arguments, __doc__, argv, "python inference.py", COMMON)
 
 
 def _texts(arguments):
@@ -147,56 +180,30 @@ def _standard_input():
         raise InputError(f"standard input is not UTF-8 text: {error}") from error
 
 
-def _paths(out, count):
-    """The output files. Checks that they can be written before anything is loaded."""
-    from orpheus.common.audio import OTHER_FORMATS
-    from orpheus.common.places import real
-
-    out = Path(OUTPUT_DIR) if out is None else out
-    if out.suffix.lower() in OTHER_FORMATS:
-        raise InputError(f"--out {out}: only WAV is written; give a name ending in .wav or a folder")
-    if out.suffix.lower() == ".wav":
-        if count > 1:
-            raise InputError(f"--out {out} names one file for {count} texts; give a folder")
-        paths = [out]
-    else:
-        paths = [out / f"output_{index}.wav" for index in range(count)]
-    folder = real(paths[0].parent)  # a symbolic link stays one
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"--out {out}: the folder {folder} cannot be created ({error.strerror})") from error
-    for path in paths:
-        if len(os.fsencode(path.name)) > 255:
-            raise InputError(f"--out: a file name can have at most 255 bytes, not {len(os.fsencode(path.name))}")
-        if path.is_dir():
-            raise InputError(f"--out {out}: {path} is a folder; choose another name")
-        if path.exists() and not path.is_file():
-            raise InputError(
-                f"--out {out}: {path} is a device or a pipe; to send sound through one, use --stream wav > {path}"
-            )
-    if not os.access(folder, os.W_OK):
-        raise InputError(f"--out {out}: the folder {folder} is not writable; choose another")
-    return paths
-
-
 def _options(arguments):
     groups = (arguments.sampling, arguments.writing, arguments.clips, arguments.long_text, arguments.retry)
     return {name: value for group in groups for name, value in asdict(group).items()}
 
 
 def _load(arguments):
-    from orpheus.speech.synthesis import OrpheusInference
+    from orpheus.common.progress import State
 
-    names = (arguments.model, arguments.lora, arguments.codec, arguments.device, arguments.engine)
-    return OrpheusInference(*names, like=arguments.like, lora_anyway=arguments.lora_anyway, **asdict(arguments.server))
+    with State("loading"):
+        from orpheus.speech.model import load_model
+        from orpheus.speech.synthesis import OrpheusInference
+
+        names = (arguments.model, arguments.lora, arguments.codec, arguments.device, arguments.engine)
+        more = {"like": arguments.like, "lora_anyway": arguments.lora_anyway, **asdict(arguments.server)}
+        return OrpheusInference(load_model(*names, **more)[0])
 
 
 def _list_voices(arguments):
+    from orpheus.speech.examples import samples_of
     from orpheus.speech.model import description_of
     from orpheus.text.overview import lines_of
 
-    print("\n".join(lines_of(description_of(*_asked(arguments)))))
+    description = description_of(*_asked(arguments))
+    print("\n".join(lines_of(description, samples_of(description.voices))))
 
 
 def _stream(arguments, texts):
@@ -204,9 +211,12 @@ def _stream(arguments, texts):
         raise InputError(f"--stream speaks one text, but {len(texts)} were given")
     if arguments.out is not None:
         raise InputError(f"--stream writes to standard output, --out {arguments.out} to files: give only one of them")
+    for name in ("play", "subtitles", "format"):
+        if getattr(arguments, name):
+            raise InputError(f"--stream writes nothing but sound to standard output: leave out --{name}, or --stream")
     if sys.stdout is None or sys.stdout.isatty():
         raise InputError(
-            "--stream writes audio to standard output: send it to a player or a file, as in `--stream wav | aplay`"
+            "--stream writes audio to standard output: send it to a player or a file, as in `--stream wav | aplay`; or say --play"
         )
     from orpheus.common.audio import WavWriter
 
@@ -219,25 +229,84 @@ def _stream(arguments, texts):
 
 
 def _speak(arguments, texts):
-    paths = _paths(arguments.out, len(texts))
+    """Into files, or through the loudspeakers, or both."""
+    from orpheus.speech.output import output_paths, summary
+    from orpheus.speech.subtitles import names_beside
+
+    silent = arguments.play and arguments.out is None  # writes nothing
+    if silent and (arguments.subtitles or arguments.format):
+        raise InputError("--play writes a file only with --out: add it, or leave out --subtitles and --format")
+    beside = names_beside if arguments.subtitles else lambda path: ()
+    paths = [None] * len(texts) if silent else output_paths(arguments.out, len(texts), arguments.format, beside)
+    if arguments.play:
+        from orpheus.speech.playing import find_player
+
+        player = find_player()
     speaker = _load(arguments)
-    speeches = speaker.synthesize_all(texts, arguments.voice, progress=True, **_options(arguments))
+    speeches = _played(arguments, speaker, texts, player) if arguments.play else _spoken(arguments, speaker, texts)
+    subtitles = _Subtitles(arguments, speaker) if arguments.subtitles else None
     for speech, path in zip(speeches, paths, strict=True):
-        speech.save(path)
-        print(
-            f"{path}: {speech.seconds:.2f} s of speech in {speech.seconds_taken:.2f} s, "
-            f"real-time factor {speech.real_time_factor:.2f}, {speech.finish_reason}{_retries(speech)}",
-            flush=True,
-        )
+        if path is not None:
+            speech.save(path)
+            tell(f"{path}: {summary(speech)}")
+        if subtitles:
+            subtitles.write(path, speech)
 
 
-def _retries(speech):
-    """ ", retries: 3 (too_long x2, misheard x1)", or "" if there were none."""
-    counts = ", ".join(f"{reason} x{count}" for reason, count in Counter(speech.retried_for).items())
-    return f", retries: {len(speech.retried_for)} ({counts})" if counts else ""
+def _spoken(arguments, speaker, texts):
+    return speaker.synthesize_all(texts, arguments.voice, progress=True, **_options(arguments))
+
+
+def _played(arguments, speaker, texts, player):
+    """Speeches, each played while it is made."""
+    from orpheus.speech.playing import play_stream
+    from orpheus.speech.synthesis import Speech
+
+    options = _options(arguments) | asdict(arguments.streaming)
+    streams = [speaker.stream(text, arguments.voice, **options) for text in texts]  # all texts are checked first
+    with player() as loudspeakers:
+        for text, stream in zip(texts, streams):
+            began = time.perf_counter()
+            audio = play_stream(loudspeakers, stream)
+            taken = time.perf_counter() - began
+            seed, ends = arguments.sampling.seed, (stream.finish_reason,)
+            yield Speech(audio, text, arguments.voice, seed, ends, taken, pieces=tuple(stream.pieces))
+
+
+class _Subtitles:
+    """Writes subtitles; says once what their times are."""
+
+    def __init__(self, arguments, speaker):
+        from orpheus.speech.reading import language_to_speak
+        from orpheus.speech.subtitles import word_listener
+
+        language = language_to_speak(speaker.model, arguments.writing, arguments.voice)
+        self.listen, self.by = word_listener(language, arguments.retry.choose_by_asr)
+
+    def write(self, path, speech):
+        from orpheus.speech.subtitles import cues_of, write_subtitles
+
+        srt, vtt = write_subtitles(path, cues_of(speech.pieces, self.listen, speech.audio))
+        tell(f"{srt}, {vtt.name}: {self.by}")
+
+
+def _announce(argv):
+    """Says who is going to speak, before anything else is as much as imported."""
+    from orpheus.common.command import peek
+
+    if peek(argv, "list-voices", "help", "help-all", "version", "h"):
+        return
+    from orpheus.speech.announcing import who_speaks
+
+    given = peek(argv, "model", "lora", "voice", "device", "like", "url")
+    speaker = who_speaks(**{name: value for name, value in given.items() if value is not True})
+    if speaker:
+        say(speaker.line)
 
 
 def _run(argv):
+    argv = sys.argv[1:] if argv is None else argv
+    _announce(argv)
     arguments = _parse(argv)
     if arguments.list_voices:
         return _list_voices(arguments)

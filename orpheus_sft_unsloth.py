@@ -1,10 +1,11 @@
 """Fine-tunes Orpheus TTS on a voice: recordings and their texts in, a LoRA adapter in lora_model/ and speech out.
 
-    python orpheus_sft_unsloth.py                                    Orpheus-3B on Elise (GPU)
-    python orpheus_sft_unsloth.py --dataset my_recordings            your own: a folder, a file or a hub id
-    python orpheus_sft_unsloth.py --dataset my_recordings --check-data   what is in it, what is wrong with it, what a run would do
-    python orpheus_sft_unsloth.py --demo                             the demo voice learns a speaker, on a laptop in minutes
-    torchrun --nproc-per-node 2 orpheus_sft_unsloth.py               several GPUs
+    python orpheus_sft_unsloth.py --demo    no GPU: the demo voice learns a speaker in minutes
+    python orpheus_sft_unsloth.py --demo --dataset my_recordings    no GPU: your own recordings
+    python orpheus_sft_unsloth.py           GPU: Orpheus-3B learns the Elise data set
+    python orpheus_sft_unsloth.py --dataset my_recordings    GPU: a folder, a file or a hub id
+    python orpheus_sft_unsloth.py --dataset my_recordings --check-data    what is wrong with it
+    torchrun --nproc-per-node 2 orpheus_sft_unsloth.py    several GPUs
 
 Then `python inference.py "Hello there."` speaks with the new voice.
 """
@@ -16,11 +17,35 @@ from pathlib import Path
 from typing import Annotated
 
 from orpheus.common import command
-from orpheus.common.command import at_home, options_from, read_config, settings_of
+from orpheus.common.command import options_from, read_config, settings_of
 from orpheus.common.errors import InputError
+from orpheus.common.help import ASK
 from orpheus.data.options import LONGEST_EXAMPLE, DataOptions
 from orpheus.speech.examples import EXAMPLES, sample_sentences
 from orpheus.training.options import DEMO, LORA_TARGETS, RunOptions, TrainingOptions
+
+COMMON = {  # what --help shows
+    "What is learnt": {
+        "dataset": "your recordings: a folder, a file or a hub id",
+        "speaker": "a name for their one speaker",
+        "language": "what is spoken in them (de, hi ...)",
+        "check_data": "only says what is in them and what is wrong",
+        "demo": "the demo voice learns them, or a speaker of ours",
+    },
+    "How": {
+        "epochs": "passes over the recordings; auto: as many as pay",
+        "resume": "goes on where the last run was stopped",
+        "model": "what it starts from: a hub id, a folder or demo",
+        "load_in_4bit": "for small GPUs, with --gradient-checkpointing",
+        "evaluate": "counts the words heard, on the way and at the end",
+    },
+    "What comes out": {
+        "out": "folder of the adapter, by default lora_model/",
+        "samples": "folder of the sample sentences",
+        "merge": "also writes base and adapter as one model",
+        "config": "options from a YAML file",
+    },
+}
 
 
 def parse(argv=None):
@@ -46,13 +71,11 @@ def parse(argv=None):
         """Reads and checks the recordings, says what a run would do, and ends: no GPU, no model, nothing is written."""
 
     argv = sys.argv[1:] if argv is None else argv
-    first, _ = tyro.cli(
-        Early, args=[a for a in argv if a not in ("-h", "--help")], return_unknown_args=True, add_help=False
-    )
+    first, _ = tyro.cli(Early, args=[a for a in argv if a not in ASK], return_unknown_args=True, add_help=False)
     values = (DEMO if first.demo else {}) | (read_config(first.config) if first.config else {})
     groups = options_from((RunOptions, DataOptions, TrainingOptions), values, f"--config {first.config}")
     defaults = Arguments(False, False, None, first.config, *groups)
-    return at_home(tyro.cli(Arguments, description=__doc__, args=argv, default=defaults))
+    return command.parse(Arguments, __doc__, argv, "python orpheus_sft_unsloth.py", COMMON, defaults)
 
 
 @dataclass(frozen=True)

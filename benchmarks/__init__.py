@@ -5,3 +5,6 @@ share, `peers` what they measure beside this project, `results` what was recorde
 """
 
 import orpheus  # noqa: F401  before torch: it says how threads wait
+from orpheus.common import missing
+
+missing.from_here_on()

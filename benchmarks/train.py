@@ -342,6 +342,6 @@ def main(arguments):
 
 
 if __name__ == "__main__":
-    import tyro
+    from orpheus.common.command import parse
 
-    main(tyro.cli(Arguments, description=__doc__))
+    main(parse(Arguments, __doc__))

@@ -5,6 +5,7 @@ Light on purpose: `--help` needs no more than this.
 """
 
 import os
+import re
 import sys
 import warnings
 from dataclasses import asdict, fields, is_dataclass, replace
@@ -13,15 +14,28 @@ from pathlib import Path
 from types import UnionType
 from typing import Literal, Union, get_args, get_origin, get_type_hints
 
+from orpheus.common import help as helping
+from orpheus.common import missing
 from orpheus.common.errors import InputError, OrpheusError, OrpheusWarning
 from orpheus.common.options import is_number, is_whole, shown
+from orpheus.common.progress import apart
 from orpheus.common.stored import LARGEST_CONFIG, read_text_file
 
 
 def say(message):
     """A line on standard error. What a terminal would obey, such as an escape sequence in a file's name, is written out."""
-    plain = "".join(c if c.isprintable() or c in "\n\t" else repr(c)[1:-1] for c in str(message))
-    print(plain, file=sys.stderr, flush=True)
+    with apart():
+        print(_plain(message), file=sys.stderr, flush=True)
+
+
+def tell(result):
+    """A line on standard output, which no bar shares."""
+    with apart():
+        print(_plain(result), flush=True)
+
+
+def _plain(message):
+    return "".join(c if c.isprintable() or c in "\n\t" else repr(c)[1:-1] for c in str(message))
 
 
 def run(work, argv=None):
@@ -53,9 +67,10 @@ def run(work, argv=None):
         except KeyboardInterrupt:
             return 130
         except Exception as error:
-            if not needs_docstrings(error):
+            cure = _DOCSTRINGS if needs_docstrings(error) else missing.advice(error)
+            if cure is None:
                 raise
-            say(f"error: {_DOCSTRINGS}")
+            say(f"error: {cure}")
             return 2
     return 0
 
@@ -64,6 +79,59 @@ _DOCSTRINGS = (
     "Python runs without docstrings here (PYTHONOPTIMIZE=2, or -OO), and transformers needs them: unset PYTHONOPTIMIZE, or "
     "use PYTHONOPTIMIZE=1"
 )
+
+
+def parse(options, description, argv=None, program=None, common=None, default=None):
+    """An object of the dataclass `options` out of flags. `--help`, `--help-all`, `--version` and wrong flags end the program.
+
+    description: what the program does, with examples; see orpheus.common.help; argv: by default the process's; program: as it is called;
+    common: {heading: names of the options that --help shows}, None for all; default: an instance with the defaults
+    """
+    argv = list(sys.argv[1:] if argv is None else argv)
+    program = program or _program()
+    if asked := helping.wants(argv):
+        print(helping.answer(asked, options, description, program, common, default))
+        raise SystemExit(0)
+    import tyro
+
+    flags = helping.names_of(options)
+    for word in argv[: argv.index("--")] if "--" in argv else argv:
+        _check_flag(word, flags, program)
+    return at_home(tyro.cli(options, description=description, args=argv, prog=program, default=default, add_help=False))
+
+
+def peek(argv, *names):
+    """{name: value} of the options with these names, as they stand in `argv`: for what is said before it is read in full.
+
+    One without a value, a flag, is True.
+    """
+    words, found = list(argv[: argv.index("--")] if "--" in argv else argv), {}
+    for word, after in zip(words, [*words[1:], "-"]):
+        name, given, value = word.partition("=")
+        name = name.lstrip("-").replace("_", "-")
+        if word.startswith("-") and name in names:
+            found[name.replace("-", "_")] = value if given else True if after.startswith("-") else after
+    return found
+
+
+def _program():
+    """`inference.py`, or `python -m orpheus.evaluate`."""
+    spec = getattr(sys.modules["__main__"], "__spec__", None)
+    return f"python -m {spec.name.removesuffix('.__main__')}" if spec else f"python {Path(sys.argv[0]).name}"
+
+
+def _check_flag(word, known, program):
+    """Ends the program where a word is a flag that there is not."""
+    name = word.partition("=")[0]
+    if (
+        not re.fullmatch(r"--[A-Za-z][\w-]*", name)
+        or {plain := name[2:].replace("-", "_"), plain.removeprefix("no_")} & known
+    ):
+        return
+    near = get_close_matches(plain, known, 1)
+    hint = f"did you mean --{near[0].replace('_', '-')}? " if near else ""
+    say(f"error: there is no option {shown(name)}; {hint}{program} --help-all lists them all")
+    raise SystemExit(2)
 
 
 def needs_docstrings(error):

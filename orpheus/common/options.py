@@ -84,6 +84,12 @@ def written(limit):
     return f"{limit:,}" if is_whole(limit) else f"{limit:g}"
 
 
+def shown_path(path):
+    """A path as one would type it here: relative where it lies in the current folder."""
+    path, here = Path(path), Path.cwd()
+    return str(path.relative_to(here)) if path.is_absolute() and path.is_relative_to(here) else str(path)
+
+
 def shown(value):
     """What a user gave, as code, on one short line."""
     try:

@@ -9,8 +9,6 @@ import os
 import re
 from pathlib import Path
 
-import numpy as np
-
 from orpheus.common.checkpoints import weight_files
 from orpheus.common.errors import CheckpointError
 from orpheus.common.options import is_whole, shown
@@ -147,6 +145,8 @@ def _llama_shapes(config, there):
 
 def _values(path, dtype, shape, start):
     """Evenly spread values of a weight, as floats; None where it is stored in fewer than 16 bits or is cut off."""
+    import numpy as np  # late: speaking says who speaks before it loads
+
     count = math.prod(shape)
     if dtype not in _TYPES or not count:
         return None
@@ -179,6 +179,8 @@ def same_weights(first, second):
 
     In the same precision the samples must be equal, in another one equal up to rounding.
     """
+    import numpy as np  # late: speaking says who speaks before it loads
+
     compared_layers = 0
     for name in first.keys() & second.keys():
         one, other = first[name], second[name]
@@ -205,6 +207,8 @@ def read_rows(path, dtype, shape, start, first, last):
 
     path, dtype, shape, start: as `tensors_in` has them
     """
+    import numpy as np  # late: speaking says who speaks before it loads
+
     if dtype not in _TYPES:
         raise CheckpointError(
             f"{path} holds weights as {dtype}, a quantised kind: use the model in 16 or 32 bits that it was made from"

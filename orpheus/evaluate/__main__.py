@@ -1,5 +1,9 @@
 import sys
 
-from orpheus.evaluate.cli import main
+from orpheus.common import missing
+
+missing.from_here_on()  # what is imported next may need packages
+
+from orpheus.evaluate.cli import main  # noqa: E402
 
 sys.exit(main())

@@ -1,11 +1,10 @@
 """Measures speech: speaks a list of sentences, or takes recordings, and judges them.
 
-    python -m orpheus.evaluate                                        the model that inference.py would speak with
-    python -m orpheus.evaluate --model demo --voice theo --takes 3    narrower intervals
+    python -m orpheus.evaluate                            what inference.py would speak with
+    python -m orpheus.evaluate --voice theo --takes 3     narrower intervals
     python -m orpheus.evaluate --sentences my_lines.txt --reference my_recordings
-    python -m orpheus.evaluate --sentences assets/evaluation/hard_text.jsonl --metrics wer
-    python -m orpheus.evaluate --recordings my_recordings             recordings with their transcripts
-    python -m orpheus.evaluate --compare base=demo tuned=demo+lora_model original=my_recordings
+    python -m orpheus.evaluate --recordings my_recordings    recordings with their transcripts
+    python -m orpheus.evaluate --compare base=demo tuned=demo+lora_model
 
 Reports words and skips (faster-whisper), naturalness (DNSMOS), likeness of the voice (Resemblyzer), audible tags, pace,
 silences and how clips ended: as a table here, and as report.json and report.html in --out. docs/evaluate.md says what
@@ -18,13 +17,33 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal
 
-from orpheus.common.command import at_home, run, say
+from orpheus.common.command import parse, run, say
 from orpheus.common.errors import InputError, OrpheusWarning
 from orpheus.common.places import Place, check_places
 from orpheus.engines.options import ENGINES, SamplingOptions
 from orpheus.evaluate.options import DEMO_REFERENCE, METRICS, OUT, JudgeOptions, ListOptions
 from orpheus.speech.options import LongTextOptions, RetryOptions, TextOptions
 from orpheus.text.languages import ENGLISH, language_code
+
+COMMON = {  # what --help shows
+    "What is judged": {
+        "model": "demo, a folder or a hub id",
+        "lora": "adapter: a folder or hub id; none for none",
+        "voice": "speaker, where a sentence names none",
+        "recordings": "recordings with their texts instead",
+        "compare": "several side by side, each NAME=WHAT",
+    },
+    "How": {
+        "sentences": "a text file with a sentence a line, or .jsonl",
+        "limit": "only so many of them",
+        "takes": "speaks each so often: narrower intervals",
+        "metrics": "any of wer, dnsmos, likeness and tags",
+        "reference": "recordings of the real voice, for likeness",
+        "language": "what is spoken (de, hi ...), if not the model's language",
+        "asr": "another faster-whisper model: a name or a folder",
+    },
+    "Where it goes": {"out": "folder of the report and the clips"},
+}
 
 
 def _parse(argv):
@@ -63,7 +82,7 @@ def _parse(argv):
         long_text: Annotated[LongTextOptions, tyro.conf.OmitArgPrefixes] = field(default_factory=LongTextOptions)
         retry: Annotated[RetryOptions, tyro.conf.OmitArgPrefixes] = field(default_factory=RetryOptions)
 
-    return at_home(tyro.cli(Arguments, description=__doc__, args=argv, prog="python -m orpheus.evaluate"))
+    return parse(Arguments, __doc__, argv, "python -m orpheus.evaluate", COMMON)
 
 
 # --- what is judged --------------------------------------------------------------------------------------------------

@@ -1,9 +1,9 @@
 """Writes a voice as files that other programs speak with: a merged model in safetensors, GGUF files for llama.cpp.
 
-    python -m orpheus.export --model demo --lora none --gguf f32 --out demo_gguf
-    python -m orpheus.export --lora lora_model --gguf q8_0 q4_0 --out my_voice        an adapter on its own base
-    python -m orpheus.export --lora lora_model --merged --out my_voice                for transformers, vLLM, SGLang
-    python -m orpheus.export --model demo --gguf f32 q8_0 --check                     speaks with the files, and compares
+    python -m orpheus.export --gguf q8_0 --out my_voice    what would speak now, for llama.cpp
+    python -m orpheus.export --lora lora_model --gguf q8_0 q4_0 --out my_voice    an adapter on its own base
+    python -m orpheus.export --merged --out my_voice       for transformers, vLLM, SGLang
+    python -m orpheus.export --gguf f32 q8_0 --check       speaks with the files, and compares
 
 docs/export.md tells how each is used in llama.cpp, LM Studio, Ollama and vLLM.
 """
@@ -12,9 +12,26 @@ import sys
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
-from orpheus.common.command import run, say
+from orpheus.common.command import parse, run, say
 from orpheus.common.places import in_words
 from orpheus.export.options import ExportOptions
+
+COMMON = {  # what --help shows
+    "What is exported": {
+        "model": "demo, a folder or a hub id",
+        "lora": "adapter, which is merged: a folder or hub id; none for none",
+    },
+    "What is written": {
+        "gguf": "GGUF files: f32, f16, bf16, q8_0, q4_0, q4_k_m ...",
+        "merged": "one model in safetensors, 16 bits",
+        "out": "folder for it all",
+        "name": "what the files are called",
+    },
+    "Whether it is right": {
+        "check": "speaks with each file through llama.cpp, and compares",
+        "check_sentences": "how many",
+    },
+}
 
 
 def _parse(argv):
@@ -38,7 +55,7 @@ def _parse(argv):
             default_factory=ExportOptions
         )
 
-    return tyro.cli(Arguments, description=__doc__, args=argv, prog="python -m orpheus.export")
+    return parse(Arguments, __doc__, argv, "python -m orpheus.export", COMMON)
 
 
 def _run(argv):

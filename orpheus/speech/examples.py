@@ -1,6 +1,9 @@
 """Sentences to hear a voice with, in the languages of Orpheus' models. Without tags: those depend on the model."""
 
+import glob
+
 from orpheus.common import command
+from orpheus.common.options import ROOT
 from orpheus.speech.options import EXAMPLES
 from orpheus.text.languages import ENGLISH, HEARD
 
@@ -43,6 +46,8 @@ _OTHERS = {
 }
 _LONGEST = 200  # characters of a sample sentence
 _FEW = 3
+# Where recordings of voices are, NAME.* or NAME_*: as the model speaks, else those that it was made from.
+_RECORDINGS = (ROOT / "docs" / "voices", ROOT / "assets" / "evaluation" / "demo_voice_reference")
 
 
 def example_sentences(language):
@@ -66,3 +71,13 @@ def sample_sentences(language, examples, english=EXAMPLES, say=True):
             f"no sample sentences in {HEARD.get(language, language)} here: the first texts of the data are spoken"
         )
     return tuple(own[:_FEW])
+
+
+def samples_of(voices):
+    """{voice: a recording of it in this project}, those that there are."""
+    found = {}
+    for voice in voices:
+        for folder in _RECORDINGS:
+            if path := next(iter(sorted(folder.glob(f"{glob.escape(voice)}[._]*"))), None):
+                found.setdefault(voice, path)
+    return found

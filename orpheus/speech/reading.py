@@ -6,6 +6,7 @@ from collections import Counter
 
 from orpheus.common.errors import InputError, OrpheusWarning
 from orpheus.text.cleaning import is_speakable
+from orpheus.text.foreign import foreign_to
 from orpheus.text.languages import ENGLISH, language_code
 from orpheus.text.markup import advice
 from orpheus.text.spoken import as_spoken, wants_normalizing
@@ -131,6 +132,9 @@ def read_text(model, text, writing, voice=None):
     for name in dict.fromkeys(name for name in removed if len(name) > 1):
         warn(advice(name))
     _warn_about_tags(model, clean, spelling)
+    if writing.language is None and model.description.language_stated:
+        for said in foreign_to(clean, model.description.language_of(voice)):
+            warn(f"{said}. Take a model that speaks it (docs/models.md), or say --language if this one does")
     return clean
 
 

@@ -10,11 +10,12 @@ from pathlib import Path
 
 import numpy as np
 
-from orpheus.common.audio import silence, wav_bytes, write_wav
+from orpheus.common.audio import silence, wav_bytes
 from orpheus.common.errors import InputError
-from orpheus.common.frame import SAMPLE_RATE
+from orpheus.common.frame import FRAME_SAMPLES, FRAMES_PER_SECOND, SAMPLE_RATE
 from orpheus.common.options import ORPHEUS_3B, OUTPUT_DIR, check_path, shown
-from orpheus.common.progress import Progress
+from orpheus.common.progress import Speaking
+from orpheus.common.sounds import write_sound
 from orpheus.engines import ENDED
 from orpheus.speech.model import LoadedModel, load_model
 from orpheus.speech.reading import language_to_speak
@@ -29,6 +30,7 @@ from orpheus.speech.request import (
 )
 from orpheus.speech.retries import Retries
 from orpheus.speech.streaming import stream_audio
+from orpheus.text.pace import estimate_seconds
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,7 @@ class Speech:
     sample_rate: int = SAMPLE_RATE
     attempts: tuple = ()  # one per piece: how often it was spoken; 1 without retries
     retried_for: tuple = ()  # why, once per retry: "max_new_tokens", "out_of_range", "loop", "too_short" ..., "misheard"
+    pieces: tuple = ()  # (text, start, end) of each piece as it was spoken, in seconds
 
     @property
     def seconds(self):
@@ -60,8 +63,8 @@ class Speech:
         return self.seconds_taken / self.seconds
 
     def save(self, path):
-        """Writes a 16-bit mono WAV atomically; returns the path as a string."""
-        write_wav(path, self.audio)
+        """Writes a file atomically, in the format that its name ends in, by default 16-bit mono WAV; returns the path as a string."""
+        write_sound(path, self.audio)
         return str(path)
 
     def _repr_html_(self):
@@ -142,16 +145,15 @@ class OrpheusInference:
         utterances = [utterance for request in requests for utterance in request.utterances]
         waiting, done = iter(requests), 0
         request = next(waiting, None)
-        with Progress(progress, len(utterances)) as bar:
+        with Speaking(progress, [expected_seconds(utterance) for utterance in utterances]) as bar:
             for start in range(0, len(utterances), batch_size):
                 batch = utterances[start : start + batch_size]
                 self._generate_codes(batch, sampling, bar)
-                retries.speak_again(batch, lambda suspect: self._generate_codes(suspect, sampling, bar))
-                bar.update(len(batch))
+                retries.speak_again(batch, lambda suspect: self._generate_again(suspect, sampling, bar))
                 done += len(batch)
                 while request and len(request.utterances) <= done:
                     done -= len(request.utterances)
-                    yield self._finish(request, sampling)
+                    yield self._finish(request, sampling, bar)
                     request = next(waiting, None)
 
     def stream(self, text, voice=None, **options):
@@ -168,22 +170,39 @@ class OrpheusInference:
     def _generate_codes(self, utterances, sampling, bar):
         """Generates the utterances' codes side by side."""
         began = time.perf_counter()
-        running = set(range(len(utterances)))
+        running, expected = set(range(len(utterances))), [expected_seconds(utterance) for utterance in utterances]
+        before = bar.seconds
         prompts, seeds = [u.prompt for u in utterances], [u.seed for u in utterances]
         for tokens in self.engine.generate(prompts, sampling, seeds):
             for index in list(running):
                 if tokens[index] == ENDED or not utterances[index].assembler.push(tokens[index]):
                     running.discard(index)
-            bar.show(sum(utterance.assembler.frames for utterance in utterances))
+                    bar.generated(expected[index])
+            if bar.due():
+                seconds = [utterance.assembler.frames / FRAMES_PER_SECOND for utterance in utterances]
+                bar.under_way([(expected[index], seconds[index]) for index in running], before + sum(seconds))
+        for index in running:  # cut off
+            bar.generated(expected[index])
+        bar.under_way([], before + sum(utterance.assembler.frames for utterance in utterances) / FRAMES_PER_SECOND)
         taken = time.perf_counter() - began
         tokens = sum(utterance.assembler.position + 1 for utterance in utterances)
         for utterance in utterances:
             utterance.seconds_taken += taken * (utterance.assembler.position + 1) / tokens
 
-    def _finish(self, request, sampling):
+    def _generate_again(self, utterances, sampling, bar):
+        with bar.again(len(utterances)):
+            self._generate_codes(utterances, sampling, bar)
+
+    def _finish(self, request, sampling, bar):
         """Decodes a request whose codes are complete."""
         began = time.perf_counter()
-        audio = [part for u in request.utterances for part in (self._sound(u), silence(u.pause))]
+        audio, pieces, place = [], [], 0
+        for utterance in request.utterances:
+            sound, pause = self._sound(utterance), silence(utterance.pause)
+            pieces.append((utterance.text, place / SAMPLE_RATE, (place + len(sound)) / SAMPLE_RATE))
+            audio += [sound, pause]
+            place += len(sound) + len(pause)
+            bar.decoded(expected_seconds(utterance))
         audio.pop()  # no pause after the last
         taken = time.perf_counter() - began + sum(utterance.seconds_taken for utterance in request.utterances)
         return Speech(
@@ -195,6 +214,7 @@ class OrpheusInference:
             taken,
             attempts=request.attempts,
             retried_for=request.retried_for,
+            pieces=tuple(pieces),
         )
 
     def _sound(self, utterance):
@@ -206,6 +226,11 @@ class OrpheusInference:
 
     def _decode(self, utterance):
         return self.codec.decode(utterance.assembler.window(0, utterance.assembler.frames), utterance.seed)
+
+
+def expected_seconds(utterance):
+    """How long an utterance will probably be."""
+    return max(estimate_seconds(utterance.text), 0.1)
 
 
 def _listed(texts):
@@ -222,6 +247,7 @@ class SpeechStream:
 
     def __init__(self, engine, codec, request, sampling, options):
         self.sample_rate, self.finish_reason = SAMPLE_RATE, None
+        self.pieces = []  # as of Speech, those that are over
         self._engine, self._codec, self._request = engine, codec, request
         self._chunks = self._generate(sampling, options)
 
@@ -236,7 +262,7 @@ class SpeechStream:
         self._chunks.close()
 
     def _generate(self, sampling, options):
-        utterances = self._request.utterances
+        utterances, place = self._request.utterances, 0.0
         for index, utterance in enumerate(utterances):
             steps = self._engine.generate([utterance.prompt], sampling, [utterance.seed])
             yield from stream_audio(
@@ -248,6 +274,9 @@ class SpeechStream:
             warn_about_end(utterance)
             if not utterance.assembler.frames:
                 yield np.zeros(NOTHING_SAMPLES, np.float32)
+            seconds = (utterance.assembler.frames * FRAME_SAMPLES or NOTHING_SAMPLES) / SAMPLE_RATE
+            self.pieces.append((utterance.text, place, place + seconds))
             if index < len(utterances) - 1:
                 yield silence(utterance.pause)
+            place += seconds + len(silence(utterance.pause)) / SAMPLE_RATE
         self.finish_reason = first_trouble(self._request.finish_reasons)

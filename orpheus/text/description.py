@@ -28,6 +28,9 @@ class ModelDescription:
     closed: bool = False  # whether another voice is an error
     tags: dict = field(default_factory=lambda: dict.fromkeys(KNOWN_TAGS))  # {tag: how often it was learnt, or None}
     language: str | None = ENGLISH  # ISO 639-1 or 639-3 code; None if nobody says
+    language_stated: bool = (
+        False  # whether somebody says so: the model's or adapter's files, or the table of known models
+    )
     languages: dict = field(default_factory=dict)  # {voice: language} of those that speak another one
     prompt: str = "orpheus"  # one of FORMATS in prompt.py
     piece_seconds: float = PIECE_SECONDS  # how much speech a piece of long text should have
@@ -173,6 +176,8 @@ def described(base, values):
     values = {key: value for key, value in values.items() if key != "like"}
     if "default_voice" in values:
         values["closed"] = bool(values.get("voices", base.voices))
+    if "language" in values:
+        values["language_stated"] = values["language"] is not None
     return replace(base, **values)
 
 
@@ -185,6 +190,7 @@ def tuned(base, values):
     voices = values.get("voices", ())
     known = {tag: count for tag, count in base.tags.items() if count is None or tag not in values.get("tags", {})}
     more = {
+        "language_stated": base.language_stated or "language" in values,
         "voices": (*voices, *(voice for voice in base.voices if voice not in voices)),
         "default_voice": values.get("default_voice"),
         "closed": False,

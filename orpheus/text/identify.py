@@ -150,7 +150,8 @@ def _made_from(folder):
 def _likely(row, known_by):
     """A row for a model that is a copy or a fine-tune of it: other voices are no error, and Orpheus' prompt names none unasked."""
     default = None if row.prompt == "orpheus" else row.default_voice
-    return replace(row, closed=False, default_voice=default, guessed=True, known_by=known_by)
+    unsure = {"closed": False, "guessed": True, "language_stated": False}
+    return replace(row, default_voice=default, known_by=known_by, **unsure)
 
 
 def _origins(folder):

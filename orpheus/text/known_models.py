@@ -22,7 +22,14 @@ def _row(name, voices="", tags="", source=_CANOPY_LANGUAGES, **more):
     tags = dict.fromkeys(tags.split(",") if "," in tags else tags.split())
     default = more.pop("default_voice", voices[0] if voices else None)
     return ModelDescription(
-        name=name, voices=voices, default_voice=default, closed=bool(voices), tags=tags, source=source, **more
+        name=name,
+        language_stated=True,
+        voices=voices,
+        default_voice=default,
+        closed=bool(voices),
+        tags=tags,
+        source=source,
+        **more,
     )
 
 
@@ -59,6 +66,7 @@ KNOWN_MODELS = {
             voices=ORPHEUS_3B_VOICES,
             default_voice=ORPHEUS_3B_VOICES[0],
             closed=True,
+            language_stated=True,
             source=_CANOPY,
         ),
         _row("orpheus-3b-pretrained", source=_CANOPY, references=True),

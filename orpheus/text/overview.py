@@ -1,13 +1,18 @@
 """A model's description for people: what --list-voices prints."""
 
+from orpheus.common.options import shown_path
+from orpheus.text.languages import HEARD
 
-def lines_of(description):
-    """Lines of text: voices, one a line with the default marked, then tags, language, prompt and how the model was recognised."""
-    found = description
+
+def lines_of(description, samples=None):
+    """Lines of text: voices, one a line with the default marked, then tags, language, prompt and how the model was recognised.
+
+    samples: {voice: path of a recording}
+    """
+    found, samples = description, samples or {}
     for voice in found.voices:
-        language = found.languages.get(voice)
-        more = [*(["default"] if voice == found.default_voice else []), *([language] if language else [])]
-        yield f"{voice} ({', '.join(more)})" if more else voice
+        more = [_language(found.language_of(voice)), *(["default"] if voice == found.default_voice else [])]
+        yield f"{voice} ({', '.join(more)}){f'   {shown_path(samples[voice])}' if voice in samples else ''}"
     if not found.voices and found.default_voice:
         yield f"voice: described in words, by default {found.default_voice!r}"
     elif not found.voices:
@@ -16,9 +21,14 @@ def lines_of(description):
         yield "default: none; the text is spoken without a name"
     tags = [f"<{tag}>" if count is None else f"<{tag}> x{count}" for tag, count in found.tags.items()]
     yield f"tags: {' '.join(tags) or 'none known'}"
-    yield f"language: {found.language or 'not known'}"
+    yield f"language: {_language(found.language)}{'' if found.language_stated or not found.language else ', unless it was taught another'}"
     yield f"prompt: {found.prompt}{'; takes reference clips' if found.references else ''}"
     yield f"known by: {found.known_by or 'its config.json'}"
     if found.name:
         seen = "run with its weights" if found.checked else "not run here with its weights"
         yield f"like: {found.name}, {seen}; after {found.source}"
+
+
+def _language(code):
+    """ "German (de)" """
+    return "not known" if code is None else f"{HEARD[code].capitalize()} ({code})" if code in HEARD else code

@@ -12,11 +12,8 @@ as what they are.
 import re
 from dataclasses import dataclass
 
-import numpy as np
-
 from orpheus.common.errors import CheckpointError, InputError
 from orpheus.common.frame import CODES_PER_FRAME
-from orpheus.common.tokens import CONTROL_TOKENS, TokenLayout
 from orpheus.text.tags import SPEAKER_TOKEN
 
 IGNORE = -100  # a label that the loss ignores
@@ -55,6 +52,11 @@ FORMATS = {
 
 def layout_of(tokenizer, codebook_size):
     """The TokenLayout of a tokenizer with Orpheus' `<custom_token_N>`. Raises CheckpointError if it has none."""
+    from orpheus.common.tokens import (
+        CONTROL_TOKENS,
+        TokenLayout,
+    )  # late, as numpy below: speaking says at once who speaks
+
     ids = {}
     last = CONTROL_TOKENS + CODES_PER_FRAME * codebook_size - 1
     for token in ("<|begin_of_text|>", "<|eot_id|>", "<custom_token_0>", f"<custom_token_{last}>"):
@@ -180,6 +182,8 @@ class PromptBuilder:
         returns: (input_ids, labels), int64 of equal length; labels are IGNORE on the prompt, so that the loss covers
         the audio and the tokens that end it
         """
+        import numpy as np
+
         prompt = self.prompt(text, voice)
         audio = [*self.layout.to_tokens(codes).tolist(), *self._ending]
         input_ids = np.array(prompt + audio, dtype=np.int64)

@@ -14,8 +14,6 @@ import soundfile
 
 import inference
 from orpheus.common.options import ROOT
-from orpheus.engines.options import SamplingOptions
-from orpheus.speech.options import LongTextOptions, RetryOptions, StreamOptions, TextOptions
 
 SCRIPT = ROOT / "inference.py"
 
@@ -24,16 +22,7 @@ def wavs(folder="generated_audio"):
     return sorted(path.name for path in Path(folder).glob("*"))
 
 
-# --- help ---
-
-
-def test_help_shows_every_option_with_its_default_and_imports_nothing_heavy():
-    shown = subprocess.run([sys.executable, SCRIPT, "--help"], capture_output=True, text=True, check=True).stdout
-    for group in (SamplingOptions, TextOptions, LongTextOptions, RetryOptions, StreamOptions):
-        for name, default in vars(group()).items():
-            assert f"--{name.replace('_', '-')}" in shown and str(default) in shown
-    for flag in "--text-file --voice --out --model --lora --codec --device --stream --list-voices".split():
-        assert flag in shown
+def test_importing_it_imports_nothing_heavy():
     heavy = "import sys; import inference; print([m for m in ('torch', 'transformers', 'numpy') if m in sys.modules])"
     assert subprocess.run([sys.executable, "-c", heavy], capture_output=True, text=True, cwd=ROOT).stdout == "[]\n"
 

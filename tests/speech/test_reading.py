@@ -198,3 +198,29 @@ def test_what_is_not_understood_is_named(model):
         said(model, "*whispers* Come <p> here.")
     with pytest.warns(OrpheusWarning, match="unknown tag <laugh> is read as text: The model is said to know none"):
         said(describing(model, tags={}), "<laugh> Hi.")
+
+
+# --- another language ---
+
+
+def test_text_in_another_language_is_told_where_the_model_states_its_own(model):
+    stating = describing(model, language_stated=True)
+    with pytest.warns(OrpheusWarning, match="in Chinese writing, .* English: it cannot say 你 好. Take a model"):
+        said(stating, "你好")
+    with pytest.warns(OrpheusWarning, match="looks German"):
+        said(stating, "Ich habe das nicht gesehen, und sie auch nicht.")
+    said(stating, "Good morning.")
+    said(stating, "你好", language="zh")  # the user says that it can
+    said(model, "你好")  # nobody says what it speaks
+
+
+def test_each_voice_has_its_language(model):
+    stating = describing(model, language_stated=True, languages={"bob": "de"})
+    said(stating, "Ich habe das nicht gesehen, und sie auch nicht.", "bob")
+    with pytest.warns(OrpheusWarning, match="the model speaks German"):
+        said(stating, "This is the text that they have not seen.", "bob")
+
+
+def test_the_demo_voice_states_its_language():
+    assert description_of("demo", "none").language_stated
+    assert all(row.language_stated for row in KNOWN_MODELS.values())

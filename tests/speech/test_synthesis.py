@@ -271,7 +271,7 @@ def test_an_unknown_option_is_refused_and_not_ignored(small_voice):
         small_voice.synthesize("Hi.", speed=1.5)
 
 
-@pytest.mark.parametrize("terminal, shown", [(False, "speaking: 0 of 15 pieces"), (True, "piece")])
+@pytest.mark.parametrize("terminal, shown", [(False, "speaking: 0 %, 0 of 15 pieces"), (True, "piece")])
 def test_progress_goes_to_stderr(small_voice, capsys, monkeypatch, terminal, shown):
     monkeypatch.setattr("orpheus.common.progress._LINE_SECONDS", 0)
     monkeypatch.setattr(sys.stderr, "isatty", lambda: terminal, raising=False)

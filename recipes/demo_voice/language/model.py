@@ -59,7 +59,7 @@ def save_model(model, folder):
     os.replace(f"{folder}/model.safetensors.tmp", f"{folder}/model.safetensors")
     config = model.config.to_diff_dict()
     config.update(architectures=["LlamaForCausalLM"], dtype="float16", voices=list(VOICES), piece_seconds=PIECE_SECONDS)
-    config.update(normalize_text=True)  # the corpus has no digits and hardly an abbreviation
+    config.update(language="en", normalize_text=True)  # the corpus has no digits and hardly an abbreviation
     special = {name: config[name] for name in ("bos_token_id", "eos_token_id", "pad_token_id")}
     for name, content in (("config.json", config), ("generation_config.json", {**special, **SAMPLING})):
         with open(f"{folder}/{name}", "w") as file:

@@ -1,0 +1,113 @@
+"""A package that is not installed: one line with what to do, from every entry point."""
+
+import subprocess
+import sys
+
+import pytest
+
+from orpheus.common.missing import advice, package_of
+from orpheus.common.options import ROOT
+
+CPU = "torch==2.13.0\ntyro\npyyaml\nhf_transfer\n"
+COMMANDS = (
+    "inference.py",
+    "inference.py Hello. --out a.wav",
+    "inference.py --list-voices",
+    "orpheus_sft_unsloth.py --demo",
+    "-m orpheus.evaluate",
+    "-m orpheus.export --gguf f32",
+    "-m benchmarks.decode",
+    "-m benchmarks.start",
+    "-m recipes.demo_voice.codec.train",
+    "-m recipes.demo_speaker.make",
+    "-m recipes.how_much_data.judge",
+    "-m recipes.tag_detector.make",
+)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_entry_point_says_what_to_do(command):
+    """A Python without any packages."""
+    done = subprocess.run([sys.executable, "-S", *command.split()], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 2 and done.stdout == ""
+    assert done.stderr.startswith("error: the package ") and len(done.stderr.splitlines()) == 1
+    assert "source .venv/bin/activate" in done.stderr or "pip install" in done.stderr
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch):
+    (tmp_path / "requirements-cpu.txt").write_text(CPU)
+    (tmp_path / "requirements.txt").write_text(CPU + "unsloth\n")
+    (tmp_path / "requirements-eval.txt").write_text("faster-whisper  # hears\n")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def missing(name):
+    return ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+
+def with_environment(root, windows=False):
+    python = root / ".venv" / ("Scripts/python.exe" if windows else "bin/python")
+    python.parent.mkdir(parents=True)
+    python.touch()
+
+
+def test_an_environment_that_is_there_is_to_be_activated(project):
+    with_environment(project)
+    said = advice(missing("tyro"), project, sys.base_prefix, windows=False)
+    assert said.startswith("the package tyro is not installed in this Python (")
+    assert said.endswith("then try again: source .venv/bin/activate")
+
+
+def test_on_windows(project):
+    with_environment(project, windows=True)
+    assert advice(missing("tyro"), project, sys.base_prefix, windows=True).endswith(r": .venv\Scripts\activate")
+
+
+def test_from_another_folder_the_whole_path_is_told(project, monkeypatch):
+    with_environment(project)
+    (project / "deep").mkdir()
+    monkeypatch.chdir(project / "deep")
+    assert advice(missing("torch"), project, sys.base_prefix, False).endswith(f": source {project}/.venv/bin/activate")
+
+
+def test_without_an_environment_make_makes_one(project):
+    said = advice(missing("yaml.nodes"), project, sys.base_prefix, windows=False)
+    assert "the package pyyaml is not" in said and "`make speak`" in said
+    assert "source .venv/bin/activate" in said and "pip install -r requirements-cpu.txt" in said
+
+
+@pytest.mark.parametrize("prefix", [".venv", "another"])
+def test_in_an_environment_already_it_is_installed_there(project, prefix):
+    with_environment(project)
+    if prefix == "another":
+        (project / ".venv" / "bin" / "python").unlink()
+    said = advice(missing("torch"), project, project / prefix, windows=False)
+    assert said.endswith("): pip install -r requirements-cpu.txt")
+
+
+@pytest.mark.parametrize(
+    "module, cure",
+    [
+        ("unsloth", "pip install -r requirements.txt"),
+        ("faster_whisper", "pip install -r requirements-eval.txt"),
+        ("cv2", "pip install cv2"),
+        ("hf_transfer", "pip install -r requirements-cpu.txt"),
+    ],
+)
+def test_where_a_package_stands(project, module, cure):
+    assert advice(missing(module), project, project / "own").endswith(f": {cure}")
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        missing("orpheus.speech.nowhere"),
+        ImportError("cannot import name x", name="torch"),
+        ValueError("no"),
+        missing("tests"),
+    ],
+)
+def test_other_errors_are_none_of_its(error):
+    assert package_of(error) is None and advice(error) is None
