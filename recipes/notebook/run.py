@@ -1,7 +1,9 @@
-"""Runs docs/quickstart.ipynb from top to bottom and stores it with its outputs, small: sounds as MP3, one line of every progress bar.
+"""Runs docs/quickstart.ipynb from top to bottom and stores it with its outputs, small: sounds as MP3, pictures as JPEG, one line
+of every progress bar.
 
     pip install -r requirements-dev.txt
     python -m recipes.notebook.run                                              four minutes of it are training
+    python -m recipes.notebook.run --keep-training                              speaks with what an earlier run has trained
     python -m recipes.notebook.run --repository https://github.com/you/name     writes the address that Colab clones, runs nothing
 
 The adapter and the samples go to outputs/quickstart/.
@@ -23,6 +25,7 @@ BADGE = (
     "https://colab.research.google.com/github/"  # then the repository's place at GitHub, or nothing: Colab asks for it
 )
 COMPRESSION = 0.85  # of libsndfile's MP3, 0 to 1: 32 kbit/s at 24 kHz mono
+JPEG_QUALITY = 70
 WAV = re.compile(r"data:audio/(?:x-)?wav;base64,([A-Za-z0-9+/=]+)")
 NOT_KEPT = {"text/plain"}  # beside a richer form: "<IPython.lib.display.Audio object>" and addresses in memory
 
@@ -35,6 +38,15 @@ def as_mp3(match):
     file = io.BytesIO()
     soundfile.write(file, audio, rate, format="MP3", bitrate_mode="CONSTANT", compression_level=COMPRESSION)
     return f"data:audio/mpeg;base64,{base64.b64encode(file.getvalue()).decode()}"
+
+
+def as_jpeg(png):
+    """A PNG as JPEG, both in base64: a tenth of its size, for a spectrogram."""
+    from PIL import Image
+
+    file = io.BytesIO()
+    Image.open(io.BytesIO(base64.b64decode(png))).convert("RGB").save(file, "JPEG", quality=JPEG_QUALITY)
+    return base64.b64encode(file.getvalue()).decode()
 
 
 def last_of_bars(text):
@@ -51,6 +63,8 @@ def shrink(output):
     if len(data) > 1:
         for kind in NOT_KEPT & set(data):
             del data[kind]
+    if "image/png" in data:
+        data["image/jpeg"] = as_jpeg("".join(data.pop("image/png")))
     if "text/html" in data:
         data["text/html"] = WAV.sub(as_mp3, "".join(data["text/html"]))
 
@@ -78,6 +92,23 @@ def execute(notebook, folder, timeout=3600):
     client.execute(env=os.environ | {"CUDA_VISIBLE_DEVICES": "", "HF_HUB_OFFLINE": "1"})
 
 
+def run_again(notebook, folder, keep_training=False):
+    """Runs a notebook, and makes its outputs small. keep_training: the cell `train` keeps its output, its last line is left out."""
+    trained = next(cell for cell in notebook.cells if cell.id == "train")
+    source, kept = trained.source, trained.outputs
+    if keep_training:
+        trained.source = source.rpartition("\n")[0]
+    execute(notebook, folder)
+    trained.source = source
+    for cell in notebook.cells:
+        if cell.cell_type == "code":
+            cell.outputs = joined(cell.outputs)
+            for output in cell.outputs:
+                shrink(output)
+    if keep_training:
+        trained.outputs = kept
+
+
 def name_repository(notebook, address):
     """Writes what `git clone` takes into the first cell, and the place at GitHub into the badge."""
     place = re.fullmatch(r"https://github\.com/([\w.-]+/[\w.-]+?)(?:\.git)?/?", address)
@@ -94,18 +125,14 @@ def main():
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repository", help="address that `git clone` takes, to be written into the notebook")
+    parser.add_argument("--keep-training", action="store_true", help="leaves the training of an earlier run as it is")
     parser.add_argument("--notebook", type=Path, default=NOTEBOOK)
     arguments = parser.parse_args()
     notebook = nbformat.read(arguments.notebook, as_version=4)
     if arguments.repository:
         name_repository(notebook, arguments.repository)
     else:
-        execute(notebook, arguments.notebook.parent)
-        for cell in notebook.cells:
-            if cell.cell_type == "code":
-                cell.outputs = joined(cell.outputs)
-                for output in cell.outputs:
-                    shrink(output)
+        run_again(notebook, arguments.notebook.parent, arguments.keep_training)
     text = json.dumps(notebook, indent=1, ensure_ascii=False) + "\n"
     with atomic_file(arguments.notebook) as file:
         file.write(text.encode())
