@@ -33,6 +33,7 @@ NEW_IN = {  # of a module, where the name alone says too little
     },
     "3.12": {
         ("typing", "override"),
+        ("itertools", "batched"),
         ("typing", "TypeAliasType"),
         ("os", "listdrives"),
         ("inspect", "getasyncgenstate"),

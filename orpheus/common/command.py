@@ -31,7 +31,7 @@ def say(message):
 def tell(result):
     """A line on standard output, which no bar shares."""
     with apart():
-        print(_plain(result), flush=True)
+        print(_plain(result), file=sys.stdout, flush=True)
 
 
 def _plain(message):

@@ -1,6 +1,5 @@
 """From a checkpoint's folder to an engine."""
 
-import sys
 from warnings import warn
 
 from orpheus.common.checkpoints import check_model_folder, quantization
@@ -60,8 +59,7 @@ def load_language_model(folder, device):
     from orpheus.engines.faults import does_not_fit
 
     kind = check_model(folder, device)
-    if not sys.stderr.isatty():
-        logging.disable_progress_bar()
+    logging.disable_progress_bar()  # "loading" is said already
     try:
         model, info = AutoModelForCausalLM.from_pretrained(
             folder,

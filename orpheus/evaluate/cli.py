@@ -198,7 +198,7 @@ def evaluate(arguments):
     judged, audio = [], {}
     for system in systems:
         what, clips = _clips(system, arguments, sentences)
-        judged.append((system.name, what, judge_clips(system.name, clips, judges, say)))
+        judged.append((system.name, what, judge_clips(system.name, clips, judges, shown=True)))
         audio[system.name] = [clip.audio for clip in clips]
     report = make_report(judged, arguments.judging, facts, card)
     return report, write_report(arguments.out, report, audio, arguments.judging.html_audio)

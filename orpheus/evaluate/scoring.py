@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from orpheus.common.frame import SAMPLE_RATE
+from orpheus.common.progress import progress_bar
 from orpheus.data.measure import measure
 from orpheus.evaluate.statistics import difference, estimate
 from orpheus.evaluate.tag_detector import match_tags
@@ -231,14 +232,11 @@ def compare_systems(base, other, options):
     }
 
 
-PROGRESS_EVERY = 10  # clips
-
-
-def judge_clips(name, clips, judges, say):
-    """The clips' scores; says every so often how many are done."""
+def judge_clips(name, clips, judges, shown=False):
+    """The clips' scores. shown: whether a bar says how far it is"""
     scores = []
-    for clip in clips:
-        scores.append(judge(clip, judges))
-        if len(scores) % PROGRESS_EVERY == 0:
-            say(f"judging {name}: {len(scores)} of {len(clips)} clips")
+    with progress_bar(shown, len(clips), f"judging {name}", "clip") as bar:
+        for clip in clips:
+            scores.append(judge(clip, judges))
+            bar.update()
     return scores

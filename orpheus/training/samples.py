@@ -75,7 +75,7 @@ class SpokenEvaluation:
             self.judges, _, _ = load_judges(
                 JudgeOptions(metrics=_QUICK, asr=self.options.evaluate_asr), language=self.language
             )
-        scores = judge_clips("held-out sentences", clips, self.judges, lambda _: None)
+        scores = judge_clips("held-out sentences", clips, self.judges)
         found = summarise(scores, JudgeOptions(metrics=_QUICK))["wer"]
         rate = found.value if found.rows else 1.0
         if step == 0:
@@ -116,7 +116,7 @@ class SpokenEvaluation:
         reference = [(clip.audio, clip.voice) for clip in originals]
         judges, facts, card = judges or load_judges(options, reference, self.language)
         facts["sentences"] = f"{len(self.examples)} held-out examples"
-        judged = [(name, what, judge_clips(name, clips, judges, lambda _: None)) for name, what, clips in systems]
+        judged = [(name, what, judge_clips(name, clips, judges)) for name, what, clips in systems]
         report = make_report(judged, options, facts, card)
         write_report(folder, report, {name: [clip.audio for clip in clips] for name, _, clips in systems})
         return table(report)

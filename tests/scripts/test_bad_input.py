@@ -12,6 +12,7 @@ import soundfile
 
 import inference
 from orpheus.common import audio
+from orpheus.speech import output
 from tests.fakes.checkpoints import save_adapter
 
 LONG = "A hundred thousand characters of text, sentence after sentence. " * 1563
@@ -60,7 +61,9 @@ TABLE = [
     ("one file for two texts", ["Hi.", "Ho.", "--out", "x.wav"], 2, "names one file for 2 texts"),
     ("a stream of two texts", ["Hi.", "Ho.", "--stream", "pcm"], 2, "--stream speaks one text, but 2 were given"),
     ("a stream and a file", ["Hi.", "--stream", "wav", "--out", "x.wav"], 2, "give only one of them"),
-    ("another format", ["Hi.", "--out", "x.mp3"], 2, "only WAV is written"),
+    ("another format", ["Hi.", "--out", "x.wma"], 2, ".wma cannot be written; give a name that ends in"),
+    ("two formats", ["Hi.", "--out", "x.mp3", "--format", "flac"], 2, "x.mp3 and --format flac are two formats"),
+    ("a format that there is not", ["Hi.", "--format", "wma"], 2, "wma"),
     ("a file that is a folder", ["Hi.", "--out", "folder.wav"], 2, "folder.wav is a folder"),
     ("a long name", ["Hi.", "--out", "x" * 300 + ".wav"], 2, "at most 255 bytes, not 304"),
     ("standard input twice", ["-", "-"], 2, "give a single -"),
@@ -108,7 +111,7 @@ def test_a_read_only_output_folder(run, monkeypatch, in_empty_folder):
     """By permission where the tests run as a user, simulated where they run as root."""
     folder = in_empty_folder / "sealed"
     folder.mkdir(mode=0o555)
-    monkeypatch.setattr(inference.os, "access", lambda path, mode: Path(path) != folder)
+    monkeypatch.setattr(output.os, "access", lambda path, mode: Path(path) != folder)
     status, _, err = run("Hi.", "--out", folder)
     assert status == 2 and "is not writable; choose another" in err
 

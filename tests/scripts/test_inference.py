@@ -2,6 +2,7 @@
 
 import io
 import os
+import re
 import subprocess
 import sys
 import wave
@@ -39,11 +40,9 @@ def test_without_a_text_it_speaks_five_examples(run):
     assert len(lines) == 5
     for number, line in enumerate(lines):
         seconds = soundfile.info(f"generated_audio/output_{number}.wav").duration
-        assert line.startswith(f"generated_audio/output_{number}.wav: {seconds:.2f} s of speech in ")
-        assert "real-time factor" in line and line.split(", ")[-1] in (
-            "end_of_speech",
-            "out_of_range",
-            "max_new_tokens",
+        assert line.startswith(f"generated_audio/output_{number}.wav: {seconds:.1f} s of speech in ")
+        assert re.search(
+            r" in \d+\.\d s \(\d*\.?\d+ x real time\)(, cut off by --max-new-tokens \(max_new_tokens\))?$", line
         )
 
 
@@ -123,7 +122,7 @@ def test_a_closed_player_is_no_error(run_into):
     reading, writing = os.pipe()
     os.close(reading)
     status, err = run_into(writing, "Hello there.", "--stream", "wav")
-    assert status == 0 and err == ""
+    assert status == 0 and err.splitlines()[1:] == ["loading"]
 
 
 @pytest.mark.parametrize(
@@ -141,5 +140,5 @@ def test_a_process_whose_output_goes_nowhere_ends_in_peace(small_voice_folder, i
 def test_list_voices(run):
     status, out, _ = run("--list-voices")
     assert status == 0
-    assert out.splitlines()[:2] == ["ann (default)", "bob"]
+    assert out.splitlines()[:2] == ["ann (English, default)", "bob (English)"]
     assert "<laugh>" in out and "<groan>" in out

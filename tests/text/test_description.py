@@ -231,12 +231,22 @@ def test_a_language_of_a_voice():
 
 
 def test_what_is_listed():
-    assert list(lines_of(KNOWN_MODELS["veena"]))[:3] == ["kavya (default)", "agastya", "maitri"]
+    assert list(lines_of(KNOWN_MODELS["veena"]))[:3] == ["kavya (Hindi, default)", "agastya (Hindi)", "maitri (Hindi)"]
     lines = list(lines_of(known_model("3b-ko-ft")))
-    assert lines[:2] == ["유나 (default)", "준서"] and "<작은 웃음>" in lines[2]
-    assert lines[3:6] == ["language: ko", "prompt: orpheus", "known by: its name"]
+    assert lines[:2] == ["유나 (Korean, default)", "준서 (Korean)"] and "<작은 웃음>" in lines[2]
+    assert lines[3:6] == ["language: Korean (ko)", "prompt: orpheus", "known by: its name"]
     assert "not run here with its weights" in lines[6] and "canopylabs.ai" in lines[6]
     assert list(lines_of(ModelDescription(tags={"happy": 12, "laugh": None})))[1] == "tags: <happy> x12 <laugh>"
+
+
+def test_a_voice_is_listed_with_its_language_and_a_recording(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    found = described(ModelDescription(), {"voices": ("ann", "ugo"), "language": None, "languages": {"ugo": "it"}})
+    samples = {"ann": tmp_path / "deep" / "ann.mp3", "ugo": "/elsewhere/ugo.wav"}
+    lines = list(lines_of(found, samples))
+    assert lines[:2] == ["ann   deep/ann.mp3", "ugo (Italian)   /elsewhere/ugo.wav"]
+    assert "language: not known" in lines
+    assert "language: English (en), unless it was taught another" in list(lines_of(ModelDescription()))
 
 
 def test_a_folder_with_a_short_name_may_be_anyones(tmp_path):

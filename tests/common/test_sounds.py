@@ -1,0 +1,35 @@
+"""Sound as files: each format read back, and names that promise what is not written."""
+
+import numpy as np
+import pytest
+
+from orpheus.common.audio import read_audio
+from orpheus.common.errors import InputError
+from orpheus.common.sounds import is_sound, write_sound
+
+TONE = (0.3 * np.sin(np.arange(24_000) * 2 * np.pi * 330 / 24_000)).astype(np.float32)
+
+
+@pytest.mark.parametrize(
+    "name", ["a.wav", "a.WAV", "a", "a.v2", "a.mp3", "a.opus", "a.ogg", "a.flac", "a.m4a", "a.aac", "a.MP3"]
+)
+def test_what_is_written_is_read_back(tmp_path, name):
+    write_sound(tmp_path / name, TONE)
+    heard = read_audio(tmp_path / name)
+    assert abs(len(heard) - len(TONE)) <= 2400
+    spectrum = np.abs(np.fft.rfft(heard[:24_000], 24_000))
+    assert spectrum.argmax() == 330 and list(tmp_path.iterdir()) == [tmp_path / name]
+
+
+@pytest.mark.parametrize(
+    "name, sound", [("a.mp3", True), ("b.OGG", True), ("c", False), ("story.v2", False), ("d.wav", True)]
+)
+def test_names_of_sound(name, sound):
+    assert is_sound(name) == sound
+
+
+@pytest.mark.parametrize("name", ["a.wma", "a.aiff", "b.webm", "c.MP4"])
+def test_formats_that_are_not_written(tmp_path, name):
+    with pytest.raises(InputError, match="cannot be written; give a name that ends in .*.mp3.*.m4a"):
+        write_sound(tmp_path / name, TONE)
+    assert not (tmp_path / name).exists()
