@@ -145,6 +145,7 @@ def _text_of(text):
 
 def _examples(arguments):
     """The example sentences, in the language that is spoken."""
+    from orpheus.common.progress import State
     from orpheus.speech.examples import example_sentences
     from orpheus.speech.model import description_of
     from orpheus.text.languages import ENGLISH, HEARD, language_code
@@ -152,7 +153,8 @@ def _examples(arguments):
     if arguments.writing.language is not None:
         language = language_code(arguments.writing.language)
     else:
-        language = description_of(*_asked(arguments)).language_of(arguments.voice) or ENGLISH
+        with State("loading", shown=sys.stderr is not None and sys.stderr.isatty()):  # in a log it is said once, later
+            language = description_of(*_asked(arguments)).language_of(arguments.voice) or ENGLISH
     if language == ENGLISH:
         return EXAMPLES
     if not example_sentences(language):
@@ -185,15 +187,19 @@ def _options(arguments):
     return {name: value for group in groups for name, value in asdict(group).items()}
 
 
-def _load(arguments):
+def _load(arguments, said):
+    """OrpheusInference. said: the line about who speaks, which is said again where PyTorch knows better."""
     from orpheus.common.progress import State
 
     with State("loading"):
+        import torch  # noqa: F401
+
         from orpheus.speech.model import load_model
         from orpheus.speech.synthesis import OrpheusInference
 
         names = (arguments.model, arguments.lora, arguments.codec, arguments.device, arguments.engine)
         more = {"like": arguments.like, "lora_anyway": arguments.lora_anyway, **asdict(arguments.server)}
+        _say_who(said, *names[:2], arguments.voice, arguments.device, arguments.like, arguments.server.url)
         return OrpheusInference(load_model(*names, **more)[0])
 
 
@@ -206,7 +212,7 @@ def _list_voices(arguments):
     print("\n".join(lines_of(description, samples_of(description.voices))))
 
 
-def _stream(arguments, texts):
+def _stream(arguments, texts, said):
     if len(texts) > 1:
         raise InputError(f"--stream speaks one text, but {len(texts)} were given")
     if arguments.out is not None:
@@ -220,7 +226,7 @@ def _stream(arguments, texts):
         )
     from orpheus.common.audio import WavWriter
 
-    speaker = _load(arguments)
+    speaker = _load(arguments, said)
     chunks = speaker.stream(texts[0], arguments.voice, **_options(arguments), **asdict(arguments.streaming))
     output = WavWriter(sys.stdout.buffer, wav=arguments.stream == "wav")
     for chunk in chunks:
@@ -228,7 +234,7 @@ def _stream(arguments, texts):
     output.close()
 
 
-def _speak(arguments, texts):
+def _speak(arguments, texts, said):
     """Into files, or through the loudspeakers, or both."""
     from orpheus.speech.output import output_paths, summary
     from orpheus.speech.subtitles import names_beside
@@ -242,7 +248,7 @@ def _speak(arguments, texts):
         from orpheus.speech.playing import find_player
 
         player = find_player()
-    speaker = _load(arguments)
+    speaker = _load(arguments, said)
     speeches = _played(arguments, speaker, texts, player) if arguments.play else _spoken(arguments, speaker, texts)
     subtitles = _Subtitles(arguments, speaker) if arguments.subtitles else None
     for speech, path in zip(speeches, paths, strict=True):
@@ -291,22 +297,28 @@ class _Subtitles:
 
 
 def _announce(argv):
-    """Says who is going to speak, before anything else is as much as imported."""
+    """Says who is going to speak, before anything else is as much as imported; returns that line."""
     from orpheus.common.command import peek
 
     if peek(argv, "list-voices", "help", "help-all", "version", "h"):
-        return
+        return None
+    given = peek(argv, "model", "lora", "voice", "device", "like", "url")
+    return _say_who(None, **{name: value for name, value in given.items() if value is not True})
+
+
+def _say_who(said, *names, **more):
+    """Says who speaks, unless that was said; returns the line, None where it cannot be told."""
     from orpheus.speech.announcing import who_speaks
 
-    given = peek(argv, "model", "lora", "voice", "device", "like", "url")
-    speaker = who_speaks(**{name: value for name, value in given.items() if value is not True})
-    if speaker:
+    speaker = who_speaks(*names, **more)
+    if speaker and speaker.line != said:
         say(speaker.line)
+    return speaker and speaker.line
 
 
 def _run(argv):
     argv = sys.argv[1:] if argv is None else argv
-    _announce(argv)
+    said = _announce(argv)
     arguments = _parse(argv)
     if arguments.list_voices:
         return _list_voices(arguments)
@@ -316,7 +328,7 @@ def _run(argv):
 
         for path in arguments.clips.reference:  # before anything is loaded
             read_clip(path)
-    return _stream(arguments, texts) if arguments.stream != "off" else _speak(arguments, texts)
+    return (_stream if arguments.stream != "off" else _speak)(arguments, texts, said)
 
 
 def main(argv=None):

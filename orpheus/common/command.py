@@ -85,7 +85,7 @@ def parse(options, description, argv=None, program=None, common=None, default=No
     """An object of the dataclass `options` out of flags. `--help`, `--help-all`, `--version` and wrong flags end the program.
 
     description: what the program does, with examples; see orpheus.common.help; argv: by default the process's; program: as it is called;
-    common: {heading: names of the options that --help shows}, None for all; default: an instance with the defaults
+    common: {heading: {option: a few words}} that --help shows, None for all; default: an instance with the defaults
     """
     argv = list(sys.argv[1:] if argv is None else argv)
     program = program or _program()

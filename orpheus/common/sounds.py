@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from orpheus.common.audio import CONTAINED, PLAIN, write_wav
-from orpheus.common.encoders import FORMAT_OF, encode_sound
+from orpheus.common.encoders import FORMAT_OF, AudioEncoder, encode_sound
 from orpheus.common.errors import InputError
 from orpheus.common.files import atomic_file
 
@@ -17,6 +17,12 @@ def is_sound(path):
     if suffix in _OTHER:
         raise InputError(f"{path}: {suffix} cannot be written; give a name that ends in {', '.join(WRITTEN)}")
     return suffix in FORMAT_OF
+
+
+def check_writable(path):
+    """Raises InputError where what writes the format of `path` is not installed."""
+    format = FORMAT_OF.get(Path(path).suffix.lower(), "wav")
+    AudioEncoder(format, whole=True).close()
 
 
 def write_sound(path, audio):

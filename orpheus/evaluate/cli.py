@@ -113,8 +113,12 @@ def _clips(system, arguments, sentences):
 
     if system.recordings:
         return f"recordings in {system.recordings.name}", read_clips(system.recordings)
+    from orpheus.speech.announcing import who_speaks
     from orpheus.speech.synthesis import OrpheusInference
 
+    speaker = who_speaks(system.model, system.lora, arguments.voice, arguments.device, arguments.like)
+    if speaker:
+        say(f"{system.name}: {speaker.line}")
     names = (system.model, system.lora, arguments.codec, arguments.device, arguments.engine)
     tts = OrpheusInference(*names, like=arguments.like, lora_anyway=arguments.lora_anyway)
     groups = (arguments.sampling, arguments.writing, arguments.long_text, arguments.retry)

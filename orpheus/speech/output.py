@@ -7,7 +7,7 @@ from pathlib import Path
 from orpheus.common.errors import InputError
 from orpheus.common.options import OUTPUT_DIR
 from orpheus.common.places import real
-from orpheus.common.sounds import FORMAT_OF, is_sound
+from orpheus.common.sounds import FORMAT_OF, check_writable, is_sound
 
 
 def output_paths(out, count, format=None, beside=lambda path: ()):
@@ -25,6 +25,7 @@ def output_paths(out, count, format=None, beside=lambda path: ()):
         paths = [out]
     else:
         paths = [out / f"output_{index}.{format or 'wav'}" for index in range(count)]
+    check_writable(paths[0])
     folder = real(paths[0].parent)  # a symbolic link stays one
     try:
         folder.mkdir(parents=True, exist_ok=True)

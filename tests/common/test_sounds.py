@@ -1,11 +1,13 @@
 """Sound as files: each format read back, and names that promise what is not written."""
 
+import sys
+
 import numpy as np
 import pytest
 
 from orpheus.common.audio import read_audio
 from orpheus.common.errors import InputError
-from orpheus.common.sounds import is_sound, write_sound
+from orpheus.common.sounds import check_writable, is_sound, write_sound
 
 TONE = (0.3 * np.sin(np.arange(24_000) * 2 * np.pi * 330 / 24_000)).astype(np.float32)
 
@@ -26,6 +28,16 @@ def test_what_is_written_is_read_back(tmp_path, name):
 )
 def test_names_of_sound(name, sound):
     assert is_sound(name) == sound
+
+
+@pytest.mark.parametrize("name", ["a.wav", "a", "a.mp3", "a.opus", "a.flac", "a.m4a", "a.aac"])
+def test_what_is_needed_is_looked_for_before_there_is_any_sound(monkeypatch, name):
+    check_writable(name)
+    monkeypatch.setitem(sys.modules, "av", None)  # importing it fails
+    if name in ("a.wav", "a"):
+        return check_writable(name)
+    with pytest.raises(InputError, match="needs PyAV to be written: pip install av"):
+        check_writable(name)
 
 
 @pytest.mark.parametrize("name", ["a.wma", "a.aiff", "b.webm", "c.MP4"])

@@ -128,3 +128,16 @@ def test_where_nothing_is_spoken_nobody_is_announced(run, arguments):
 def test_a_flag_without_its_value_is_left_to_the_parser(run):
     status, _, err = run("Hello.", "--voice")
     assert status == 2 and "voice" in err and "Traceback" not in err
+
+
+def test_where_torch_knows_better_the_line_is_said_again(run, monkeypatch, small_voice_folder):
+    """The driver is there, say, but of no use: what is told from files is then another model than what speaks."""
+    found = iter([True, False])
+    monkeypatch.setattr(announcing, "has_cuda", lambda: next(found))
+    _, _, err = run("Hello.", "--model", "auto", "--max-new-tokens", 70)
+    first, loading, second, *_ = err.splitlines()
+    assert (first, loading) == (f"tara, {ORPHEUS_3B}", "loading") and second.startswith("nora, the demo voice: no CUDA")
+
+
+def test_it_is_not_said_twice_otherwise(run):
+    assert run("Hello.", "--out", "a.wav")[2].count("ann, ") == 1

@@ -5,9 +5,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import inference
+from orpheus.common.encoders import FORMAT_OF
 from orpheus.common.errors import InputError
 from orpheus.speech.output import figures, output_paths, summary
 from orpheus.speech.synthesis import Speech
+
+
+def test_every_format_that_is_offered_is_known():
+    assert set(inference.FORMATS) <= {suffix.strip(".") for suffix in FORMAT_OF}
 
 
 def speech(seconds=2.0, taken=1.0, ends=("end_of_speech",), **more):
