@@ -125,7 +125,7 @@ def first_cell(folder, *changes):
     for old, new in changes:
         assert old in source
         source = source.replace(old, new)
-    source = re.sub(r"^(\s*)!git clone --depth 1 (\S+) (\S+)$", r"\1clone(f'\2', f'\3')", source, flags=re.M)
+    source = re.sub(r"^(\s*)!git clone -q --depth 1 (\S+) (\S+)$", r"\1clone(f'\2', f'\3')", source, flags=re.M)
     source = re.sub(r"^(\s*)%pip (.*)$", r"\1print(f'''pip \2''')", source, flags=re.M)
     assert not re.search(r"^\s*[!%]", source, flags=re.M)
     done = subprocess.run([sys.executable, "-c", CLONE + source + WHERE], cwd=folder, capture_output=True, text=True)
@@ -246,3 +246,4 @@ def test_the_address_goes_into_cell_and_badge(address, badge):
     sources = {cell["id"]: cell["source"] for cell in notebook["cells"]}
     assert f'\nREPOSITORY = "{address}"  #' in sources["install"]
     assert f"](https://colab.research.google.com/{badge})" in sources["title"]
+    assert f"](https://colab.research.google.com/{badge})" in run.with_badge((ROOT / "README.md").read_text(), address)

@@ -4,7 +4,7 @@ of every progress bar.
     pip install -r requirements-dev.txt
     python -m recipes.notebook.run                                              four minutes of it are training
     python -m recipes.notebook.run --keep-training                              speaks with what an earlier run has trained
-    python -m recipes.notebook.run --repository https://github.com/you/name     writes the address that Colab clones, runs nothing
+    python -m recipes.notebook.run --repository https://github.com/you/name     the address for Colab, here and in the README; runs nothing
 
 The adapter and the samples go to outputs/quickstart/.
 """
@@ -109,15 +109,18 @@ def run_again(notebook, folder, keep_training=False):
         trained.outputs = kept
 
 
-def name_repository(notebook, address):
-    """Writes what `git clone` takes into the first cell, and the place at GitHub into the badge."""
+def with_badge(text, address):
+    """Text whose badge opens the notebook of this repository on Colab, or Colab's list of notebooks where it is not at GitHub."""
     place = re.fullmatch(r"https://github\.com/([\w.-]+/[\w.-]+?)(?:\.git)?/?", address)
     target = f"{BADGE}{place[1]}/blob/main/docs/{NOTEBOOK.name}" if place else BADGE
+    return re.sub(re.escape(BADGE) + r"[^)\s]*", lambda _: target, text)
+
+
+def name_repository(notebook, address):
+    """Writes what `git clone` takes into the first cell, and the place at GitHub into the badge."""
     for cell in notebook["cells"]:
-        cell["source"] = re.sub(
-            r'^REPOSITORY = "[^"\n]*"', lambda _: f'REPOSITORY = "{address}"', cell["source"], flags=re.M
-        )
-        cell["source"] = re.sub(re.escape(BADGE) + r"[^)\s]*", lambda _: target, cell["source"])
+        named = re.sub(r'^REPOSITORY = "[^"\n]*"', lambda _: f'REPOSITORY = "{address}"', cell["source"], flags=re.M)
+        cell["source"] = with_badge(named, address)
 
 
 def main():
@@ -131,6 +134,8 @@ def main():
     notebook = nbformat.read(arguments.notebook, as_version=4)
     if arguments.repository:
         name_repository(notebook, arguments.repository)
+        readme = ROOT / "README.md"
+        readme.write_text(with_badge(readme.read_text(encoding="utf-8"), arguments.repository), encoding="utf-8")
     else:
         run_again(notebook, arguments.notebook.parent, arguments.keep_training)
     text = json.dumps(notebook, indent=1, ensure_ascii=False) + "\n"
