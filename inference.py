@@ -47,7 +47,7 @@ COMMON = {  # what --help shows
         "out": "folder, or a file: .wav .mp3 .opus .ogg .flac .m4a",
         "format": "of the files in a folder: wav, mp3 ...",
         "subtitles": "writes .srt and .vtt beside each sound",
-        "stream": "to standard output while it is made: wav or pcm",
+        "stream": "to standard output while it is made: wav, pcm, mp3 ...",
     },
     "How it sounds": {
         "seed": "another seed, another take",
@@ -106,8 +106,8 @@ def _parse(argv):
         subtitles: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
         """Writes an .srt and a .vtt file beside each sound. Their times are those of the words where faster-whisper is installed,
         else those of the pieces that were spoken."""
-        stream: Literal["off", "wav", "pcm"] = "off"
-        """Writes audio to standard output as it is generated: WAV, or raw 16-bit mono PCM at 24 kHz."""
+        stream: Literal["off", "wav", "pcm", "mp3", "opus", "flac", "aac"] = "off"
+        """Writes audio to standard output as it is generated, at 24 kHz; pcm is raw 16-bit mono."""
         list_voices: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
         """Lists the voices, tags, language and how the model was recognised, then exits."""
         sampling: Annotated[SamplingOptions, tyro.conf.OmitArgPrefixes] = field(default_factory=SamplingOptions)
@@ -224,11 +224,12 @@ def _stream(arguments, texts, said):
         raise InputError(
             "--stream writes audio to standard output: send it to a player or a file, as in `--stream wav | aplay`; or say --play"
         )
-    from orpheus.common.audio import WavWriter
+    from orpheus.common.sounds import check_writable, stream_writer
 
+    check_writable(f"stream.{arguments.stream}")
     speaker = _load(arguments, said)
     chunks = speaker.stream(texts[0], arguments.voice, **_options(arguments), **asdict(arguments.streaming))
-    output = WavWriter(sys.stdout.buffer, wav=arguments.stream == "wav")
+    output = stream_writer(sys.stdout.buffer, arguments.stream)
     for chunk in chunks:
         output.write(chunk)
     output.close()
@@ -299,9 +300,11 @@ class _Subtitles:
 def _announce(argv):
     """Says who is going to speak, before anything else is as much as imported; returns that line."""
     from orpheus.common.command import peek
+    from orpheus.common.missing import require
 
     if peek(argv, "list-voices", "help", "help-all", "version", "h"):
         return None
+    require("tyro", "torch")  # who cannot speak is not announced
     given = peek(argv, "model", "lora", "voice", "device", "like", "url")
     return _say_who(None, **{name: value for name, value in given.items() if value is not True})
 

@@ -7,6 +7,7 @@ for the scripts of benchmarks/ and recipes/.
 import os
 import re
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]  # of the project
@@ -70,6 +71,13 @@ def _file_with(package, root):
         if re.search(rf"^{re.escape(package).replace('_', '[_-]')}(?![\w-])", lines, re.M | re.I):
             return name
     return None
+
+
+def require(*modules):
+    """Raises ModuleNotFoundError for the first that is not installed; imports none."""
+    for name in modules:
+        if find_spec(name) is None:
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
 
 
 def from_here_on():

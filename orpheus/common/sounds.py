@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from orpheus.common.audio import CONTAINED, PLAIN, write_wav
+from orpheus.common.audio import CONTAINED, PLAIN, WavWriter, write_wav
 from orpheus.common.encoders import FORMAT_OF, AudioEncoder, encode_sound
 from orpheus.common.errors import InputError
 from orpheus.common.files import atomic_file
@@ -34,3 +34,21 @@ def write_sound(path, audio):
     data = encode_sound(audio, FORMAT_OF[suffix])
     with atomic_file(path) as file:
         file.write(data)
+
+
+def stream_writer(file, format):
+    """What writes chunks, float32 (samples,) at 24 kHz, to a binary stream as they come, with `write` and `close`. Raises InputError."""
+    return WavWriter(file, wav=format == "wav") if format in ("wav", "pcm") else _EncodedWriter(file, format)
+
+
+class _EncodedWriter:
+    def __init__(self, file, format):
+        self._file, self._encoder = file, AudioEncoder(format)
+
+    def write(self, audio):
+        self._file.write(self._encoder.encode(audio))
+        self._file.flush()
+
+    def close(self):
+        self._file.write(self._encoder.finish())
+        self._file.flush()

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from orpheus.common.missing import advice, package_of
+from orpheus.common.missing import advice, package_of, require
 from orpheus.common.options import ROOT
 
 CPU = "torch==2.13.0\ntyro\npyyaml\nhf_transfer\n"
@@ -111,3 +111,11 @@ def test_where_a_package_stands(project, module, cure):
 )
 def test_other_errors_are_none_of_its(error):
     assert package_of(error) is None and advice(error) is None
+
+
+def test_what_is_required_is_looked_for_and_not_imported():
+    require("json", "this")
+    assert "this" not in sys.modules  # it would print
+    with pytest.raises(ModuleNotFoundError) as error:
+        require("json", "no_such_package", "nor_this")
+    assert error.value.name == "no_such_package"
