@@ -86,9 +86,7 @@ def page():
 
 def player(name, text):
     label = html.escape(f"{name}.mp3")
-    return (
-        f'<p>{html.escape(text)}<br><audio controls preload="metadata" src="{name}.mp3" aria-label="{label}"></audio></p>'
-    )
+    return f'<p>{html.escape(text)}<br><audio controls preload="metadata" src="{name}.mp3" aria-label="{label}"></audio></p>'
 
 
 HEAD = """<!doctype html>
