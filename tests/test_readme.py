@@ -9,6 +9,7 @@ import io
 import re
 import shlex
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 
@@ -138,7 +139,7 @@ def check_activate(arguments):
 CHECKS = {"make": check_make, "source": check_activate, "python": check_python, "torchrun": check_torchrun} | {
     "pip": check_pip,
     "pytest": check_pytest,
-    **dict.fromkeys(["echo", "aplay", "ffplay"], lambda arguments: None),  # they are none of ours
+    **dict.fromkeys(["echo", "aplay", "ffplay", "ffmpeg"], lambda arguments: None),  # they are none of ours
 }
 
 
@@ -194,6 +195,21 @@ def test_every_python_block_runs(page, code, tmp_path, monkeypatch):
     exec(compile(code, page, "exec"), {})
 
 
+def test_there_are_ten_recipes_that_each_do_something():
+    page = PAGES["docs/recipes.md"]
+    _, *sections = re.split(r"^## ", page, flags=re.M)
+    assert [section.split(".")[0] for section in sections] == [str(number) for number in range(1, 11)]
+    assert all("```bash" in section or "```python" in section for section in sections)
+
+
+def test_no_command_loses_a_dollar():
+    """Between double quotes a shell takes $5 for a variable."""
+    for page in PAGES:
+        for line in "\n".join(blocks("bash", page)).splitlines():
+            quoted = re.findall(r'"[^"]*"', re.sub(r"'[^']*'", "", line))
+            assert not [words for words in quoted if re.search(r"(?<!\\)\$\d", words)], f"{page}: {line}"
+
+
 def test_there_is_python_in_the_first_screen():
     assert README.index("```python") < README.index("\n## ")
     assert {page for page in PAGES if blocks("python", page)} >= {"README.md", "docs/data.md", "docs/serving.md"}
@@ -234,6 +250,19 @@ def test_paths_in_the_text_are_there(page):
 def test_every_page_is_linked_from_the_readme():
     assert [page for page in PAGES if page != "README.md" and f"({page}" not in README] == []
     assert "(docs/log.md)" in README and "(docs/hello.wav)" in README[:500]
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "docs").glob("*.svg")), ids=lambda path: path.name)
+def test_pictures_can_be_drawn_and_follow_dark_mode(path):
+    """A browser draws no SVG with an error in it. What has a colour of its own stays light on a dark page."""
+    picture = ElementTree.parse(path)
+    style = "".join(element.text for element in picture.iter() if element.tag.endswith("style"))
+    light, _, dark = style.partition("@media (prefers-color-scheme: dark)")
+    names = set(re.findall(r"\.([a-z]+) \{", light))
+    assert names and set(re.findall(r"\.([a-z]+) \{", dark)) == names
+    used = {name for element in picture.iter() for name in element.get("class", "").split()}
+    assert used == names
+    assert not [e.tag for e in picture.iter() if "#" in (e.get("fill") or "") + (e.get("stroke") or "")]
 
 
 # --- tables and lengths ---

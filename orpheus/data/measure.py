@@ -81,7 +81,10 @@ def content_hash(file):
     if isinstance(file, bytes):
         return hashlib.sha256(file).hexdigest()
     file.seek(0)
-    return hashlib.file_digest(file, "sha256").hexdigest()
+    digest = hashlib.sha256()
+    while block := file.read(1 << 20):  # hashlib.file_digest is new in Python 3.11
+        digest.update(block)
+    return digest.hexdigest()
 
 
 def measure_file(file):

@@ -1,5 +1,7 @@
 """Measuring, trimming and levelling one recording."""
 
+import hashlib
+import io
 import subprocess
 import sys
 
@@ -55,3 +57,11 @@ def test_threads_have_nothing_of_numpy_left_to_import():
     """numpy imports `numpy.ma` when it is first asked for; two threads that ask at once end in a RecursionError."""
     program = "import sys, orpheus.data.measure; sys.exit('numpy.ma' not in sys.modules)"
     assert subprocess.run([sys.executable, "-c", program], cwd=ROOT).returncode == 0
+
+
+@pytest.mark.parametrize("size", [0, 1, (1 << 20) - 1, 1 << 20, (1 << 20) + 1])
+def test_the_hash_of_a_file_is_that_of_its_bytes(size):
+    content = bytes(range(256)) * (size // 256) + b"x" * (size % 256)
+    file = io.BytesIO(content)
+    file.seek(size // 2)
+    assert clips.content_hash(file) == clips.content_hash(content) == hashlib.sha256(content).hexdigest()

@@ -1,0 +1,1 @@
+"""What docs/voices.md lets people hear. `python -m recipes.voice_samples.make`."""
