@@ -65,9 +65,9 @@ def tune(run, weights):
     )
     cache, rope, zero = llama.cache(1, 64), llama.rope(64), torch.zeros(1, dtype=torch.int64, device="cuda")
     tokens = Tokens(zero, zero, zero)
-    keys, values = cache.keys[0], cache.values[0]
+    first = cache.layer(0)
     works = {
-        "qkv": lambda do, layer: do.qkv(x, layer, shape, rope, tokens, keys, values),
+        "qkv": lambda do, layer: do.qkv(x, layer, shape, rope, tokens, first),
         "o": lambda do, layer: do.add_product(x, attended, layer.o),
         "gate_up": lambda do, layer: do.gate_up(x, layer, shape),
         "down": lambda do, layer: do.add_product(x, y, layer.down),

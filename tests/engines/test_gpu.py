@@ -122,6 +122,38 @@ def test_overlapped_kernels_give_the_same_ids(full_size, full_engine):
     assert rows_of(apart, TEXTS[:1], sampling, [1]) == rows_of(full_engine, TEXTS[:1], sampling, [1])
 
 
+def test_a_cache_in_fp8_takes_half_and_speaks(full_size, full_engine):
+    """Many sequences and one, beside what a cache in 16 bits gives: the first logits differ little, and it is the same again."""
+    llama = full_engine.llama
+    ids = torch.randint(0, 128_000, (400,), device="cuda", generator=torch.Generator("cuda").manual_seed(0))
+    rope, found = llama.rope(512), {}
+    places = torch.zeros_like(ids), torch.arange(len(ids), device="cuda")
+    for kind in ("same", "fp8"):
+        cache = llama.cache(1, 512, kind)
+        llama.hidden(Tokens(ids, *places), cache, rope)
+        found[kind] = llama.hidden(Tokens(ids[-1:], places[0][-1:], places[1][-1:]), cache, rope)[0].float()
+        plain = Llama(full_size, operations=TorchOperations)
+        spans = [(0, 1, 0, len(ids) - 1)]
+        again = plain.hidden(Tokens(ids[-1:], places[0][-1:], places[1][-1:], spans), cache, rope)[0].float()
+        assert ((again - found[kind]).norm() / again.norm()).item() < 0.03
+    away = ((found["fp8"] - found["same"]).norm() / found["same"].norm()).item()
+    print("fp8 cache", away)
+    assert 0 < away < 0.1
+
+    sampling, rows = SamplingOptions(max_new_tokens=60), []
+    for _ in range(2):
+        slots = full_engine.open(4, 512, cache="fp8")
+        assert 2 * slots.cache.keys.nbytes == full_engine.llama.cache(5, 512).keys.nbytes
+        spoken = {}
+        for count in (3, 1):
+            for index in range(count):
+                slots.join(TEXTS[index], sampling, index)
+            collect(slots, spoken)
+            slots.clear()
+        rows.append(spoken)
+    assert rows[0] == rows[1] and all(len(row) >= 60 for row in rows[0].values())
+
+
 @pytest.mark.parametrize("weights, bytes_each", [("int8", 1), ("int4", 4)])
 def test_weights_of_fewer_bits_speak_at_the_full_shape(full_size, weights, bytes_each):
     engine = FastEngine(full_size, ORPHEUS_LAYOUT, weights=weights)

@@ -13,7 +13,7 @@ from orpheus.common.errors import InputError, OrpheusError, OrpheusWarning
 from orpheus.common.frame import CODES_PER_FRAME
 from orpheus.engines import check_length, too_large
 from orpheus.engines.fast.head import Head
-from orpheus.engines.fast.llama import Llama, TorchOperations, unfit
+from orpheus.engines.fast.llama import CACHES, Llama, TorchOperations, unfit
 from orpheus.engines.fast.matrix import WEIGHTS
 from orpheus.engines.fast.slots import Slots, sizes_up_to
 from orpheus.engines.fast.stored import StoredLlama
@@ -91,9 +91,11 @@ class FastEngine:
                 slots.clear()
                 self._idle = slots
 
-    def open(self, slots, length):
+    def open(self, slots, length, cache="same"):
         """Room for `slots` sequences of at most `length` tokens each, prompt included, that join and leave between steps.
 
+        cache: "same" as the model's data type; or "fp8", keys and values in 8 bits with a scale for each head and token: half the
+        memory, and half of what attention reads, for the sake of many sequences
         returns: orpheus.engines.fast.slots.Slots, with separate memory. On CUDA all its steps are captured here.
         Raises InputError for a length beyond the model's positions, OrpheusError if it does not fit into memory.
         """
@@ -101,9 +103,15 @@ class FastEngine:
             raise InputError(f"slots must be a whole number of at least 1, not {slots}")
         if not 2 <= length <= self.llama.limit:
             raise InputError(f"length must be between 2 and {self.llama.limit}, the model's positions, not {length}")
+        if cache not in CACHES:
+            raise InputError(f"cache must be {' or '.join(CACHES)}, not {cache!r}")
+        if cache == "fp8" and self.captured and torch.cuda.get_device_capability(self.llama.device) < (8, 9):
+            raise InputError(
+                "a cache in fp8 needs a GPU of compute capability 8.9 or newer (RTX 40, L4, H100): leave it out here"
+            )
         try:
-            opened = self._guarded(self._open, slots, length, True) if self.captured else None
-            return opened or self._open(slots, length)
+            opened = self._guarded(self._open, slots, length, cache, True) if self.captured else None
+            return opened or self._open(slots, length, cache)
         except torch.OutOfMemoryError as error:
             raise too_large(slots) from error
 
@@ -139,8 +147,8 @@ class FastEngine:
 
         return KernelHead(self.llama, self.layout, self.head, self.llama.operations, spare)
 
-    def _open(self, slots, length, capture=False):
-        opened = Slots(self.llama, self._make_head, slots, length, self.captured)
+    def _open(self, slots, length, cache="same", capture=False):
+        opened = Slots(self.llama, self._make_head, slots, length, self.captured, cache)
         if capture:
             opened.capture()
         return opened

@@ -36,11 +36,30 @@ class Shape(NamedTuple):
     eps: float
 
 
+CACHES = ("same", "fp8")
+FP8 = torch.float8_e4m3fn
+FP8_LARGEST = 448.0
+
+
 class Cache(NamedTuple):
-    """Keys and values: (layers, slots, kv_heads, length, dim) each."""
+    """Keys and values, (layers, slots, kv_heads, length, dim) each, in the model's data type or as FP8.
+
+    key_scales, value_scales: None; or float32 (layers, slots, kv_heads, length), which FP8 is multiplied by: one for each head
+    and token, so that the largest of it is FP8_LARGEST
+    """
 
     keys: torch.Tensor
     values: torch.Tensor
+    key_scales: torch.Tensor | None = None
+    value_scales: torch.Tensor | None = None
+
+    def layer(self, index):
+        """That of one layer: (slots, kv_heads, length, dim)."""
+        return Cache(*(None if part is None else part[index] for part in self))
+
+    @property
+    def length(self):
+        return self.keys.shape[-2]
 
 
 @dataclass
@@ -89,6 +108,12 @@ def _fused(modules):
     for module, part in zip(modules, weight.split([len(part) for part in parts])):
         module.weight.data = part
     return weight
+
+
+def in_fp8(rows):
+    """(rows as FP8, their scales) of (..., dim)."""
+    scales = rows.float().abs().amax(dim=-1).clamp(min=1e-12) / FP8_LARGEST
+    return (rows.float() / scales[..., None]).to(FP8), scales
 
 
 class Parts(NamedTuple):
@@ -150,10 +175,14 @@ class Llama:
         self.limit = config.max_position_embeddings
         self._frequencies = inverse_frequencies(config, self.device)
 
-    def cache(self, slots, length):
-        """An empty Cache."""
+    def cache(self, slots, length, kind="same"):
+        """An empty Cache; kind: one of CACHES."""
         shape = (len(self.layers), slots, self.shape.kv_heads, length, self.shape.dim)
-        return Cache(*(torch.zeros(shape, dtype=self.dtype, device=self.device) for _ in range(2)))
+        dtype = FP8 if kind == "fp8" else self.dtype
+        parts = [torch.zeros(shape, dtype=dtype, device=self.device) for _ in range(2)]
+        if kind == "fp8":
+            parts += [torch.zeros(shape[:-1], device=self.device) for _ in range(2)]
+        return Cache(*parts)
 
     def rope(self, length):
         """(cos, sin), each (length, dim), of positions 0 to length - 1."""
@@ -163,9 +192,9 @@ class Llama:
         """The last layer's output for `tokens`, before the final norm: (T, hidden). Fills the cache."""
         do, x = self.operations, F.embedding(tokens.ids, self.embeddings)
         for index, layer in enumerate(self.layers):
-            keys, values = cache.keys[index], cache.values[index]
-            q = do.qkv(x, layer, self.shape, rope, tokens, keys, values)
-            x = do.add_product(x, do.attend(q, keys, values, tokens), layer.o)
+            place = cache.layer(index)
+            q = do.qkv(x, layer, self.shape, rope, tokens, place)
+            x = do.add_product(x, do.attend(q, place, tokens), layer.o)
             x = do.add_product(x, do.gate_up(x, layer, self.shape), layer.down)
         return x
 
@@ -174,8 +203,8 @@ class TorchOperations:
     """The four operations of a layer in plain PyTorch. They read `tokens.spans`, so they cannot be captured in a graph."""
 
     @staticmethod
-    def qkv(x, layer, shape, rope, tokens, keys, values):
-        """x (T, hidden) -> queries (T, heads, dim); writes keys and values (slots, kv_heads, length, dim)."""
+    def qkv(x, layer, shape, rope, tokens, cache):
+        """x (T, hidden) -> queries (T, heads, dim); writes keys and values into the layer's Cache."""
         heads, kv_heads, dim, eps = shape
         y = layer.qkv(rms_norm(x, layer.norm, eps)).view(len(x), heads + 2 * kv_heads, dim)
         cos, sin = (table[tokens.positions] for table in rope)
@@ -183,19 +212,27 @@ class TorchOperations:
         k = turned[:, heads:]
         for first, end, slot, position in tokens.spans:
             there = slice(position, position + end - first)
-            keys[slot, :, there] = k[first:end].transpose(0, 1)
-            values[slot, :, there] = v[first:end].transpose(0, 1)
+            new = (cache.keys, cache.key_scales, k), (cache.values, cache.value_scales, v)
+            for side, scales, rows in new:
+                rows = rows[first:end].transpose(0, 1)
+                if scales is not None:
+                    rows, scales[slot, :, there] = in_fp8(rows)
+                side[slot, :, there] = rows
         return turned[:, :heads]
 
     @staticmethod
-    def attend(q, keys, values, tokens):
+    def attend(q, cache, tokens):
         """Each token's attention over its slot up to its own position: (T, heads, dim) -> (T, heads * dim)."""
         outputs = []
         for first, end, slot, position in tokens.spans:
             count = end - first
             if count > 1 and position:
                 raise ValueError("a run of tokens must begin at position 0")
-            k, v = (side[None, slot, :, : position + count] for side in (keys, values))
+            past = slot, slice(None), slice(position + count)
+            k, v = (side[past][None] for side in (cache.keys, cache.values))
+            if cache.key_scales is not None:
+                scales = (side[past][None, ..., None] for side in (cache.key_scales, cache.value_scales))
+                k, v = ((side.float() * scale).to(q.dtype) for side, scale in zip((k, v), scales))
             row = q[first:end].transpose(0, 1)[None]
             attended = F.scaled_dot_product_attention(row, k, v, is_causal=count > 1, enable_gqa=True)
             outputs.append(attended[0].transpose(0, 1).flatten(1))

@@ -60,11 +60,11 @@ class Slots:
     """
 
     @torch.inference_mode()
-    def __init__(self, llama, make_head, slots, length, captured):
+    def __init__(self, llama, make_head, slots, length, captured, cache="same"):
         self.llama, self.slots, self.length, self.captured = llama, slots, length, captured
         self.spare, self.fixed = slots, None
         self.head = make_head(self.spare)
-        self.cache = llama.cache(slots + 1, length)
+        self.cache = llama.cache(slots + 1, length, cache)
         self.rope = llama.rope(length)
         self.state = State.empty(slots + 1, length, self.head.columns, llama.device)
         self._seats = [None] * slots

@@ -63,10 +63,13 @@ _TILES = {None: TILES, 8: TILES_INT8, 4: TILES_INT4}
 
 @triton.jit
 def _attend_kernel(
-    Q, KEYS, VALUES, SLOTS, POSITIONS, Y, length, scale, GROUP: tl.constexpr, FILLED: tl.constexpr, KV_HEADS: tl.constexpr, DIM: tl.constexpr,
-    BLOCK: tl.constexpr, PDL: tl.constexpr
+    Q, KEYS, VALUES, KEY_SCALES, VALUE_SCALES, SLOTS, POSITIONS, Y, length, scale, GROUP: tl.constexpr, FILLED: tl.constexpr,
+    KV_HEADS: tl.constexpr, DIM: tl.constexpr, BLOCK: tl.constexpr, SCALED: tl.constexpr, PDL: tl.constexpr
 ):  # fmt: skip
-    """Attention of the query heads of one key head, for one token, over its slot up to its position."""
+    """Attention of the query heads of one key head, for one token, over its slot up to its position.
+
+    SCALED: keys and values are FP8 with scales, and are multiplied in float16, which holds all of FP8
+    """
     begin(PDL)
     wait(PDL)
     token, head = tl.program_id(0), tl.program_id(1)
@@ -75,20 +78,34 @@ def _attend_kernel(
     g, d, n = tl.arange(0, FILLED), tl.arange(0, DIM), tl.arange(0, BLOCK)
     own = (token * KV_HEADS + head) * GROUP * DIM + g[:, None] * DIM + d[None, :]
     q = tl.load(Q + own, mask=(g < GROUP)[:, None], other=0.0)
+    scales = (slot * KV_HEADS + head) * length
+    if SCALED:
+        q = q.to(tl.float16)
     largest = tl.full([FILLED], float("-inf"), tl.float32)
     weight = tl.zeros([FILLED], tl.float32)
     total = tl.zeros([FILLED, DIM], tl.float32)
     for start in range(0, position + 1, BLOCK):
         at = start + n
         k = tl.load(KEYS + first + at[None, :] * DIM + d[:, None], mask=(at <= position)[None, :], other=0.0)
-        scores = tl.dot(q, k, input_precision="ieee") * scale
+        if SCALED:
+            key_scale = tl.load(KEY_SCALES + scales + at, mask=at <= position, other=0.0)
+            scores = tl.dot(q, k.to(tl.float16)) * (scale * key_scale)[None, :]
+        else:
+            scores = tl.dot(q, k, input_precision="ieee") * scale
         scores = tl.where((at <= position)[None, :], scores, float("-inf"))
         larger = tl.maximum(largest, tl.max(scores, axis=1))
         p, shrink = tl.exp(scores - larger[:, None]), tl.exp(largest - larger)
         v = tl.load(VALUES + first + at[:, None] * DIM + d[None, :], mask=(at <= position)[:, None], other=0.0)
         weight = weight * shrink + tl.sum(p, axis=1)
-        total = total * shrink[:, None] + tl.dot(p.to(v.dtype), v, input_precision="ieee")
+        if SCALED:  # 448 times as much, so that small shares keep their digits
+            value_scale = tl.load(VALUE_SCALES + scales + at, mask=at <= position, other=0.0) * 448.0
+            share = (p * value_scale[None, :]).to(tl.float16)
+            total = total * shrink[:, None] + tl.dot(share, v.to(tl.float16))
+        else:
+            total = total * shrink[:, None] + tl.dot(p.to(v.dtype), v, input_precision="ieee")
         largest = larger
+    if SCALED:
+        weight *= 448.0
     tl.store(Y + own, total / weight[:, None], mask=(g < GROUP)[:, None])
 
 
@@ -103,7 +120,8 @@ def norm_kernel(X, NORM, eps, Y, K, BLOCK: tl.constexpr):
 
 @triton.jit
 def _rotate_kernel(
-    QKV, COS, SIN, SLOTS, POSITIONS, Q, KEYS, VALUES, length, HEADS: tl.constexpr, KV_HEADS: tl.constexpr, DIM: tl.constexpr
+    QKV, COS, SIN, SLOTS, POSITIONS, Q, KEYS, VALUES, KEY_SCALES, VALUE_SCALES, length, HEADS: tl.constexpr, KV_HEADS: tl.constexpr,
+    DIM: tl.constexpr, SCALED: tl.constexpr
 ):  # fmt: skip
     token, head = tl.program_id(0), tl.program_id(1)
     i = tl.arange(0, DIM // 2)
@@ -113,6 +131,15 @@ def _rotate_kernel(
     if head < HEADS + KV_HEADS:
         cos, sin = tl.load(COS + position * DIM + i).to(tl.float32), tl.load(SIN + position * DIM + i).to(tl.float32)
         a, b = a * cos - b * sin, b * cos + a * sin
+    if SCALED and head >= HEADS:
+        largest = tl.maximum(tl.max(tl.abs(a), axis=0), tl.max(tl.abs(b), axis=0))
+        scale = tl.maximum(largest, 1e-12) / 448.0
+        a, b = a / scale, b / scale
+        at = (slot * KV_HEADS + (head - HEADS) % KV_HEADS) * length + position
+        if head < HEADS + KV_HEADS:
+            tl.store(KEY_SCALES + at, scale)
+        else:
+            tl.store(VALUE_SCALES + at, scale)
     store_head(a, b, i, head, token, slot, position, Q, KEYS, VALUES, length, HEADS, KV_HEADS, DIM, i >= 0)
 
 
@@ -177,30 +204,36 @@ class KernelOperations:
     def pdl(self):
         return {"PDL": True, "launch_pdl": True} if self.overlap else {"PDL": False}
 
-    def qkv(self, x, layer, shape, rope, tokens, keys, values):
+    def qkv(self, x, layer, shape, rope, tokens, cache):
         heads, kv_heads, dim, eps = shape
         q = torch.empty(len(x), heads, dim, dtype=x.dtype, device=x.device)
-        to = (*rope, tokens.slots, tokens.positions, q, keys, values, keys.shape[2])
+        to = (*rope, tokens.slots, tokens.positions, q, cache.keys, cache.values)
         sizes = {"HEADS": heads, "KV_HEADS": kv_heads, "DIM": dim}
-        if len(x) == 1:
+        scaled = cache.key_scales is not None
+        if (
+            len(x) == 1 and not scaled
+        ):  # a scale needs the whole head, of which a program of the other kernel has a part
             weight, options = self.launch("qkv", layer.qkv)
             scale = layer.qkv.scale
             grid = ((heads + 2 * kv_heads) * (dim // options["ROWS"]),)
             qkv_row_kernel[grid](
-                x, layer.norm, eps, weight, scale, *to, **sizes, BITS=layer.qkv.bits, **options
+                x, layer.norm, eps, weight, scale, *to, cache.length, **sizes, BITS=layer.qkv.bits, **options
             )  # fmt: skip
         else:
             y = self.product(rms_norm(x, layer.norm, eps), layer.qkv)
-            _rotate_kernel[(len(x), heads + 2 * kv_heads)](y, *to, **sizes, num_warps=1)
+            _rotate_kernel[(len(x), heads + 2 * kv_heads)](
+                y, *to, cache.key_scales, cache.value_scales, cache.length, **sizes, SCALED=scaled, num_warps=1
+            )
         return q
 
-    def attend(self, q, keys, values, tokens):
+    def attend(self, q, cache, tokens):
         count, heads, dim = q.shape
-        kv_heads, y = keys.shape[1], torch.empty(count, heads * dim, dtype=q.dtype, device=q.device)
+        kv_heads, y = cache.keys.shape[1], torch.empty(count, heads * dim, dtype=q.dtype, device=q.device)
         sizes = {"GROUP": heads // kv_heads, "FILLED": GROUP, "KV_HEADS": kv_heads, "DIM": dim, "BLOCK": 64}
         pdl = self.pdl if count == 1 else {"PDL": False}
         _attend_kernel[(count, kv_heads)](
-            q, keys, values, tokens.slots, tokens.positions, y, keys.shape[2], dim**-0.5, **sizes, **pdl, num_warps=4, num_stages=3
+            q, *cache, tokens.slots, tokens.positions, y, cache.length, dim**-0.5, **sizes, SCALED=cache.key_scales is not None, **pdl,
+            num_warps=4, num_stages=3
         )  # fmt: skip
         return y
 
