@@ -110,15 +110,20 @@ class Engine:
         return self._process.pid if self._process is not None else None
 
     def _launch(self):
-        context = multiprocessing.get_context("spawn")
-        ours, theirs = context.Pipe()
-        self._process = context.Process(target=self._work, args=(theirs, self.spec), name="orpheus-engine")
-        self._process.start()
-        theirs.close()
+        ours, theirs = multiprocessing.Pipe()
+        self._process = self._start_process(theirs)
         self._started, self._outbox = time.monotonic(), queue.SimpleQueue()
         threading.Thread(target=_write, args=(ours, self._outbox), name="orpheus-to-engine", daemon=True).start()
         reader = threading.Thread(target=self._read, args=(ours, self._process), name="orpheus-engine", daemon=True)
         reader.start()
+
+    def _start_process(self, theirs):
+        """theirs: the process' end of the connection"""
+        context = multiprocessing.get_context("spawn")
+        process = context.Process(target=self._work, args=(theirs, self.spec), name="orpheus-engine")
+        process.start()
+        theirs.close()
+        return process
 
     def _read(self, connection, process):
         """In a thread: one call into the loop for each message."""

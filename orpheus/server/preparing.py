@@ -162,7 +162,7 @@ class Preparer:
         except RuntimeError as error:  # its threads are shut down
             raise unavailable("the server is about to stop", 5) from error
         if kind == "input":
-            raise invalid(answer[0], _field_of(answer[0], options), "invalid_value")
+            raise refusal_of(answer[0], options)
         if kind == "error":
             raise broken(f"the text cannot be read: {answer[0]}")
         return Plan(model, *answer)
@@ -174,8 +174,10 @@ class Preparer:
             threads.shutdown(wait=False, cancel_futures=True)
 
 
-def _field_of(message, options):
-    """The field that a message of orpheus.speech is about."""
+def refusal_of(message, options):
+    """The Refusal for what orpheus.speech says of a text or its options: it names the field."""
     if message.startswith("unknown voice"):
-        return "voice"
-    return next((name for name in options if message.startswith(f"{name} ")), "input")
+        field = "voice"
+    else:
+        field = next((name for name in options if message.startswith(f"{name} ")), "input")
+    return invalid(message, field, "invalid_value")

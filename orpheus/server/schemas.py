@@ -78,10 +78,19 @@ class SessionConfig(_Strict):
     word_timestamps: Literal[False] = False
 
 
+def _path(fault):
+    """The names of the fields down to a fault: pydantic puts the branches of a union between them."""
+    return [
+        str(part)
+        for part in fault["loc"]
+        if part not in ("body", "VoiceId") and str(part).isidentifier() and part != "str"
+    ]
+
+
 def refusal_of(error):
     """The Refusal for a pydantic ValidationError or FastAPI's RequestValidationError, about its first fault."""
-    fault = error.errors()[0]
-    path = [str(part) for part in fault["loc"] if part not in ("body", "str", "VoiceId")]
+    faults = [(_path(fault), fault) for fault in error.errors()]
+    path, fault = max(faults[:20], key=lambda pair: len(pair[0]) if pair[0][:1] == faults[0][0][:1] else -1)
     param = ".".join(path) or None
     kind, given = fault["type"], fault.get("input")
     if kind == "json_invalid":
