@@ -14,6 +14,7 @@ from orpheus.server.failures import Refusal, broken, too_large, too_slow, unavai
 from orpheus.server.responses import SpeechResponse
 from orpheus.server.schemas import SpeechRequest, refusal_of
 from orpheus.server.speaking import Wanted
+from orpheus.server.transport import LARGEST_HEADERS
 
 PAGE = Path(__file__).with_name("page.html")  # what a browser is shown at /
 _ERROR = {"description": "Why not, in OpenAI's shape", "content": {"application/json": {"schema": {"type": "object"}}}}
@@ -136,6 +137,8 @@ class Gate:
         if scope["type"] not in ("http", "websocket"):
             return await self.app(scope, receive, send)
         try:
+            if sum(len(name) + len(value) for name, value in scope["headers"]) > LARGEST_HEADERS:
+                raise Refusal(431, f"the headers have more than {LARGEST_HEADERS:,} bytes, the most that are taken")
             headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
             check_origin(headers, local=self.options.local and not self.keys)
             scope["orpheus.key"] = client = (scope.get("client") or ("unknown",))[0]
@@ -146,7 +149,8 @@ class Gate:
         except Refusal as refusal:
             if scope["type"] == "websocket":
                 return await send({"type": "websocket.close", "code": 1008, "reason": refusal.message[:100]})
-            return await _answer(refusal, self.speaker)(scope, receive, send)
+            # What was not read of a body is not the next request.
+            return await _answer(refusal, self.speaker, {"connection": "close"})(scope, receive, send)
         except _Gone:
             return None
         await self.app(scope, receive, send)

@@ -7,10 +7,10 @@ import threading
 import time
 from collections import deque
 
-from orpheus.common.command import say
 from orpheus.common.errors import OrpheusError
 from orpheus.common.frame import SAMPLE_RATE
 from orpheus.server.engine_process import run_engine
+from orpheus.server.journal import tell
 
 _PAUSES = (0.5, 1, 2, 5, 10, 30)  # seconds before it is started again, the last one from then on
 _STEADY = 60.0  # seconds after which a death counts as the first again
@@ -170,7 +170,7 @@ class Engine:
         pause = _PAUSES[min(self.deaths, len(_PAUSES)) - 1]
         self.state = "loading"
         why = f": {self.reason}" if self.reason else ""
-        say(
+        tell(
             f"the engine's process ended with status {status}{why}; {lost} texts were cut off; it starts again in {pause:g} s"
         )
         self.reason = None

@@ -110,12 +110,12 @@ def read_keys(path=None, environment=os.environ):
     for number, (source, line) in enumerate(lines, 1):
         if not (bare := _bare(line)):
             continue
-        name, _, key = bare.rpartition(":")
+        name, _, key = map(str.strip, bare.rpartition(":"))
         check(
             len(key) >= 8 and key.isascii() and key.isprintable() and " " not in key,
             f"{source}: key {name or number} must have at least 8 characters, all of them letters, digits or signs",
         )
-        keys[key] = name.strip() or f"key {len(keys) + 1}"
+        keys[key] = name or f"key {len(keys) + 1}"
     return keys
 
 

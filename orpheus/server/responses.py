@@ -11,10 +11,10 @@ import time
 
 from starlette.responses import Response
 
-from orpheus.common.command import say
 from orpheus.common.frame import SAMPLE_RATE
 from orpheus.server.engine import EngineError
 from orpheus.server.failures import Refusal
+from orpheus.server.journal import tell
 from orpheus.server.sound import SoundWriter
 from orpheus.server.transport import abort
 from orpheus.server.words import WordTimes
@@ -66,7 +66,7 @@ class SpeechResponse(Response):
         )
         text = f": {self._wanted.text!r}" if self._speaker.options.log_text else ""
         end = self._reason if speech else f"refused with {self._status}" if self._status else self._reason
-        say(
+        tell(
             f"{self._key}: {len(self._wanted.text)} characters, {end} after {time.monotonic() - self._began:.2f} s{made}{text}"
         )
 
@@ -95,7 +95,7 @@ class SpeechResponse(Response):
             await self._send(refusal.body, last=True)
         except EngineError as error:
             self._reason = "engine_error"
-            say(f"{self._key}: cut off: {error}")
+            tell(f"{self._key}: cut off: {error}")
             if not self._started:  # of a whole file nothing is sent yet
                 refusal = Refusal(500, f"this text could not be spoken: {error}", "server_error", code="internal_error")
                 await self._start("application/json", 500, {}, len(refusal.body))

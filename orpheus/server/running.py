@@ -8,10 +8,10 @@ import time
 
 import uvicorn
 
-from orpheus.common.command import say
 from orpheus.common.errors import InputError, OrpheusError
 from orpheus.server.app import make_app
 from orpheus.server.engine import Engine
+from orpheus.server.journal import tell
 from orpheus.server.metrics import Metrics
 from orpheus.server.preparing import Preparer
 from orpheus.server.speaking import Speaker
@@ -77,7 +77,7 @@ class Running(uvicorn.Server):
             self.failed, self.should_exit = error, True
             return
         for line in self.greeting(time.monotonic() - began):
-            say(line)
+            tell(line)
 
     @property
     def address(self):
@@ -109,7 +109,7 @@ class Running(uvicorn.Server):
         if self._deadline is not None and (not self.speaker.admission.active or time.monotonic() > self._deadline):
             left = self.speaker.admission.active
             if left:
-                say(f"{left} texts were not over after {self.options.drain_seconds:g} s, and are cut off")
+                tell(f"{left} texts were not over after {self.options.drain_seconds:g} s, and are cut off")
             self.should_exit = True
         return await super().on_tick(counter)
 

@@ -4,10 +4,10 @@ import asyncio
 import time
 from dataclasses import dataclass, field
 
-from orpheus.common.command import say
 from orpheus.common.frame import SAMPLE_RATE
 from orpheus.server.engine import EngineError
 from orpheus.server.failures import Refusal, broken, busy, invalid, late, unavailable
+from orpheus.server.journal import tell
 from orpheus.server.limits import Admission
 from orpheus.server.sound import encoding_threads
 from orpheus.server.voices import Catalogue, ServedModel
@@ -143,7 +143,7 @@ class Speech:
             self.plan = await self._speaker.preparer.plan(model, wanted.text, voice, wanted.choices)
             if self._speaker.options.log_text:
                 for warning in self.plan.warnings:
-                    say(f"warning: {warning}")
+                    tell(f"warning: {warning}")
             self._stream = self._speaker.engine.speak(self.plan)
             self._first = []
             while not any(kind == "chunk" for kind, *_ in self._first):

@@ -2,11 +2,13 @@
 
 import asyncio
 import json
+import socket
 
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 LARGEST_HEADERS = 16 * 1024  # bytes
+_KERNEL_BYTES = 256 * 1024  # that wait for a client in the kernel: 5 s of PCM; Linux would take megabytes
 _TRANSPORT = "orpheus.transport"  # its place in an ASGI scope
 
 
@@ -34,6 +36,9 @@ def guarded(most, seconds, gauge=None):
 
         def connection_made(self, transport):
             super().connection_made(transport)
+            plain = transport.get_extra_info("socket")
+            if plain is not None and plain.family in (socket.AF_INET, socket.AF_INET6):
+                plain.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _KERNEL_BYTES)
             if gauge is not None:
                 gauge.set(len(self.connections))
             if len(self.connections) > most:
