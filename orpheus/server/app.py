@@ -4,11 +4,12 @@ import asyncio
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from fastapi import FastAPI, Request
+from fastapi import FastAPI, Request, WebSocket
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
 from starlette.exceptions import HTTPException
 
+from orpheus.server import websocket
 from orpheus.server.auth import Keys, check_origin, is_open
 from orpheus.server.failures import Refusal, broken, too_large, too_slow, unavailable
 from orpheus.server.responses import SpeechResponse
@@ -40,6 +41,10 @@ def make_app(speaker, keys, options):
     async def speech(wanted: SpeechRequest, request: Request):
         """Speaks a text."""
         return SpeechResponse(speaker, wanted, read_request(wanted), request.scope["orpheus.key"])
+
+    @app.websocket(websocket.PATH)
+    async def session(socket: WebSocket):
+        await websocket.Session(speaker, socket, socket.scope["orpheus.key"]).run()
 
     @app.exception_handler(RequestValidationError)
     async def not_valid(_, error):

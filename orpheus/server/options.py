@@ -93,6 +93,11 @@ def check_reach(options, keys):
         options.local or keys or options.no_auth,
         f"host {shown(options.host)} lets the network in, and no keys are set: put keys into {KEYS} or a file (--keys FILE), or say --no-auth",
     )
+    check(
+        options.local or options.wyoming is None or options.no_auth,
+        f"Wyoming knows no keys, and host {shown(options.host)} lets the network in: say --no-auth if all of it may speak (HTTP still "
+        "wants the keys that are set), or leave --wyoming out",
+    )
 
 
 def read_keys(path=None, environment=os.environ):

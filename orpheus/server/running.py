@@ -16,6 +16,7 @@ from orpheus.server.metrics import Metrics
 from orpheus.server.preparing import Preparer
 from orpheus.server.speaking import Speaker
 from orpheus.server.transport import LARGEST_HEADERS, guarded
+from orpheus.server.wyoming import serve_wyoming
 
 _LARGEST_FRAME = 256 * 1024  # bytes of a WebSocket's message
 _KEPT_ALIVE = 75  # seconds that an idle connection stays open
@@ -30,7 +31,7 @@ class Running(uvicorn.Server):
         engine = engine or Engine(spec, options.ahead_seconds)
         self.speaker = Speaker(options, engine, preparer or Preparer(), metrics, voice_models)
         self.application = make_app(self.speaker, keys, options)
-        self.failed, self._deadline = None, None
+        self.failed, self._deadline, self.wyoming = None, None, None
         super().__init__(
             uvicorn.Config(
                 self.application,
@@ -76,8 +77,19 @@ class Running(uvicorn.Server):
         except OrpheusError as error:
             self.failed, self.should_exit = error, True
             return
+        if self.options.wyoming is not None:
+            try:
+                self.wyoming = await serve_wyoming(self.speaker, self.options.host, self.options.wyoming)
+            except OrpheusError as error:
+                self.failed, self.should_exit = error, True
+                return
         for line in self.greeting(time.monotonic() - began):
             tell(line)
+
+    async def shutdown(self, sockets=None):
+        if self.wyoming is not None:
+            self.wyoming.close()
+        await super().shutdown(sockets)
 
     @property
     def address(self):
@@ -91,6 +103,8 @@ class Running(uvicorn.Server):
         model = catalogue.models[catalogue.default]
         voices = f" ({', '.join(model.voices)})" if model.voices else ""
         key = " -H 'Authorization: Bearer KEY'" if self.keys else ""
+        if self.wyoming is not None:
+            yield f"Wyoming, for Home Assistant: tcp://{self.options.host}:{self.wyoming.sockets[0].getsockname()[1]}"
         body = json.dumps({"input": "Hello there.", "voice": model.default_voice or "alloy"})
         yield f"{self.address} speaks with {model.id}{voices}, {slots} texts at once; loaded in {seconds:.1f} s"
         yield f"curl {self.address}/v1/audio/speech -H 'Content-Type: application/json'{key} -d '{body}' -o hello.mp3"

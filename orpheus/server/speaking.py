@@ -68,6 +68,21 @@ class Speaker:
         await self.engine.settled()
         await self._ready.wait()
 
+    def check_names(self, model, voice):
+        """Raises Refusal where there is no such model or voice, or nothing is known yet."""
+        if self.catalogue is None:
+            raise unavailable("the model is being loaded: ask again in some seconds", _LOADING)
+        self.catalogue.find(model, voice)
+
+    def language(self, model, voice):
+        """The language that a model's voice speaks; None where nobody says."""
+        try:
+            self.check_names(model, voice)
+        except Refusal:
+            return None
+        id, voice = self.catalogue.find(model, voice)
+        return self.catalogue.models[id].language_of(voice)
+
     async def open(self, wanted, key):
         """A Speech whose first sound is there. key: whose it is. Raises Refusal."""
         began = time.monotonic()

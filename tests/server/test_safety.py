@@ -146,6 +146,10 @@ def test_the_network_is_not_let_in_without_keys():
             check_reach(ServerOptions(host=host), {})
         check_reach(ServerOptions(host=host), KEYS)
         check_reach(ServerOptions(host=host, no_auth=True), {})
+    with pytest.raises(InputError, match="Wyoming knows no keys"):
+        check_reach(ServerOptions(host="0.0.0.0", wyoming=10200), KEYS)
+    check_reach(ServerOptions(host="0.0.0.0", wyoming=10200, no_auth=True), KEYS)
+    check_reach(ServerOptions(wyoming=10200), {})
 
 
 def test_keys_are_read(tmp_path):
