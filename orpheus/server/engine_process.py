@@ -62,24 +62,28 @@ def _open(spec):
     from orpheus.speech.model import load_model
 
     warnings.showwarning = lambda message, *_: say(f"warning: {message}")
-    pools, facts = {}, {"models": {}, "texts": {}, "slots": 0}
+    pools = {}
     for id, names in spec.models:
         model, _ = load_model(**names)
         slots = spec.slots or (32 if str(getattr(model.codec, "device", "cpu")).startswith("cuda") else 4)
-        name = id or public_name(model.name)
-        pool = StreamPool(model, slots, spec.length, spec.waiting)
-        pools[name] = pool
-        described = model.description
-        facts["models"][name] = {
+        pools[id or public_name(model.name)] = StreamPool(model, slots, spec.length, spec.waiting)
+    return pools, facts_of(pools)
+
+
+def facts_of(pools):
+    """What the other side must know of pools, {id: StreamPool}: their models, what reads texts for them, and the slots of each."""
+    facts = {"models": {}, "texts": {}, "slots": min(pool.slots for pool in pools.values())}
+    for id, pool in pools.items():
+        model = pool.tts.model
+        facts["models"][id] = {
             "voices": tuple(model.voices),
             "default_voice": model.default_voice,
-            "language": described.language,
-            "languages": tuple(described.languages.items()),
-            "closed": described.closed,
+            "language": model.description.language,
+            "languages": tuple(model.description.languages.items()),
+            "closed": model.description.closed,
         }
-        facts["texts"][name] = pickle.dumps(replace(model, engine=None, codec=None, clips={}))
-        facts["slots"] = pool.slots if not facts["slots"] else min(facts["slots"], pool.slots)
-    return pools, facts
+        facts["texts"][id] = pickle.dumps(replace(model, engine=None, codec=None, clips={}))
+    return facts
 
 
 def serve(connection, pools, facts):

@@ -4,14 +4,13 @@ import pickle
 import threading
 import time
 from contextlib import contextmanager
-from dataclasses import replace
 
 import numpy as np
 
 from orpheus.common.errors import InputError
 from orpheus.engines import ENDED, WAITING
 from orpheus.server.engine import Engine
-from orpheus.server.engine_process import serve
+from orpheus.server.engine_process import facts_of, serve
 from orpheus.server.options import ServerOptions
 from orpheus.server.pool import StreamPool
 from orpheus.server.preparing import Plan, plan_text, refusal_of
@@ -96,16 +95,7 @@ class ThreadEngine(Engine):
 
     def _speak(self, theirs):
         self.pools = {id: StreamPool(m, self._slots, 1536, self._waiting) for id, m in self._models.items()}
-        facts = {"models": {}, "texts": {}, "slots": self._slots}
-        for id, model in self._models.items():
-            facts["models"][id] = {
-                "voices": tuple(model.voices),
-                "default_voice": model.default_voice,
-                "language": "en",
-                "closed": True,
-            }
-            facts["texts"][id] = pickle.dumps(replace(model, engine=None, codec=None, clips={}))
-        serve(theirs, self.pools, facts)
+        serve(theirs, self.pools, facts_of(self.pools))
         for pool in self.pools.values():
             pool.close()
         theirs.close()
