@@ -111,9 +111,10 @@ def serve(connection, pools, facts):
                 speech.hold()
             elif kind == "resume":
                 speech.resume()
+    outbox.put(None)  # what comes after it is not sent: a text that is closed here is not over
     for speech in list(speeches.values()):
         speech.close()
-    outbox.put(None)
+    sender.join(5)
 
 
 def _start(pools, speeches, outbox, number, model, work):
@@ -156,13 +157,14 @@ def _told(error):
 
 def _send(connection, outbox):
     """Sends what is ready, as much as there is, in one message."""
-    over = False
-    while not over:
-        batch = [outbox.get()]
-        while not outbox.empty():
-            batch.append(outbox.get())
-        over = None in batch
+    item = outbox.get()
+    while item is not None:
+        batch = [item]
+        while not outbox.empty() and (item := outbox.get()) is not None:
+            batch.append(item)
         try:
-            connection.send(("made", [item for item in batch if item is not None]))
+            connection.send(("made", batch))
         except (OSError, ValueError):
             return
+        if item is not None:
+            item = outbox.get()

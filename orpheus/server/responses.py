@@ -86,8 +86,6 @@ class SpeechResponse(Response):
                 )
             finally:
                 writer.close()
-            reason = self._speech.finish_reason
-            self._reason = "done" if reason == "end_of_speech" else reason
         except Refusal as refusal:
             self._speaker.metrics.refusals.labels(str(refusal.status)).inc()
             self._status = refusal.status
@@ -114,18 +112,27 @@ class SpeechResponse(Response):
                 )
             # Else the body ends without its mark.
 
+    def _over(self):
+        """Gives the text's place back, before its client learns that it is over: the next one may come at once."""
+        reason = self._speech.finish_reason
+        self._reason = "done" if reason == "end_of_speech" else reason
+        self._speech.close(self._reason)
+
     async def _audio(self, writer):
         await self._start(writer.media_type)
         async for items in self._speech:
             if made := await writer.write(_chunks(items)):
                 await self._send(made)
-        await self._send(await writer.write([], last=True), last=True)
+        rest = await writer.write([], last=True)
+        self._over()
+        await self._send(rest, last=True)
 
     async def _whole(self, writer):
         made = []
         async for items in self._speech:
             made.append(await writer.write(_chunks(items)))
         made.append(await writer.write([], last=True))
+        self._over()
         body = b"".join(made)
         await self._start(writer.media_type, length=len(body))
         await self._send(body, last=True)
@@ -140,6 +147,7 @@ class SpeechResponse(Response):
                 await self._send(_event("speech.audio.words", words=words))
         if made := await writer.write([], last=True):
             await self._send(_event("speech.audio.delta", audio=base64.b64encode(made).decode()))
+        self._over()
         speech = self._speech
         usage = {
             "input_tokens": speech.tokens_in,
