@@ -52,26 +52,22 @@ class Arguments:
 # --- the server, in a process of its own ---
 
 
-def random_engine(connection, spec):
-    """What the engine's process does for --model full."""
+def random_pools(spec):
+    """What the engine's process opens for --model full."""
     from dataclasses import replace
 
     from benchmarks.common.models import our_engine, random_model
-    from orpheus.server.engine_process import facts_of, serve
     from orpheus.server.pool import StreamPool
 
     model = random_model("cuda")
     model = replace(model, engine=our_engine(model.engine.model, model.engine.layout))
-    pools = {"full": StreamPool(model, spec.slots, spec.length, spec.waiting)}
-    try:
-        serve(connection, pools, facts_of(pools))
-    finally:
-        pools["full"].close()
+    return {"full": StreamPool(model, spec.slots, spec.length, spec.waiting)}
 
 
 def run_server(connection, model, slots, length, queue):
     """Serves until the connection says otherwise; tells its address and processes."""
     import threading
+    from functools import partial
 
     from orpheus.server.engine import Engine
     from orpheus.server.engine_process import EngineSpec, run_engine
@@ -81,7 +77,8 @@ def run_server(connection, model, slots, length, queue):
     options = ServerOptions(port=0, max_streams=slots, length=length, queue=queue)
     names = {} if model == "full" else {"model": model, "lora": "none"}
     spec = EngineSpec(((None, names),), slots, length, queue)
-    engine = Engine(spec, options.ahead_seconds, random_engine if model == "full" else run_engine)
+    work = partial(run_engine, open_pools=random_pools) if model == "full" else run_engine
+    engine = Engine(spec, options.ahead_seconds, work)
     server = Running(options, {}, engine=engine)
 
     def watch():

@@ -46,7 +46,9 @@ def models_of(arguments):
     """What EngineSpec.models takes."""
     names = ("model", "lora", "codec", "device", "engine", "like", "lora_anyway")
     endpoint = {name: getattr(arguments.server, name) for name in ("url", "dialect", "served_model")}
-    return ((None, {name: getattr(arguments, name) for name in names} | endpoint),)
+    first = {name: getattr(arguments, name) for name in names} | endpoint
+    more = ((name, first | {"lora": adapter}) for name, adapter in arguments.serving.voice_models.items())
+    return ((None, first), *more)
 
 
 def _work(argv):
@@ -61,7 +63,7 @@ def _work(argv):
     from orpheus.server.engine_process import EngineSpec
 
     spec = EngineSpec(models_of(arguments), options.max_streams, options.length, options.queue)
-    Running(options, keys, spec).run()
+    Running(options, keys, spec, voice_models={name: name for name in options.voice_models}).run()
 
 
 def main(argv=None):

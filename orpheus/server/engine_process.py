@@ -27,13 +27,14 @@ class EngineSpec:
     waiting: int
 
 
-def run_engine(connection, spec):
-    """The process' work. connection: of multiprocessing; spec: EngineSpec"""
+def run_engine(connection, spec, open_pools=None):
+    """The process' work. connection: of multiprocessing; spec: EngineSpec; open_pools: spec -> {id: StreamPool}, instead of loading
+    its models"""
     for name in (signal.SIGINT, signal.SIGTERM):
         signal.signal(name, signal.SIG_IGN)  # who started it ends it, after the last stream
     threading.Thread(target=_end_with, args=(parent_process(),), daemon=True).start()
     try:
-        pools, facts = _open(spec)
+        pools = (open_pools or _open)(spec)
     except (OrpheusError, OSError, MemoryError) as error:
         connection.send(("failed", str(error)))
         return
@@ -41,7 +42,7 @@ def run_engine(connection, spec):
         connection.send(("failed", f"{type(error).__name__}: {error}"))
         raise
     try:
-        serve(connection, pools, facts)
+        serve(connection, pools, facts_of(pools))
     finally:
         for pool in pools.values():
             pool.close()
@@ -54,7 +55,7 @@ def _end_with(parent):
 
 
 def _open(spec):
-    """({id: StreamPool}, what the other side must know)"""
+    """{id: StreamPool}"""
     import warnings
 
     from orpheus.server.pool import StreamPool
@@ -67,7 +68,7 @@ def _open(spec):
         model, _ = load_model(**names)
         slots = spec.slots or (32 if str(getattr(model.codec, "device", "cpu")).startswith("cuda") else 4)
         pools[id or public_name(model.name)] = StreamPool(model, slots, spec.length, spec.waiting)
-    return pools, facts_of(pools)
+    return pools
 
 
 def facts_of(pools):

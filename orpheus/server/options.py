@@ -21,6 +21,9 @@ class ServerOptions:
     """The port to listen at. 0 takes a free one."""
     wyoming: int | None = None
     """A port to speak Wyoming at as well, which Home Assistant does; 10200 is usual."""
+    voice_model: tuple[str, ...] = ()
+    """An adapter as a voice of its own, as NAME=ADAPTER (a folder or a hub id); several may follow. Asked for by `voice` or by `model`.
+    Each is loaded as a model beside the first one, onto the same base."""
     max_streams: int | None = None
     """Texts spoken at the same time. Default: 32 with CUDA, 4 without."""
     queue: int = 64
@@ -62,6 +65,7 @@ class ServerOptions:
         check_whole(self, "port", 0, 65_535)
         if self.wyoming is not None:
             check_whole(self, "wyoming", 0, 65_535)
+        self.voice_models  # noqa: B018 (raises for what is none)
         for name in ("max_streams", "streams_per_key"):
             if getattr(self, name) is not None:
                 check_whole(self, name, 1, 4096)
@@ -75,6 +79,21 @@ class ServerOptions:
         check_whole(self, "longest_text", 1, 10_000_000)
         check_whole(self, "longest_whole", 1, 10_000_000)
         check_whole(self, "connections", 1, 1_000_000)
+
+    @property
+    def voice_models(self):
+        """{name: adapter} of `voice_model`. Raises InputError."""
+        found = {}
+        for given in self.voice_model:
+            name, equals, adapter = (part.strip() for part in str(given).partition("="))
+            check(equals and name and adapter, f"voice_model must be NAME=ADAPTER, not {shown(given)}")
+            check(name not in found, f"voice_model names {name} twice: give each its own name")
+            check(
+                name.isprintable() and len(name) <= 100 and "/" not in name,
+                f"voice_model: {shown(name)} is no name for a voice",
+            )
+            found[name] = adapter
+        return found
 
     @property
     def longest_body(self):

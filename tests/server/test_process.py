@@ -121,6 +121,33 @@ def test_the_process_that_talks_needs_no_torch():
     assert subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True).stdout == "[]\n"
 
 
+def test_adapters_are_voices_of_their_own(small_voice_folder, tmp_path):
+    from orpheus.server.cli import models_of, parse
+    from tests.fakes.adapters import train_adapter
+
+    adapter = train_adapter(tmp_path / "lora_anna", small_voice_folder)
+    arguments = parse(
+        ["--model", str(small_voice_folder), "--lora", "none", "--device", "cpu", "--voice-model", f"anna={adapter}"]
+    )
+    options = ServerOptions(port=0, voice_model=arguments.serving.voice_model)
+    spec = EngineSpec(models_of(arguments), 2, 1536, 8)
+    server = Running(options, {}, spec, voice_models={name: name for name in options.voice_models})
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    try:
+        wait_for(lambda: server.started and server.speaker.ready, "the server", 90)
+        with httpx.Client(base_url=server.address, timeout=60) as client:
+            made = {}
+            for name, fields in {"base": {}, "voice": {"voice": "anna"}, "model": {"model": "anna"}}.items():
+                made[name] = client.post("/v1/audio/speech", json=SPEECH | fields).content
+            assert made["voice"] == made["model"] != made["base"] and len(made["base"]) > 2000
+            assert "anna" in [voice["id"] for voice in client.get("/v1/audio/voices").json()["voices"]]
+            assert "anna" in [model["id"] for model in client.get("/v1/models").json()["data"]]
+    finally:
+        server.should_exit = True
+        thread.join(30)
+
+
 # --- the processes that read texts ---
 
 

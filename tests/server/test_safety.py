@@ -176,6 +176,9 @@ def test_keys_are_read(tmp_path):
         ({"max_streams": 0}, "max_streams"),
         ({"stall_seconds": 0}, "stall_seconds must be between"),
         ({"host": " "}, "host is empty"),
+        ({"voice_model": ("anna",)}, "voice_model must be NAME=ADAPTER, not 'anna'"),
+        ({"voice_model": ("anna=a", "anna=b")}, "voice_model names anna twice"),
+        ({"voice_model": ("../x=a",)}, "is no name for a voice"),
     ],
 )
 def test_options_are_checked(options, message):
