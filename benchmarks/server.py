@@ -43,6 +43,8 @@ class Arguments:
     """What the clients ask for; figures in seconds of speech need pcm."""
     processes: int = 4
     """Processes that the clients run in."""
+    cache: str = "same"
+    """Or fp8. See orpheus.server.pool.StreamPool."""
     bare: bool = True
     """Whether the pool alone is measured as well."""
     out: str = ""
@@ -61,10 +63,10 @@ def random_pools(spec):
 
     model = random_model("cuda")
     model = replace(model, engine=our_engine(model.engine.model, model.engine.layout))
-    return {"full": StreamPool(model, spec.slots, spec.length, spec.waiting)}
+    return {"full": StreamPool(model, spec.slots, spec.length, spec.waiting, cache=spec.cache)}
 
 
-def run_server(connection, model, slots, length, queue):
+def run_server(connection, model, slots, length, queue, cache):
     """Serves until the connection says otherwise; tells its address and processes."""
     import threading
     from functools import partial
@@ -76,7 +78,7 @@ def run_server(connection, model, slots, length, queue):
 
     options = ServerOptions(port=0, max_streams=slots, length=length, queue=queue)
     names = {} if model == "full" else {"model": model, "lora": "none"}
-    spec = EngineSpec(((None, names),), slots, length, queue)
+    spec = EngineSpec(((None, names),), slots, length, queue, cache)
     work = partial(run_engine, open_pools=random_pools) if model == "full" else run_engine
     engine = Engine(spec, options.ahead_seconds, work)
     server = Running(options, {}, engine=engine)
@@ -231,7 +233,7 @@ def measure(model, count, length, arguments, seconds, fields):
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
     queue = max(2, count // 8)
-    server = context.Process(target=run_server, args=(theirs, model, count + 1, length, queue))
+    server = context.Process(target=run_server, args=(theirs, model, count + 1, length, queue, arguments.cache))
     server.start()
     address, engine = ours.recv()
     if address is None:
@@ -269,7 +271,7 @@ def measure(model, count, length, arguments, seconds, fields):
     }
 
 
-def measure_bare(model, count, length, seconds, tokens):
+def measure_bare(model, count, length, seconds, tokens, cache):
     """The same texts in a pool of this process, without a server."""
     from dataclasses import replace
 
@@ -283,7 +285,7 @@ def measure_bare(model, count, length, seconds, tokens):
         loaded = replace(loaded, engine=our_engine(loaded.engine.model, loaded.engine.layout))
     else:
         loaded = load_model(model, "none")[0]
-    with StreamPool(loaded, count + 1, length, 64) as pool:
+    with StreamPool(loaded, count + 1, length, 64, cache=cache) as pool:
         listeners = Listeners(pool, tokens)
         listeners.arrive(count, 100)
         before, began = pool.counts["tokens"], time.perf_counter()
@@ -312,7 +314,7 @@ def main(arguments):
     report |= {"model": model, "server": measure(model, count, length, arguments, seconds, fields)}
     print(json.dumps(report["server"], indent=1), flush=True)
     if arguments.bare:
-        report["bare"] = measure_bare(model, count, length, min(seconds, 60), tokens)
+        report["bare"] = measure_bare(model, count, length, min(seconds, 60), tokens, arguments.cache)
         report["cost"] = round(1 - report["server"]["real_time_streams"] / report["bare"]["real_time_streams"], 4)
         print(json.dumps({"bare": report["bare"], "cost": report["cost"]}, indent=1), flush=True)
     finish_report(report, arguments.out)

@@ -59,6 +59,8 @@ class Arguments:
     """Tokens per text of a peer."""
     tick_steps: int = 7
     """See StreamPool."""
+    cache: str = "same"
+    """Or fp8. See StreamPool."""
     seconds_budget: float = 200.0
     """After this no further number of streams and no peer begins, and a hold is cut."""
     out: str = ""
@@ -286,7 +288,9 @@ def main(arguments):
     opening = time.perf_counter()
     tts.engine = our_engine(tts.engine.model, tts.engine.layout)
     report["engine"] = type(tts.engine).__name__
-    with StreamPool(tts, slots, length=tokens + 336, waiting=512, tick_steps=arguments.tick_steps) as pool:
+    with StreamPool(
+        tts, slots, length=tokens + 336, waiting=512, tick_steps=arguments.tick_steps, cache=arguments.cache
+    ) as pool:
         report["open_seconds"] = round(time.perf_counter() - opening, 1)
         print(
             f"{report['model']} on {report['hardware']}, {report['engine']}; {pool.slots} slots opened in {report['open_seconds']} s"

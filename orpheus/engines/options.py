@@ -10,6 +10,7 @@ from orpheus.common.options import check, check_given, check_range, check_whole,
 
 # What turns prompt ids into token ids; see docs/speed.md, and docs/engines.md for the last two.
 ENGINES = ("auto", "fast", "fast-int8", "fast-int4", "transformers", "llama.cpp", "endpoint")
+CACHES = ("same", "fp8")  # how many sequences at once keep their keys and values: FastEngine.open
 DIALECTS = ("auto", "llama.cpp", "vllm", "sglang", "lm-studio", "ollama", "text")  # what a server speaks
 INSTALL_LLAMA_CPP = "pip install -r requirements-llama.txt"
 API_KEY = "ORPHEUS_API_KEY"  # the environment's variable with the key for a server

@@ -62,7 +62,7 @@ def _work(argv):
         raise InputError(f"the server needs more packages ({error.name} is missing): {INSTALL}") from error
     from orpheus.server.engine_process import EngineSpec
 
-    spec = EngineSpec(models_of(arguments), options.max_streams, options.length, options.queue)
+    spec = EngineSpec(models_of(arguments), options.max_streams, options.length, options.queue, options.cache)
     Running(options, keys, spec, voice_models={name: name for name in options.voice_models}).run()
 
 

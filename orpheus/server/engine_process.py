@@ -25,6 +25,7 @@ class EngineSpec:
     slots: int | None  # None: 32 with CUDA, 4 without
     length: int
     waiting: int
+    cache: str = "same"
 
 
 def run_engine(connection, spec, open_pools=None):
@@ -67,7 +68,7 @@ def _open(spec):
     for id, names in spec.models:
         model, _ = load_model(**names)
         slots = spec.slots or (32 if str(getattr(model.codec, "device", "cpu")).startswith("cuda") else 4)
-        pools[id or public_name(model.name)] = StreamPool(model, slots, spec.length, spec.waiting)
+        pools[id or public_name(model.name)] = StreamPool(model, slots, spec.length, spec.waiting, cache=spec.cache)
     return pools
 
 

@@ -3,9 +3,11 @@
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from orpheus.common.errors import InputError
 from orpheus.common.options import check, check_given, check_range, check_whole, shown
+from orpheus.engines.options import CACHES
 
 KEYS = "ORPHEUS_SERVER_KEYS"  # the environment's variable with the keys that clients may have
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
@@ -30,6 +32,8 @@ class ServerOptions:
     """Texts that wait for their turn; what is beyond is refused with 429."""
     length: int = 1536
     """Tokens that a piece of text may have, prompt and speech: the memory of a stream."""
+    cache: Literal[CACHES] = "same"
+    """fp8 keeps what attention reads in 8 bits: more streams at once, in half the memory. For --engine fast on CUDA; see docs/speed.md."""
     streams_per_key: int | None = None
     """Texts that one key may have spoken or waiting at the same time; without keys, one address. Default: all."""
     requests_per_minute: int | None = None

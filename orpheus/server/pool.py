@@ -52,13 +52,17 @@ class StreamPool:
     length: the most tokens of a piece, prompt and speech; the engine's cache is made for it
     waiting: texts that can wait for a slot before `submit` refuses
     tick_steps: the most steps between decodes: 7 decode each stream's frames one by one, more in fewer, larger batches
+    cache: "same", or "fp8" for more streams at once (see orpheus.engines.fast.engine.FastEngine.open)
 
     `with StreamPool(...) as pool` closes it at the end. Raises whatever loading and capturing raise.
     """
 
-    def __init__(self, model, slots=8, length=1536, waiting=64, tick_steps=CODES_PER_FRAME):
+    def __init__(self, model, slots=8, length=1536, waiting=64, tick_steps=CODES_PER_FRAME, cache="same"):
         self.tts = model if isinstance(model, OrpheusInference) else OrpheusInference(model)
         self.slots, self.length, self.limit, self.tick_steps = slots, length, waiting, tick_steps
+        if cache not in getattr(self.tts.engine, "caches", ("same",)):
+            raise InputError(f"this engine has no cache in {cache}: it is the fast engine's on CUDA; leave it out here")
+        self._cache = {} if cache == "same" else {"cache": cache}
         self.seconds = {"engine": 0.0, "decoder": 0.0}  # spent in the loop; the GPU may go on working after that
         self.counts = {"steps": 0, "tokens": 0, "ticks": 0, "decoder_steps": 0, "frames": 0}
         self._waiting, self._changed, self._closing, self._error = deque(), threading.Condition(), False, None
@@ -77,7 +81,7 @@ class StreamPool:
         self._in_flight = deque()  # (Decoded or None, {stream: job}, jobs that end with it)
         while True:
             try:
-                self._engine = self.tts.engine.open(self.slots, self.length)
+                self._engine = self.tts.engine.open(self.slots, self.length, **self._cache)
                 # Twice the slots: a piece's last frames may still be decoding when the next one already has its slot.
                 self._decoder = StreamDecoder(self.tts.codec, 2 * self.slots, batch=self.slots)
                 return

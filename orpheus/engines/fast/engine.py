@@ -13,12 +13,12 @@ from orpheus.common.errors import InputError, OrpheusError, OrpheusWarning
 from orpheus.common.frame import CODES_PER_FRAME
 from orpheus.engines import check_length, too_large
 from orpheus.engines.fast.head import Head
-from orpheus.engines.fast.llama import CACHES, Llama, TorchOperations, unfit
+from orpheus.engines.fast.llama import Llama, TorchOperations, unfit
 from orpheus.engines.fast.matrix import WEIGHTS
 from orpheus.engines.fast.slots import Slots, sizes_up_to
 from orpheus.engines.fast.stored import StoredLlama
 from orpheus.engines.fast.whole import whole_model
-from orpheus.engines.options import SamplingOptions
+from orpheus.engines.options import CACHES, SamplingOptions
 
 _LENGTH_STEP = 512  # caches come in multiples of this, so that one serves prompts of many lengths
 
@@ -38,6 +38,8 @@ class FastEngine:
     overlap: whether kernels overlap; None if the GPU can
     Raises ValueError for a model that it cannot run; `unfit` says why.
     """
+
+    caches = CACHES  # that `open` can make
 
     def __init__(self, model, layout, head="position", weights="same", kernels=None, tiles=None, overlap=None):
         if weights not in WEIGHTS:

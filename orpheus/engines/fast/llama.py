@@ -36,7 +36,6 @@ class Shape(NamedTuple):
     eps: float
 
 
-CACHES = ("same", "fp8")
 FP8 = torch.float8_e4m3fn
 FP8_LARGEST = 448.0
 
@@ -176,7 +175,7 @@ class Llama:
         self._frequencies = inverse_frequencies(config, self.device)
 
     def cache(self, slots, length, kind="same"):
-        """An empty Cache; kind: one of CACHES."""
+        """An empty Cache; kind: one of orpheus.engines.options.CACHES."""
         shape = (len(self.layers), slots, self.shape.kv_heads, length, self.shape.dim)
         dtype = FP8 if kind == "fp8" else self.dtype
         parts = [torch.zeros(shape, dtype=dtype, device=self.device) for _ in range(2)]
