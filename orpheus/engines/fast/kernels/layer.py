@@ -135,11 +135,11 @@ def _rotate_kernel(
         largest = tl.maximum(tl.max(tl.abs(a), axis=0), tl.max(tl.abs(b), axis=0))
         scale = tl.maximum(largest, 1e-12) / 448.0
         a, b = a / scale, b / scale
-        at = (slot * KV_HEADS + (head - HEADS) % KV_HEADS) * length + position
+        place = (slot * KV_HEADS + (head - HEADS) % KV_HEADS) * length + position
         if head < HEADS + KV_HEADS:
-            tl.store(KEY_SCALES + at, scale)
+            tl.store(KEY_SCALES + place, scale)
         else:
-            tl.store(VALUE_SCALES + at, scale)
+            tl.store(VALUE_SCALES + place, scale)
     store_head(a, b, i, head, token, slot, position, Q, KEYS, VALUES, length, HEADS, KV_HEADS, DIM, i >= 0)
 
 
