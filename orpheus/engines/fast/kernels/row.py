@@ -214,18 +214,17 @@ def store_head(
     inside,
 ):
     """Both halves of a head's vector, to the queries or to their place in the cache."""
+    row = ((slot * KV_HEADS + (head - HEADS) % KV_HEADS) * length + position) * DIM + i
     if head < HEADS:
-        to = Q + (token * HEADS + head) * DIM + i
-        tl.store(to, a, mask=inside)
-        tl.store(to + DIM // 2, b, mask=inside)
+        query = Q + (token * HEADS + head) * DIM + i
+        tl.store(query, a, mask=inside)
+        tl.store(query + DIM // 2, b, mask=inside)
     elif head < HEADS + KV_HEADS:
-        to = KEYS + ((slot * KV_HEADS + head - HEADS) * length + position) * DIM + i
-        tl.store(to, a, mask=inside)
-        tl.store(to + DIM // 2, b, mask=inside)
+        tl.store(KEYS + row, a, mask=inside)
+        tl.store(KEYS + row + DIM // 2, b, mask=inside)
     else:
-        to = VALUES + ((slot * KV_HEADS + head - HEADS - KV_HEADS) * length + position) * DIM + i
-        tl.store(to, a, mask=inside)
-        tl.store(to + DIM // 2, b, mask=inside)
+        tl.store(VALUES + row, a, mask=inside)
+        tl.store(VALUES + row + DIM // 2, b, mask=inside)
 
 
 @triton.jit
