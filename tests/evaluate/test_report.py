@@ -17,7 +17,7 @@ WER = next(f for f in FIGURES if f.name == "wer")
 def test_figures_as_text():
     e = {"value": 0.0456, "low": 0.03, "high": 0.061}
     assert shown(WER, e) == "4.6 % (3.0 to 6.1)"
-    assert shown(WER, e, signed=True) == "+4.6 % (+3.0 to +6.1)"
+    assert shown(WER, e, signed=True) == "+4.6 points (+3.0 to +6.1)"
     assert shown(WER, None) == "-"
 
 
@@ -75,7 +75,8 @@ def test_the_html_stands_alone(folders, form, kind):
     html = (folders[form] / "report.html").read_text()
     assert html.startswith("<!doctype html>") and html.rstrip().endswith("</html>")
     sources = re.findall(r'(?:src|href)="([^"]*)"', html)
-    assert len(sources) == 2 * 4 + 3 and all(source.startswith("data:") for source in sources)
+    assert [s for s in sources if not s.startswith("data:")] == ["#clip-0", "#clip-1"] * 2 and len(sources) == 2 * 4 + 4
+    assert 'id="clip-0"' in html and 'id="clip-1"' in html
     assert html.count(f'src="data:{kind};base64,') == 4
     without_data = re.sub(r'"data:[^"]*"', '""', html)
     assert not re.search(r"https?:|//[a-z]|url\(|@import", without_data)
