@@ -32,8 +32,9 @@ def _verdict(report):
 def _table(name, head, rows):
     columns = "".join(f"<th>{cell}</th>" for cell in head)
     return (
-        f'<p class="hint soft">This table is wider than the window: scroll it sideways →</p>'
-        f'<div class="scroll" tabindex="0" role="region" aria-label="{name}"><table><thead><tr>{columns}</tr></thead>'
+        '<p class="hint soft">This table is wider than the window: scroll it sideways →</p>'
+        f'<div class="scroll {name.split()[-1].lower()}" tabindex="0" role="region" aria-label="{name}">'
+        f"<table><thead><tr>{columns}</tr></thead>"
         f"<tbody>{''.join(f'<tr>{row}</tr>' for row in rows)}</tbody></table></div>"
     )
 
@@ -43,6 +44,7 @@ def _cell(f, estimate, column, signed=False):
     word = verdict(f, estimate) if signed else ""
     value = f'<span class="{word}">{value} {word}</span>' if word else value
     label = f' data-of="{escape(column)}"' if column else ""
+    label += "" if interval else ' class="none"'
     return f"<td{label}>{value}{f'<small>{interval}</small>' if interval else ''}</td>"
 
 

@@ -36,7 +36,7 @@ def axis(figure, estimates):
     kind = figure.name if figure.name in _SMALLEST_SPAN else figure.unit
     factor = 100 if figure.unit == "%" else 1
     low, high = factor * min(e["low"] for e in estimates), factor * max(e["high"] for e in estimates)
-    missing = max(0, _SMALLEST_SPAN.get(kind, 0.2 * abs(high)) - (high - low))
+    missing = max(0, _SMALLEST_SPAN.get(kind, 0.2 * abs(high) or 1) - (high - low))
     low, high = low - missing / 2, high + missing / 2
     least, most = _WIDEST.get(kind, (0, None))
     if figure.unit == "%" and max(e["high"] for e in estimates) <= 1:

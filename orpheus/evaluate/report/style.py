@@ -22,12 +22,12 @@ p, li { max-width:85ch; overflow-wrap:anywhere } small, .soft { color:var(--soft
 .scroll:focus-visible { outline:2px solid var(--0) } .hint { display:none; margin:0 0 6px } .hint.on { display:block }
 table { border-collapse:collapse; width:100% }
 th, td { text-align:left; vertical-align:top; padding:6px 12px; border-bottom:1px solid var(--line); font-variant-numeric:tabular-nums }
-thead th { background:var(--head); font-weight:600; overflow-wrap:anywhere; min-width:110px } tbody th { font-weight:400; min-width:150px; max-width:330px }
+thead th { background:var(--head); font-weight:600; overflow-wrap:anywhere; min-width:110px } tbody th { font-weight:400; min-width:130px; max-width:330px } .figures tbody th { min-width:230px }
 tr:last-child > * { border-bottom:0 } td { white-space:nowrap } td small, th small { display:block } td.name { white-space:normal; overflow-wrap:anywhere; min-width:110px }
 summary { cursor:pointer; margin:36px 0 10px } summary h2 { display:inline; margin:0 }
 
 .panels { display:grid; grid-template-columns:repeat(auto-fill,minmax(min(100%,270px),1fr)); gap:12px }
-.panel { background:var(--card); border:1px solid var(--line); border-radius:8px; padding:10px 14px; min-width:0; print-color-adjust:exact; -webkit-print-color-adjust:exact }
+.panel { background:var(--card); border:1px solid var(--line); border-radius:8px; padding:10px 14px; min-width:0; overflow-wrap:anywhere; print-color-adjust:exact; -webkit-print-color-adjust:exact }
 .clouds { display:flex; flex-wrap:wrap; gap:12px; align-items:flex-start } .wide { flex:1 1 420px; max-width:640px } .panel h3 small { display:block }
 .line { font-size:13px; overflow-wrap:anywhere; display:flex; justify-content:space-between; gap:10px } .line span:last-child { white-space:nowrap; font-variant-numeric:tabular-nums }
 .track { position:relative; height:14px; margin:0 6px 6px }
@@ -61,7 +61,8 @@ del { color:var(--bad) } ins { color:var(--warn); text-decoration:none; font-wei
  .scroll { border:0; background:none; overflow:visible } .scroll table, .scroll tbody { display:block } .scroll thead { display:none }
  .scroll tr { display:grid; grid-template-columns:repeat(2,minmax(0,1fr)); background:var(--card); border:1px solid var(--line); border-radius:8px; margin:0 0 8px; padding:6px 0 }
  .scroll tr > * { border:0; padding:4px 12px; white-space:normal; overflow-wrap:anywhere; min-width:0; max-width:none }
- .scroll tbody th { grid-column:1 / -1; font-weight:600 }
+ .scroll tbody th { grid-column:1 / -1; font-weight:600; min-width:0 }
+ .scroll td.none { display:none }
  td[data-of]::before { content:attr(data-of); display:block; font-size:12px; color:var(--soft) } td.name::before { content:none }
  .hint.on { display:none }
 }

@@ -132,7 +132,7 @@ def _naturalness(figures, first):
 def _likeness(figures, first):
     if "likeness" not in figures:
         return ""
-    value = figures["likeness"]["value"]
+    value = round(figures["likeness"]["value"], 2)  # as it is shown
     how = "matches" if value >= 0.85 else "comes close to" if value >= 0.75 else "differs from"
     meaning = "; about 0.85 and up is the same speaker" if first else ""
     return f"The voice {how} the reference recordings (likeness {number(value)}{meaning})."
