@@ -236,7 +236,7 @@ def evaluate(arguments):
 
 
 def _run(argv):
-    from orpheus.evaluate.report.folder import table
+    from orpheus.evaluate.report.screen import table
 
     arguments = _parse(argv)
     report, folder = evaluate(arguments)

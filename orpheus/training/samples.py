@@ -15,7 +15,8 @@ from orpheus.common.files import atomic_file
 from orpheus.engines.transformers import TransformersEngine
 from orpheus.evaluate.judges import load_judges
 from orpheus.evaluate.options import JudgeOptions
-from orpheus.evaluate.report.folder import make_report, table, write_report
+from orpheus.evaluate.report.folder import make_report, write_report
+from orpheus.evaluate.report.screen import table
 from orpheus.evaluate.scoring import judge_clips, summarise
 from orpheus.evaluate.systems import Clip, Sentence, speak, spread
 from orpheus.speech.model import LoadedModel

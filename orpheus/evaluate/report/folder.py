@@ -1,11 +1,10 @@
-"""An evaluation's results: a dictionary for report.json, a table for the screen, and the folder with the HTML too."""
+"""An evaluation's results: a dictionary for report.json, and the folder with the HTML and the clips."""
 
 import json
 from pathlib import Path
 
 from orpheus.common.files import whole_folder
 from orpheus.evaluate.report.page import page
-from orpheus.evaluate.report.wording import detector_words, present, shown, verdict
 from orpheus.evaluate.scoring import compare_systems, groups, summarise, tag_counts
 
 _GROUP_FIGURES = ("wer", "clean_rows", "tags_realised", "dnsmos_ovrl", "likeness", "end_of_speech")
@@ -46,33 +45,6 @@ def make_report(systems, options, facts, detector_card=None):
 def _group(scores, options):
     found = summarise(scores, options)
     return {"rows": len(scores)} | {name: found[name].as_dict() for name in _GROUP_FIGURES if found[name].rows}
-
-
-def table(report):
-    """The table shown on screen."""
-    columns = [["", *(f.title for f in present(report))]]
-    for system in report["systems"]:
-        head = f"{system['name']} ({len(system['rows'])} clips)"
-        columns.append([head, *(shown(f, system["figures"].get(f.name)) for f in present(report))])
-    for name, found in report["differences"].items():
-        cells = [f"{shown(f, found.get(f.name), signed=True)} {verdict(f, found.get(f.name))}" for f in present(report)]
-        columns.append([name, *(cell.strip() for cell in cells)])
-    widths = [max(map(len, column)) for column in columns]
-    lines = [
-        "  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip()
-        for row in zip(*columns, strict=True)
-    ]
-    for system in report["systems"]:
-        if system["tags"]:
-            counts = ", ".join(f"{tag} {c['realised']}/{c['count']}" for tag, c in system["tags"].items())
-            lines.append(f"{system['name']}, tags audible: {counts}")
-    lines.append(
-        "In brackets: 95 % intervals, bootstrap over the clips. If all n clips agree, the interval has no width, "
-        "but up to 3/n may still differ."
-    )
-    if "tag_detector" in report and any(f.name == "tags_realised" for f in present(report)):
-        lines.append(detector_words(report["tag_detector"]))
-    return "\n".join(lines)
 
 
 def write_report(folder, report, clips, html_audio="opus"):
