@@ -20,32 +20,11 @@ from orpheus.common import command
 from orpheus.common.command import options_from, read_config, settings_of
 from orpheus.common.errors import InputError
 from orpheus.common.help import ASK
+from orpheus.common.installed import TRAINING, check_installed
+from orpheus.common.progress import State
 from orpheus.data.options import LONGEST_EXAMPLE, DataOptions
 from orpheus.speech.examples import EXAMPLES, sample_sentences
-from orpheus.training.options import DEMO, LORA_TARGETS, RunOptions, TrainingOptions
-
-COMMON = {  # what --help shows
-    "What is learnt": {
-        "dataset": "your recordings: a folder, a file or a hub id",
-        "speaker": "a name for their one speaker",
-        "language": "what is spoken in them (de, hi ...)",
-        "check_data": "only says what is in them and what is wrong",
-        "demo": "the demo voice learns them, or a speaker of ours",
-    },
-    "How": {
-        "epochs": "passes over the recordings; auto: as many as pay",
-        "resume": "goes on where the last run was stopped",
-        "model": "what it starts from: a hub id, a folder or demo",
-        "load_in_4bit": "for small GPUs, with --gradient-checkpointing",
-        "evaluate": "counts the words heard, on the way and at the end",
-    },
-    "What comes out": {
-        "out": "folder of the adapter, by default lora_model/",
-        "samples": "folder of the sample sentences",
-        "merge": "also writes base and adapter as one model",
-        "config": "options from a YAML file",
-    },
-}
+from orpheus.training.options import COMMON, DEMO, LORA_TARGETS, RunOptions, TrainingOptions
 
 
 def parse(argv=None):
@@ -120,6 +99,7 @@ def load_with_unsloth(source, options):
 
 def train(arguments):
     """The whole recipe, top to bottom."""
+    check_installed("training", *TRAINING)
     import_unsloth(arguments.run)  # comes before transformers and peft
     with Finetune(arguments) as finetune:
         finetune.check()  # what can be refused is refused now; nothing that is not ours is ever written over
@@ -154,13 +134,14 @@ class Finetune:
         from orpheus.common.hub import check_push
         from orpheus.speech.model import resolve
         from orpheus.text.identify import describe
-        from orpheus.training.hardware import choose_backend, shared
+        from orpheus.training.hardware import check_without_gpu, choose_backend, shared
         from orpheus.training.log import check_reporter
         from orpheus.training.runs import check_runs, check_written, open_run
         from orpheus.training.samples import check_evaluation
 
         check_reporter(self.options.report_to)
         self.base = resolve(self.run.model, "none", self.run.device)
+        check_without_gpu(self.base, self.run, self.data)
         self.description = describe(self.base.checkpoint, as_like=self.run.like)
         self.data = self.data.in_language_of(self.description)
         if self.options.evaluate:
@@ -177,10 +158,13 @@ class Finetune:
 
     def read(self):
         from orpheus.data.recordings import read_recordings
+        from orpheus.training.check_data import expected_time
 
         report = self.run_folder / "data_report.md" if self.first else None
         read = {"tags": self.description.taught, "model": self.base.checkpoint}
         self.recordings = read_recordings(self.data, self.first, report, **read)
+        if self.first:
+            command.say(expected_time(self.recordings, self.base, self.data, self.options))
 
     def encode(self):
         from orpheus.codec.snac import Codec
@@ -202,8 +186,9 @@ class Finetune:
         self.normalizes = wants_normalizing(self.data.normalize, self.description)
         if self.normalizes:
             self.recordings = self.recordings.normalized(self.data.spoken)  # what is learnt reads as what is spoken
-        self.codec = Codec.from_folder(find_codec(self.run.codec, self.folder), self.base.device)
-        self.tokenizer = load_tokenizer(self.folder)
+        with State("loading the codec and the tokenizer", self.first):
+            self.codec = Codec.from_folder(find_codec(self.run.codec, self.folder), self.base.device)
+            self.tokenizer = load_tokenizer(self.folder)
         layout = layout_of(self.tokenizer, self.codec.codebook_size)
         self.prompts = PromptBuilder(self.tokenizer, layout, self.description.prompt)
         for voice in self.recordings.voices:
@@ -213,7 +198,7 @@ class Finetune:
         barrier()
         self.prepared = make_examples(*encoding, progress=self.first)
         if self.first:
-            print(self.prepared.report.table())
+            command.tell(self.prepared.report.table())
 
     def load(self):
         from orpheus.training.hardware import Memory, compiles
@@ -221,24 +206,27 @@ class Finetune:
         from orpheus.training.lora import load_with_peft
 
         checkpoint, device = self.base.checkpoint, self.base.device
-        if self.backend == "unsloth":
-            self.model = load_with_unsloth(checkpoint, self.options)
-        else:
-            self.model = load_with_peft(self.folder, device, self.options)
+        with State("loading the model", self.first):
+            if self.backend == "unsloth":
+                self.model = load_with_unsloth(checkpoint, self.options)
+            else:
+                self.model = load_with_peft(self.folder, device, self.options)
         self.compiled = compiles(device, self.options)
         self.llama = LoraLlama(self.model, self.compiled, self.options.gradient_checkpointing)
         self.memory = Memory()
 
     def learn(self):
         from orpheus.common.places import claim
-        from orpheus.training.outcome import Outcome
+        from orpheus.speech.model import DEMO_VOICE
+        from orpheus.training.outcome import Outcome, meaning
         from orpheus.training.states import stop_on_signals
 
         trainer = self.trainer = self._trainer()
         if self.resume:
             trainer.resume()
         if self.first:
-            print(self.memory.before(), trainer.plan.reason, sep="\n", flush=True)
+            demo = self.base.checkpoint == str(DEMO_VOICE)
+            command.tell("\n".join((self.memory.before(), trainer.plan.reason, meaning(demo))))
             if not self.resume:
                 claim(self.run.samples, "samples")
                 self.samples.speak(self.run.samples / "before")
@@ -283,7 +271,6 @@ class Finetune:
             best=self.best,
             of={"base": identity_of(self.folder), "codec": self.codec.fingerprint},
         )
-        self.log.expect(trainer.end)
         return trainer
 
     def write(self):
@@ -312,19 +299,19 @@ class Finetune:
 
         adapter = (run.out, self.model, self.tokenizer, base, voices, *of_run, self.taught, self.folder)
         sure(lambda: write_adapter(*adapter), run.out, self.sizes["adapter"])
-        print(self.memory.after(state.seconds))
-        print(f"The adapter is in {run.out}/: {self.outcome.sentence()}")
+        command.tell(self.memory.after(state.seconds))
+        command.tell(f"The adapter is in {run.out}/: {self.outcome.sentence()}")
         if spoken:
-            print(sure(lambda: spoken.report(run.out / "evaluation"), run.out))
-            print(f"{run.out / 'evaluation' / 'report.html'} lets you hear them side by side")
+            command.tell(sure(lambda: spoken.report(run.out / "evaluation"), run.out))
+            command.tell(f"{run.out / 'evaluation' / 'report.html'} lets you hear them side by side")
         for path in self.samples.speak(run.samples):
-            print(f"{path}   (before: {run.samples / 'before' / Path(path).name})")
+            command.tell(f"{path}   (before: {run.samples / 'before' / Path(path).name})")
         if run.merge:
             sure(lambda: merge(run.merge, self.folder, run.out, like=run.like), run.merge, self.sizes["merged"])
-            print(f"The merged model is in {run.merge}/")
+            command.tell(f"The merged model is in {run.merge}/")
         sure(lambda: self.held.done(adapter=str(run.out), steps=state.step), self.run_folder)
         if run.push_to_hub and not (self.outcome.worse and not self.options.keep_worse):
-            print(f"Uploaded: {push(run.hub_repo, run.out)}")
+            command.tell(f"Uploaded: {push(run.hub_repo, run.out)}")
         if run.keep_runs and not self.outcome.worse:
             prune_runs(run.run_dir, run.keep_runs, command.say)
 

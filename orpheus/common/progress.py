@@ -62,6 +62,8 @@ class _Line:
         self.clear()
         if self in _shown:
             _shown.remove(self)
+            if _shown:  # what was shown before is in front again
+                _shown[-1].draw()
 
 
 class State(_Line):
@@ -114,7 +116,7 @@ class Bar(_Line):
             return
         if self._in_log:
             if time.monotonic() - self.drawn >= wait:
-                print(f"{self.what}: {self._percent()}, {self.words()}{self._left()}", file=sys.stderr, flush=True)
+                print(f"{self.what}: {self._percent()}, {self.words()}{self.left()}", file=sys.stderr, flush=True)
                 self.drawn = time.monotonic()
         elif self.on_terminal and _shown and _shown[-1] is self:
             self.drawn = time.monotonic()
@@ -130,7 +132,7 @@ class Bar(_Line):
         return f"{self.done:,} of {self.total:,} {self.unit}s"
 
     def draw(self):
-        before, after = f"{self.what} {self._percent():>5} ", f" {self.words()}{self._left()}"
+        before, after = f"{self.what} {self._percent():>5} ", f" {self.words()}{self.left()}"
         width = _columns()
         room = width - len(before) - len(after) - 2
         if room < _SHORTEST_BAR:
@@ -141,7 +143,7 @@ class Bar(_Line):
     def _percent(self):
         return f"{100 * self.share:.0f} %"
 
-    def _left(self):
+    def left(self):
         """ ", 12 s left", once that can be told."""
         taken, share = time.monotonic() - self.began, self.share
         if taken < 1 or not 0.02 < share < 1:

@@ -1,25 +1,27 @@
 """What a fine-tune leaves behind: the adapter's folder with its card, the loss plot, a merged model."""
 
 import json
+import re
 from pathlib import Path
 
 from orpheus.common.command import write_config
+from orpheus.common.figures import in_words
 from orpheus.common.files import atomic_file, whole_folder
 from orpheus.common.places import discard
 from orpheus.common.weights import write_fingerprint
 from orpheus.export.generations import for_both_generations
 from orpheus.text.description import write_description
 
+_HUB_ID = re.compile(r"[\w-][\w.-]*/[\w.-]+")
+
 _CARD = """---
-base_model: {base}
-library_name: peft
-license: {license}
+{front}library_name: peft
 tags: [text-to-speech, orpheus, lora]
 ---
 
 # {title}
 
-A LoRA adapter for [{base}]({link}), an Orpheus text-to-speech model.
+A LoRA adapter for {base}, an Orpheus text-to-speech model.
 
 ```bash
 python inference.py "Hello there." --lora {folder}
@@ -41,21 +43,39 @@ def _rows(facts):
     return "\n".join(f"| {name.replace('_', ' ')} | {value} |" for name, value in facts.items())
 
 
+def _on_hub(name):
+    """Whether a name is a hub id: anything else is a place on this machine, of which a card tells the last part alone."""
+    return bool(_HUB_ID.fullmatch(name)) and not Path(name).exists()
+
+
+def _counted(values):
+    return ", ".join(f"{name} {count:,}" for name, count in values.items()) or "none"
+
+
+def _data_facts(data):
+    dataset = str(data["dataset"])
+    yield "dataset", dataset if _on_hub(dataset) else Path(dataset).name
+    yield "speakers", ", ".join(data["speakers"])
+    if "rows" in data:
+        yield "recordings", f"{data['rows']:,}"
+    if "hours" in data:
+        yield "speech", in_words(data["hours"] * 3600)
+    if "train_rows" in data:
+        yield "trained on, held out", f"{data['train_rows']:,}, {data['held_out_rows']:,}"
+    for name, title in (("tags", "tags"), ("rejected", "left out")):
+        if name in data:
+            yield title, _counted(data[name])
+
+
 def _card(folder, base, settings, facts, data, voices, plot):
-    shown = ("rows", "hours", "tags", "train_rows", "held_out_rows", "rejected")
-    figures = {name: data[name] for name in shown if name in data}
-    figures = {
-        name: ", ".join(f"{k} {v}" for k, v in x.items()) or "none" if isinstance(x, dict) else x
-        for name, x in figures.items()
-    }
-    is_hub = base.count("/") == 1 and not Path(base).exists()
+    hub = _on_hub(base)
+    front = {"base_model": base if hub else None, "license": settings.get("license")}
     return _CARD.format(
-        base=base,
-        link=f"https://huggingface.co/{base}" if is_hub else base,
-        license=settings["license"],
+        front="".join(f"{name}: {value}\n" for name, value in front.items() if value),
+        base=f"[{base}](https://huggingface.co/{base})" if hub else f"`{Path(base).name}`",
         title=folder.name,
         folder=folder.name,
-        data=_rows({"dataset": data["dataset"], "speakers": ", ".join(data["speakers"]), **figures}),
+        data=_rows(dict(_data_facts(data))),
         training=_rows(facts),
         prompt='`"name: text"` with ' + ", ".join(f"`{voice}`" for voice in voices) if voices else "plain text",
         plot="\n\n![Loss](loss.png)\n" if plot else "",

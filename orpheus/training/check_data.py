@@ -8,7 +8,7 @@ from orpheus.speech.model import DEMO_VOICE, resolve
 from orpheus.text.description import ModelDescription
 from orpheus.text.identify import describe, is_known_here
 from orpheus.text.spoken import wants_normalizing
-from orpheus.training.forecast import forecast
+from orpheus.training.forecast import duration, forecast, plan_of
 
 
 def check_data(run, data, options):
@@ -32,13 +32,28 @@ def check_data(run, data, options):
             print(in_words(error.report))
         raise
     print(in_words(report), end="\n\n")
-    train, held_out = split_held_out(kept, data.held_out)
-    lengths = [estimated_tokens(recording) for recording in train]
-    demo = base.checkpoint == str(DEMO_VOICE)
-    for name, words in forecast(lengths, len(held_out), options, demo, _gpu(base.device)):
+    for name, words in forecast(*_lengths(kept, data), options, *_where(base)):
         print(f"{name:13}{words}")
     if data.normalize == "auto" and not here:
         print(f"{'not known':13}whether {run.model} wants numbers written as words: its files are not here")
+
+
+def expected_time(recordings, base, data, options):
+    """One line before anything is loaded: how long a run over these Recordings takes."""
+    lengths, held_out = _lengths(recordings.kept, data)
+    _, tokens, _ = plan_of(lengths, options, bool(held_out and options.eval_steps))
+    return f"time: {duration(tokens, options, *_where(base))}. The bar says more once training runs"
+
+
+def _lengths(recordings, data):
+    """(estimated tokens of the examples to train on, how many are held out)"""
+    train, held_out = split_held_out(recordings, data.held_out)
+    return [estimated_tokens(recording) for recording in train], len(held_out)
+
+
+def _where(base):
+    """(whether the base is the demo voice, the GPU)"""
+    return base.checkpoint == str(DEMO_VOICE), _gpu(base.device)
 
 
 def _gpu(device):

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from orpheus.common.figures import in_words, rounded
 from orpheus.common.frame import TOKENS_PER_SECOND
 
 
@@ -49,21 +50,22 @@ def forecast(lengths, held_out, options, demo, device):
             f"({TOKENS_PER_SECOND:.0f} tokens each)"
         ),
     )
-    like = _like(options, demo, device)
-    if like is None:
-        yield "time", "not measured for this model on a CPU, and not sensible: take a GPU, or --model demo"
-        return
-    measured = device is None or any(card in device[0] for card in ("H100", "H200"))
-    aside = "" if measured else f"; {device[0]} was not measured, expect longer"
-    yield (
-        "time",
-        (
-            f"at most {_duration(tokens / like.tokens_per_second)} of training, as measured on {like.what} "
-            f"({like.tokens_per_second:,.0f} tokens/s){aside}; loading, held-out loss and samples come on top"
-        ),
-    )
+    yield "time", duration(tokens, options, demo, device)
     if device is not None:
         yield "memory", _memory(options, device)
+
+
+def duration(tokens, options, demo, device):
+    """How long training on so many tokens takes, in words, by the measured setting that comes closest; options, demo, device as above."""
+    like = _like(options, demo, device)
+    if like is None:
+        return "not measured for this model on a CPU, and not sensible: take a GPU, or --demo"
+    measured = device is None or any(card in device[0] for card in ("H100", "H200"))
+    aside = "" if measured else f"; {device[0]} was not measured, expect longer"
+    return (
+        f"at most {in_words(tokens / like.tokens_per_second)} of training, as measured on {like.what} "
+        f"({rounded(like.tokens_per_second)} tokens/s){aside}; loading, encoding, held-out loss and samples come on top"
+    )
 
 
 def _like(options, demo, device):
@@ -87,7 +89,3 @@ def _memory(options, device):
         )
         words += f": the micro-batch halves itself until it fits{cure}"
     return words
-
-
-def _duration(seconds):
-    return f"{seconds / 3600:.1f} hours" if seconds >= 5400 else f"{max(seconds / 60, 0.1):.1f} minutes"

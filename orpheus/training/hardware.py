@@ -1,13 +1,19 @@
 """The parts of the recipe that are not the recipe: devices and ranks, the base model on a CPU, sample sentences, figures."""
 
 import os
+import shlex
 import time
+from pathlib import Path
 
 import torch
 import torch.distributed as dist
 
 from orpheus.common.errors import InputError
+from orpheus.common.figures import rounded
 from orpheus.common.hub import brief
+from orpheus.common.options import ORPHEUS_3B
+from orpheus.common.progress import in_time
+from orpheus.data.options import ELISE
 from orpheus.training.llama import VARLEN_CAPABILITY
 
 
@@ -64,6 +70,40 @@ def choose_backend(backend, device, load_in_4bit):
     return backend
 
 
+_LARGE = 1_000_000_000  # bytes of weights: 500 million parameters in 16 bits, some hundred times the demo voice
+
+
+def check_without_gpu(base, run, data):
+    """Refuses a base model that a CPU would train for days, before anything of it is fetched. Raises InputError.
+
+    base: Resolved of the base model; run: RunOptions; data: DataOptions
+    """
+    if base.device.startswith("cuda") or run.cpu_anyway:
+        return
+    folder = Path(base.checkpoint).expanduser()
+    size = sum(path.stat().st_size for path in folder.glob("*.safetensors")) if folder.is_dir() else None
+    if size is not None and size <= _LARGE:
+        return
+    what = f"{base.checkpoint} ({size / 1e9:.1f} GB)" if size else base.checkpoint
+    own = "" if data.dataset == ELISE else f" --dataset {shlex.quote(data.dataset)}"
+    own += f" --speaker {shlex.quote(data.speaker)}" if own and data.speaker else ""
+    way = f"python orpheus_sft_unsloth.py --demo{own or ' --dataset my_recordings'}"
+    bundled = "" if own else ", or --demo alone for the speaker that comes with it"
+    fetched = " is 6.6 GB to fetch and" if base.checkpoint == ORPHEUS_3B else ""
+    raise InputError(
+        f"{what}{fetched} would train for days without a GPU, and {_why_no_cuda(run.device)}. On a CPU the small demo voice learns your "
+        f"recordings in minutes: {way}{bundled}. --cpu-anyway trains the large model all the same"
+    )
+
+
+def _why_no_cuda(device):
+    if device == "cpu":
+        return "--device cpu was asked for"
+    if torch.version.cuda is None and Path("/proc/driver/nvidia").exists():
+        return "PyTorch here is a build for CPUs, though there is an NVIDIA driver (pip install -r requirements.txt)"
+    return "PyTorch finds no CUDA here"
+
+
 def barrier():
     if dist.is_initialized():
         dist.barrier()
@@ -99,16 +139,17 @@ class Memory:
     def before(self):
         if not self.gpu:
             return f"Training on the CPU, {torch.get_num_threads()} threads."
-        total = round(self.gpu.total_memory / 2**30, 3)
-        return f"GPU = {self.gpu.name}. Max memory = {total} GB.\n{self.start} GB of memory reserved."
+        total = self.gpu.total_memory / 2**30
+        return f"GPU = {self.gpu.name}. Max memory = {rounded(total)} GB.\n{rounded(self.start)} GB of memory reserved."
 
     def after(self, seconds):
-        lines = [f"{seconds:.1f} seconds used for training, {seconds / 60:.2f} minutes."]
+        minutes = f" ({in_time(seconds)})" if seconds >= 60 else ""
+        lines = [f"{rounded(seconds)} seconds used for training{minutes}."]
         if self.gpu:
             peak, total = self.peak(), self.gpu.total_memory / 2**30
             lines += [
-                f"Peak reserved memory = {peak} GB, {peak / total:.1%} of max memory.",
-                f"Peak reserved memory for training = {peak - self.start:.3f} GB, {(peak - self.start) / total:.1%} of max memory.",
+                f"Peak reserved memory = {rounded(peak)} GB, {peak / total:.0%} of max memory.",
+                f"Peak reserved memory for training = {rounded(peak - self.start)} GB, {(peak - self.start) / total:.0%} of max memory.",
             ]
         return "\n".join(lines)
 

@@ -4,10 +4,14 @@ import json
 import os
 import sys
 import time
+from contextlib import contextmanager
 from pathlib import Path
 
+from orpheus.common.command import say
 from orpheus.common.errors import InputError
+from orpheus.common.figures import rounded
 from orpheus.common.hub import brief
+from orpheus.common.progress import Bar, State, in_time
 
 _INSTALL = {"tensorboard": "tensorboard", "wandb": "wandb", "trackio": "trackio"}
 
@@ -67,48 +71,87 @@ def _reporter(name, folder, settings):
     return _Tensorboard(folder, settings) if name == "tensorboard" else _Tracker(name, settings)
 
 
+class TrainingBar(Bar):
+    """How far training is, over the steps of the whole run; of a resumed one too.
+
+    done: steps that were made before; at_most: whether the run may end sooner
+    """
+
+    def __init__(self, shown, total, done=0, at_most=False):
+        super().__init__(shown, total, "training", "step")
+        self.done, self.at_most, self._values, self._doing, self._since = done, at_most, "", None, None
+
+    def step(self, step, loss=None, tokens_per_second=None):
+        if self._since is None:  # the first step prepares and compiles: those after it tell the speed
+            self._since = time.monotonic(), step
+        self.done, values = step, []
+        if loss is not None:
+            values.append(f"loss {rounded(loss)}")
+        if tokens_per_second is not None:
+            values.append(f"{rounded(tokens_per_second)} tok/s")
+        self._values = "".join(f", {value}" for value in values)
+        self.show()
+
+    @contextmanager
+    def doing(self, what):
+        """Says what is done between two steps."""
+        self._doing = what
+        self.show(now=True)
+        try:
+            yield
+        finally:
+            self._doing = None
+
+    def words(self):
+        return f"step {self.done:,}/{self.total:,}" + (f", {self._doing}" if self._doing else self._values)
+
+    def left(self):
+        made = self.done - self._since[1] if self._since else 0
+        if not made or self.done >= self.total or self._doing:
+            return ""
+        seconds = (time.monotonic() - self._since[0]) * (self.total - self.done) / made
+        return f", {'up to ' if self.at_most else ''}{in_time(seconds)} left"
+
+
 class TrainingLog:
     """Shows a bar on a terminal (elsewhere a line now and then) and, if `recorded`, appends every step to log.jsonl."""
 
-    def __init__(self, folder, report_to="none", settings=None, total=0, done=0, shown=True, recorded=True):
+    def __init__(self, folder, report_to="none", settings=None, shown=True, recorded=True):
         self.folder = Path(folder)
         self.folder.mkdir(parents=True, exist_ok=True)
-        self.total, self.shown, self.recorded, self.shown_at = total, shown, recorded, 0.0
+        self.shown, self.recorded = shown, recorded
         self.reporter = _reporter(report_to, self.folder, settings or {})
         self.path = self.folder / "log.jsonl"
         self.bar, self.failed = None, False
-        if shown and sys.stderr.isatty():
-            from tqdm import tqdm
 
-            self.bar = tqdm(total=total, initial=done, desc="training", unit="step")
+    def begin(self, total, done=0, at_most=False):
+        """Training begins, or goes on after `done` steps, and has `total` of them, `at_most` or surely."""
+        self.bar = TrainingBar(self.shown, total, done, at_most)
+        self.bar.open()
 
-    def expect(self, total):
-        """Tells how many steps there will be."""
-        self.total = total
+    def expect(self, total, at_most=False):
+        """Tells how many steps there will be now."""
         if self.bar is not None:
-            self.bar.total = total
-            self.bar.refresh()
+            self.bar.total, self.bar.at_most = total, at_most
+            self.bar.show(now=True)
+
+    def doing(self, what):
+        """A context in which something other than a step is done, as "measuring the held-out loss"."""
+        return State(what, self.shown) if self.bar is None else self.bar.doing(what)
 
     def step(self, step, **values):
         self._write(step, values)
-        words = " ".join(f"{name} {value:.4g}" for name, value in values.items())
         if self.bar is not None:
-            self.bar.update(1)
-            self.bar.set_postfix_str(words)
-        elif self.shown and (time.monotonic() - self.shown_at > 10 or step == self.total):
-            self.shown_at = time.monotonic()
-            print(f"step {step} of {self.total}: {words}", file=sys.stderr, flush=True)
+            self.bar.step(step, values.get("loss"), values.get("tokens_per_second"))
 
     def event(self, step, message, **values):
         """Something that happens now and then: said in a line of its own."""
         self._write(step, values)
-        self.say(f"step {step}: {message}")
+        self.say(f"{f'step {step}' if step else 'before training'}: {message}")
 
     def say(self, message):
-        if self.bar is not None:
-            self.bar.write(message, file=sys.stderr)
-        elif self.shown:
-            print(message, file=sys.stderr, flush=True)
+        if self.shown:
+            say(message)
 
     def _write(self, step, values):
         if not values or not self.recorded:
@@ -125,8 +168,13 @@ class TrainingLog:
                 )
             self.failed = True
 
-    def close(self):
+    def end(self):
+        """Training is over: the bar goes."""
         if self.bar is not None:
             self.bar.close()
+            self.bar = None
+
+    def close(self):
+        self.end()
         if self.reporter:
             self.reporter.close()

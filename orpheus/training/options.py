@@ -40,6 +40,30 @@ DEMO = {
 }
 
 
+COMMON = {  # what --help shows
+    "What is learnt": {
+        "dataset": "your recordings: a folder, a file or a hub id",
+        "speaker": "a name for their one speaker",
+        "language": "what is spoken in them (de, hi ...)",
+        "check_data": "only says what is in them and what is wrong",
+        "demo": "the demo voice learns them, or a speaker of ours",
+    },
+    "How": {
+        "epochs": "passes over the recordings; auto: as many as pay",
+        "resume": "goes on where the last run was stopped",
+        "model": "what it starts from: a hub id, a folder or demo",
+        "load_in_4bit": "for small GPUs, with --gradient-checkpointing",
+        "evaluate": "counts the words heard, on the way and at the end",
+    },
+    "What comes out": {
+        "out": "folder of the adapter, by default lora_model/",
+        "samples": "folder of the sample sentences",
+        "merge": "also writes base and adapter as one model",
+        "config": "options from a YAML file",
+    },
+}
+
+
 @dataclass(frozen=True)
 class RunOptions:
     """Which model, and where things go."""
@@ -51,7 +75,9 @@ class RunOptions:
     codec: str | None = None
     """Folder or hub id of another SNAC than the model's own."""
     device: Literal["auto", "cuda", "cpu"] = "auto"
-    """Where to train."""
+    """Where to train: auto is CUDA where it is. Without it a large model is refused, and the message names the way."""
+    cpu_anyway: bool = False
+    """Trains a large model without a GPU all the same: days, and 13 GB of memory for Orpheus-3B."""
     backend: Literal["auto", "unsloth", "transformers"] = "auto"
     """What loads the base model: auto is Unsloth on CUDA, transformers and peft on a CPU."""
     out: Path = Path(LORA_DIR)
@@ -64,8 +90,8 @@ class RunOptions:
     """Folder of the sample sentences; `before/` in it has them as the base model speaks them."""
     merge: Path | None = None
     """Also writes base and adapter as one 16-bit model into this folder."""
-    license: str = "other"
-    """Licence of the adapter, for its card."""
+    license: str | None = None
+    """Licence of the adapter, for its card, as the hub writes it: cc-by-4.0, mit ... By default the card names none."""
     push_to_hub: bool = False
     """Uploads the adapter's folder to --hub-repo. Off unless asked for."""
     hub_repo: str | None = None

@@ -1,6 +1,17 @@
 """What a run came to, by measurements of the adapter as it is written: for the screen, the card and the exit status."""
 
 from orpheus.common.errors import WorseError
+from orpheus.common.figures import in_words, rounded
+
+RECOGNISABLE = 4.0  # held-out loss of the demo voice with an adapter: at most this, the new voice was heard (docs/training.md, Measured)
+
+
+def meaning(demo):
+    """What a held-out loss means, said before the first one. demo: whether the base is the demo voice"""
+    where = (
+        f"below {RECOGNISABLE:g} the new voice is usually recognisable" if demo else "how far it falls is what counts"
+    )
+    return f"Held-out loss: how badly recordings that are never trained on are foretold. Lower is better; {where}."
 
 
 class Outcome:
@@ -58,18 +69,18 @@ class Outcome:
         trainer, state, options = self.trainer, self.state, self.options
         facts = {
             "steps": state.step,
-            "epochs": round(state.tokens / sum(trainer.lengths), 2),
-            "tokens_per_step": trainer.plan.tokens_per_step,
-            "tokens_trained_on": state.tokens,
-            "learning_rate": options.learning_rate,
+            "epochs": rounded(state.tokens / sum(trainer.lengths), 2),
+            "tokens_per_step": f"{trainer.plan.tokens_per_step:,}",
+            "tokens_trained_on": f"{state.tokens:,}",
+            "learning_rate": f"{options.learning_rate:g}",
             "lora_rank": options.lora_rank,
             "adapter_strength": trainer.plan.strength,
             "optimizer": trainer.optimizer_name,
             **self._losses(),
-            "seconds": round(state.seconds, 1),
-            "tokens_per_second": round(state.tokens / max(state.seconds, 1e-9)),
+            "time": in_words(state.seconds),
+            "speed": f"{rounded(state.tokens / max(state.seconds, 1e-9))} tokens/s",
         }
-        return facts | ({"peak_gpu_memory_gb": memory.peak()} if memory.gpu else {})
+        return facts | ({"GPU_memory_at_peak": f"{rounded(memory.peak())} GB"} if memory.gpu else {})
 
     def _losses(self):
         if not self.trainer.measured:
@@ -77,7 +88,7 @@ class Outcome:
         step = self.state.best_step if self.options.keep_best else self.state.step
         which = "none: the base model was better all the time" if self.none else f"that of step {step}"
         return {
-            "held_out_loss_before_training": f"{self.state.first:.4f}",
-            "held_out_loss_with_the_adapter": f"{self.state.written:.4f}",
+            "held_out_loss_before_training": f"{self.state.first:.2f}",
+            "held_out_loss_with_the_adapter": f"{self.state.written:.2f}",
             "adapter": which,
         }

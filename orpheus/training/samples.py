@@ -57,7 +57,7 @@ class SpokenEvaluation:
 
     def _speak(self):
         try:
-            return list(speak(self.tts, self.sentences, seed=self.options.seed))
+            return list(speak(self.tts, self.sentences, seed=self.options.seed, progress=True))
         finally:
             self.tts.engine.release()  # a captured step's cache is memory that training needs
 
@@ -76,7 +76,7 @@ class SpokenEvaluation:
             self.judges, _, _ = load_judges(
                 JudgeOptions(metrics=_QUICK, asr=self.options.evaluate_asr), language=self.language
             )
-        scores = judge_clips("held-out sentences", clips, self.judges)
+        scores = judge_clips("held-out sentences", clips, self.judges, shown=True)
         found = summarise(scores, JudgeOptions(metrics=_QUICK))["wer"]
         rate = found.value if found.rows else 1.0
         if step == 0:
@@ -117,7 +117,7 @@ class SpokenEvaluation:
         reference = [(clip.audio, clip.voice) for clip in originals]
         judges, facts, card = judges or load_judges(options, reference, self.language)
         facts["sentences"] = f"{len(self.examples)} held-out examples"
-        judged = [(name, what, judge_clips(name, clips, judges)) for name, what, clips in systems]
+        judged = [(name, what, judge_clips(name, clips, judges, shown=True)) for name, what, clips in systems]
         report = make_report(judged, options, facts, card)
         write_report(folder, report, {name: [clip.audio for clip in clips] for name, _, clips in systems})
         return table(report)
@@ -155,7 +155,7 @@ class Samples:
     def speak(self, folder):
         """Writes output_0.wav ... into `folder`; returns the paths. What is odd about the speech is a warning."""
         try:
-            return self.tts.generate(self.sentences, output_dir=folder)
+            return self.tts.generate(self.sentences, output_dir=folder, progress=True)
         except OrpheusError as error:  # training goes on without this sample
             warnings.warn(f"no samples into {folder}: {error}", stacklevel=2)
             return []

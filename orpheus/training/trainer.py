@@ -164,6 +164,14 @@ class Trainer:
         if state.first is None and self.measured:
             state.first = state.to_beat = self._evaluate(0)
             state.first_wer = self.on_evaluate(0)
+        self.log.begin(self.end, state.step, self.open_ended)
+        try:
+            return self._make_steps()
+        finally:
+            self.log.end()
+
+    def _make_steps(self):
+        state = self.state
         while state.step < self.end:
             began = time.perf_counter()
             loss, norm, tokens = self._step(state.step)
@@ -192,6 +200,11 @@ class Trainer:
     def end(self):
         """Number of steps of the run, as far as it is known."""
         return self.plan.end(self.state.falls_from)
+
+    @property
+    def open_ended(self):
+        """Whether the run may end before `end`: as soon as the held-out loss has stopped falling."""
+        return bool(self.plan.rounds) and self.state.falls_from is None
 
     def _stopped(self):
         """Whether any rank was asked to stop: they have to agree."""
@@ -240,23 +253,25 @@ class Trainer:
                 self.back_to_best()
                 words += f", from the best adapter, that of step {state.best_step}"
         self.log.say(f"{words}; the learning rate falls until step {self.end}")
-        self.log.expect(self.end)
+        self.log.expect(self.end, self.open_ended)
 
     @torch.no_grad()
     def _evaluate(self, step, name="held_out_loss"):
         """Mean cross-entropy over the whole vocabulary of the held-out examples' audio; every rank does all of them."""
         lengths = [len(example.input_ids) for example in self.held_out]
         order = sorted(range(len(lengths)), key=lambda example: -lengths[example])
-        loss = sum(
-            self.llama.loss(self._pack([self.held_out[example] for example in examples])).item()
-            for examples in split_step(order, lengths, 1, self.capacity)[0]
-        )
+        with self.log.doing("measuring the held-out loss"):
+            loss = sum(
+                self.llama.loss(self._pack([self.held_out[example] for example in examples])).item()
+                for examples in split_step(order, lengths, 1, self.capacity)[0]
+            )
         loss /= sum(targets_of(example, 0) for example in self.held_out)
         if self.world > 1:  # all ranks decide by the same number
             shared = torch.tensor(loss, dtype=torch.float64, device=self.llama.device)
             dist.broadcast(shared, 0)
             loss = shared.item()
-        self.log.event(step, f"held-out loss {loss:.4f}", **{name: loss})
+        of_what = "" if name == "held_out_loss" else " of the adapter as it is written"
+        self.log.event(step, f"held-out loss {loss:.2f}{of_what}", **{name: loss})
         return loss
 
     def measure_written(self):

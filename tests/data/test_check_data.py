@@ -43,7 +43,7 @@ def test_what_is_shown(folder, capsys):
         assert line in shown.splitlines(), line
     assert "would train  9 examples of 187 tokens: steps of 748 tokens (auto), 3 to a pass; 10 passes (auto; " in shown
     assert "; 0 more are held out. At most 16,830 tokens in all" in shown
-    assert "time         at most 0.2 minutes of training, as measured on 2 CPU cores, the demo voice" in shown
+    assert "time         at most 13 seconds of training, as measured on 2 CPU cores, the demo voice" in shown
 
 
 def test_nothing_is_written(folder, capsys):
@@ -117,7 +117,7 @@ def test_steps_are_those_of_the_planner(changes, measured):
 @pytest.mark.parametrize(
     "device, changes, time, memory",
     [
-        (("NVIDIA H100 80GB HBM3", 79.0), {}, "on one H100 (36,144 tokens/s);", "has 79 GB"),
+        (("NVIDIA H100 80GB HBM3", 79.0), {}, "on one H100 (36,100 tokens/s);", "has 79 GB"),
         (("NVIDIA H200", 139.0), {}, "on one H200 (34,000 tokens/s);", "49 GB at peak"),
         (("Tesla T4", 15.0), {}, "Tesla T4 was not measured, expect longer", "the micro-batch halves itself until it fits, or --load"),
         (("Tesla T4", 15.0), {"load_in_4bit": True}, "11,000 tokens/s", "9.1 GB at peak"),
@@ -127,3 +127,8 @@ def test_devices(device, changes, time, memory):
     said = dict(forecast([500] * 100, 2, TrainingOptions(**changes), demo=False, device=device))
     assert time in said["time"] and memory in said["memory"]
     assert ("halves itself" in said["memory"]) == (device[1] < 20 and not changes)
+
+
+def test_without_a_gpu_the_forecast_names_the_demo():
+    said = dict(forecast([500] * 100, 2, TrainingOptions(), demo=False, device=None))
+    assert said["time"].endswith("take a GPU, or --demo") and "memory" not in said

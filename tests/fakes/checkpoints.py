@@ -186,7 +186,7 @@ def save_adapter(folder, model_folder, base_name, rank=4, seed=1, size=0.005):
     return Path(folder)
 
 
-def write_tuned(folder, model_folder, base_name, voices=(), description=None):
+def write_tuned(folder, model_folder, base_name, voices=(), description=None, report=None, settings=None):
     """The same in the files of a fine-tune: what `orpheus.export.adapter` writes at a run's end."""
     from peft import PeftModel
 
@@ -204,8 +204,9 @@ def write_tuned(folder, model_folder, base_name, voices=(), description=None):
         )
         log.write_text('{"step": 1, "loss": 2.0}\n{"step": 1, "held_out_loss": 2.5}\n')
         model = PeftModel.from_pretrained(LlamaForCausalLM.from_pretrained(model_folder, dtype=torch.float32), plain)
-        tokenizer, settings = load_tokenizer(model_folder), {"license": "other", "speaker": "1e5"}
-        write_adapter(folder, model, tokenizer, base_name, voices, settings, {}, Report, log, description=description)
+        tokenizer, settings = load_tokenizer(model_folder), settings or {"license": None, "speaker": "1e5"}
+        found = (report or Report, log)
+        write_adapter(folder, model, tokenizer, base_name, voices, settings, {}, *found, description=description)
     return Path(folder)
 
 

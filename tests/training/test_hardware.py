@@ -7,8 +7,11 @@ import torch
 
 import orpheus_sft_unsloth as script
 from orpheus.common.errors import InputError
-from orpheus.training.hardware import choose_backend, start_ranks
-from orpheus.training.options import TrainingOptions
+from orpheus.common.options import ORPHEUS_3B
+from orpheus.data.options import DataOptions
+from orpheus.training import hardware
+from orpheus.training.hardware import Memory, check_without_gpu, choose_backend, start_ranks
+from orpheus.training.options import RunOptions, TrainingOptions
 from orpheus.training.trainer import Trainer
 from tests.fakes.checkpoints import SMALL_LAYOUT
 
@@ -88,3 +91,82 @@ def test_too_little_of_a_pass_is_no_run(tmp_path):
         InputError, match="epochs 0.03 of 12 recordings is less than one of them: raise --epochs to 0.083"
     ):
         Trainer(None, train, [], SMALL_LAYOUT, TrainingOptions(epochs=0.03), tmp_path, None)
+
+
+# --- a large model on a CPU ----------------------------------------------------------------------------------------------
+
+
+def refused(checkpoint, device="cpu", data=None, **run):
+    with pytest.raises(InputError) as error:
+        check_without_gpu(
+            SimpleNamespace(checkpoint=checkpoint, device=device), RunOptions(**run), data or DataOptions()
+        )
+    return str(error.value)
+
+
+def weights_of(folder, size):
+    folder.mkdir()
+    with open(folder / "model.safetensors", "wb") as file:
+        file.truncate(size)
+    return str(folder)
+
+
+def test_orpheus_3b_is_refused_without_a_gpu_with_the_way_to_go():
+    said = refused(ORPHEUS_3B)
+    assert said.startswith(
+        f"{ORPHEUS_3B} is 6.6 GB to fetch and would train for days without a GPU, and PyTorch finds no"
+    )
+    assert "python orpheus_sft_unsloth.py --demo --dataset my_recordings, or --demo alone" in said
+    assert said.endswith("--cpu-anyway trains the large model all the same")
+
+
+def test_the_way_names_the_users_own_recordings():
+    said = refused("me/mine", data=DataOptions(dataset="my clips", speaker="anna"), device="mps")
+    assert "in minutes: python orpheus_sft_unsloth.py --demo --dataset 'my clips' --speaker anna. --cpu-anyway" in said
+
+
+def test_a_cpu_that_was_asked_for_and_a_build_for_cpus_are_told_apart(monkeypatch):
+    base, data = SimpleNamespace(checkpoint=ORPHEUS_3B, device="cpu"), DataOptions()
+    with pytest.raises(InputError, match="and --device cpu was asked for"):
+        check_without_gpu(base, RunOptions(device="cpu"), data)
+    monkeypatch.setattr(hardware.torch.version, "cuda", None)
+    monkeypatch.setattr(hardware.Path, "exists", lambda path: str(path) == "/proc/driver/nvidia")
+    with pytest.raises(InputError, match="PyTorch here is a build for CPUs, though there is an NVIDIA driver"):
+        check_without_gpu(base, RunOptions(), data)
+
+
+def test_what_a_cpu_can_train_or_was_insisted_on_goes_on(tmp_path):
+    small, large = weights_of(tmp_path / "small", 300_000_000), weights_of(tmp_path / "large", 2_400_000_000)
+    assert f"{large} (2.4 GB) would train for days" in refused(large)
+    for checkpoint, device, run in [
+        (small, "cpu", {}),
+        (large, "cuda", {}),
+        (large, "cuda:1", {}),
+        (large, "cpu", {"cpu_anyway": True}),
+        (ORPHEUS_3B, "cpu", {"cpu_anyway": True}),
+    ]:
+        check_without_gpu(SimpleNamespace(checkpoint=checkpoint, device=device), RunOptions(**run), DataOptions())
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_the_recipe_refuses_it_before_anything_is_read_or_fetched(capsys, in_empty_folder):
+    assert script.main(["--dataset", "nowhere", "--report-to", "none"]) == 2
+    assert "--demo --dataset nowhere. --cpu-anyway" in capsys.readouterr().err
+    assert list(in_empty_folder.iterdir()) == []
+
+
+# --- figures -------------------------------------------------------------------------------------------------------------
+
+
+def test_time_and_memory_have_two_or_three_digits(monkeypatch):
+    memory = Memory()
+    memory.gpu, memory.start = None, 0.0
+    assert memory.after(159.348) == "159 seconds used for training (2:39 min)."
+    assert memory.after(9.27) == "9.27 seconds used for training."
+    memory.gpu, memory.start = SimpleNamespace(name="NVIDIA H100", total_memory=85_017_493_504), 6.5823
+    monkeypatch.setattr(memory, "peak", lambda: 36.8921)
+    assert memory.before() == "GPU = NVIDIA H100. Max memory = 79.2 GB.\n6.58 GB of memory reserved."
+    assert memory.after(60).splitlines()[1:] == [
+        "Peak reserved memory = 36.9 GB, 47% of max memory.",
+        "Peak reserved memory for training = 30.3 GB, 38% of max memory.",
+    ]

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from orpheus.common.errors import WorseError
-from orpheus.training.outcome import Outcome
+from orpheus.training.outcome import Outcome, meaning
 from orpheus.training.states import Best, load_state
 from tests.fakes.training import OPTIONS, examples, trainer, weights
 
@@ -35,8 +35,11 @@ def test_the_loss_is_of_the_adapter_at_its_strength(tmp_path):
         outcome.sentence() == f"held-out loss {state.first:.2f} before training, {state.written:.2f} with the adapter"
     )
     facts = outcome.facts(MEMORY)
-    assert facts["held_out_loss_with_the_adapter"] == f"{state.written:.4f}"
+    assert facts["held_out_loss_with_the_adapter"] == f"{state.written:.2f}"
     assert facts["adapter"] == f"that of step {state.best_step}" and not outcome.worse
+    assert facts["epochs"] == "3.0" and facts["learning_rate"] == "0.01" and facts["tokens_per_step"] == "150"
+    assert facts["speed"].endswith(" tokens/s") and facts["tokens_trained_on"] == f"{state.tokens:,}"
+    assert not any(isinstance(value, float) and len(str(value)) > 4 for value in facts.values())
     outcome.check("lora_model")
 
 
@@ -91,3 +94,8 @@ def test_not_measured_is_said_with_the_reason(tmp_path, held_out, eval_steps, wh
     assert outcome.sentence() == f"held-out loss not measured: {why}"
     assert outcome.facts(MEMORY)["held_out_loss"] == f"not measured: {why}" and not outcome.worse
     outcome.check("lora_model")
+
+
+def test_what_the_loss_means_is_measured_with_the_demo_voice_alone():
+    assert "below 4 the new voice is usually recognisable" in meaning(demo=True)
+    assert "below" not in meaning(demo=False) and "how far it falls" in meaning(demo=False)
