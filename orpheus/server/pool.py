@@ -18,7 +18,7 @@ from orpheus.common.command import say
 from orpheus.common.errors import BusyError, InputError, OrpheusError
 from orpheus.common.frame import CODES_PER_FRAME, CONTEXT_FRAMES
 from orpheus.engines import ENDED, WAITING, SequenceError
-from orpheus.server.pooled import PooledSpeech, is_out_of_memory
+from orpheus.server.pooled import PooledSpeech, cache_arguments, is_out_of_memory
 from orpheus.speech.options import StreamOptions
 from orpheus.speech.request import plan_stream
 from orpheus.speech.synthesis import OrpheusInference
@@ -60,15 +60,12 @@ class StreamPool:
     def __init__(self, model, slots=8, length=1536, waiting=64, tick_steps=CODES_PER_FRAME, cache="same"):
         self.tts = model if isinstance(model, OrpheusInference) else OrpheusInference(model)
         self.slots, self.length, self.limit, self.tick_steps = slots, length, waiting, tick_steps
-        if cache not in getattr(self.tts.engine, "caches", ("same",)):
-            raise InputError(f"this engine has no cache in {cache}: it is the fast engine's on CUDA; leave it out here")
-        self._cache = {} if cache == "same" else {"cache": cache}
+        self._cache = cache_arguments(self.tts.engine, cache)
         self.seconds = {"engine": 0.0, "decoder": 0.0}  # spent in the loop; the GPU may go on working after that
         self.counts = {"steps": 0, "tokens": 0, "ticks": 0, "decoder_steps": 0, "frames": 0}
         self._waiting, self._changed, self._closing, self._error = deque(), threading.Condition(), False, None
         self._set_aside = set()  # texts that are held, between two pieces
-        self._process = os.getpid()
-        self._asking = threading.Lock()  # one text at a time through the tokenizer
+        self._process, self._asking = os.getpid(), threading.Lock()  # one text at a time through the tokenizer
         self._open()
         self._thread = threading.Thread(target=self._run, name="orpheus-pool", daemon=True)
         self._thread.start()
@@ -76,8 +73,7 @@ class StreamPool:
 
     def _open(self):
         self._jobs = []  # those with an engine slot
-        self._fresh = {}  # those with something to decode, as an ordered set
-        self._fresh_steps = 0  # how many steps they have waited
+        self._fresh, self._fresh_steps = {}, 0  # those with something to decode, an ordered set; steps they have waited
         self._in_flight = deque()  # (Decoded or None, {stream: job}, jobs that end with it)
         while True:
             try:

@@ -7,6 +7,7 @@ from collections import deque
 import numpy as np
 
 from orpheus.common.audio import silence
+from orpheus.common.errors import InputError
 from orpheus.common.frame import SAMPLE_RATE
 from orpheus.speech.request import NOTHING_SAMPLES, first_trouble, warn_about_end
 
@@ -90,3 +91,10 @@ def is_out_of_memory(error):
             return True
         error = error.__cause__ or error.__context__
     return False
+
+
+def cache_arguments(engine, cache):
+    """What `open` of an engine is told, for it to keep keys and values as `cache`. Raises InputError where it cannot."""
+    if cache not in getattr(engine, "caches", ("same",)):
+        raise InputError(f"this engine has no cache in {cache}: it is the fast engine's on CUDA; leave it out here")
+    return {} if cache == "same" else {"cache": cache}
