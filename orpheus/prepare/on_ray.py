@@ -1,13 +1,16 @@
 """Works on the machines of a Ray cluster, through Ray Data. Every work writes its own file, whole or not at all, so that one that is done
 twice, because its worker died or was taken for dead, is there once."""
 
+import logging
 import os
 import pickle
 
 from orpheus.common.errors import InputError, OrpheusError
+from orpheus.common.hub import brief
 from orpheus.common.options import ROOT
 
 INSTALL = "pip install -r requirements-ray.txt"
+_RETRIES = 3  # of a work whose worker died: a machine may go at any time, but a work that always kills is to be told
 _WAVE = 1000  # works that are given out at a time: their recordings are in Ray's memory
 
 
@@ -27,9 +30,12 @@ class Cluster:
 
     def start(self):
         """Joins the cluster, or starts one on this machine, and settles `workers` and `device`. Raises InputError."""
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+        os.environ.setdefault(
+            "RAY_BACKEND_LOG_LEVEL", "fatal"
+        )  # it calls it an error that a worker may be started again
         import ray
 
-        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         if not ray.is_initialized():
             path = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
             runtime = {"env_vars": {"PYTHONPATH": path}}
@@ -60,17 +66,24 @@ class Cluster:
         import ray
 
         context = ray.data.DataContext.get_current()
-        context.enable_progress_bars = False
+        context.enable_progress_bars = False  # there is one for all of it
+        logging.getLogger("ray.data").setLevel(logging.ERROR)
         rows = [{"work": pickle.dumps(work)} for work in works]
         needs = {"num_gpus": 1} if self.device == "cuda" else {"num_cpus": 1}
         workers = ray.data.ActorPoolStrategy(size=min(self.workers, len(rows)))
         results = ray.data.from_items(rows, override_num_blocks=len(rows)).map(
-            _Worker, fn_constructor_args=(pickle.dumps(doing),), compute=workers, **needs
+            _Worker, fn_constructor_args=(pickle.dumps(doing),), compute=workers, max_task_retries=_RETRIES, **needs
         )
-        for row in results.iter_rows():
-            if row["error"]:
-                raise InputError(row["error"])
-            yield row["number"], row["count"]
+        try:
+            for row in results.iter_rows():
+                if row["error"]:
+                    raise InputError(row["error"])
+                yield row["number"], row["count"]
+        except ray.exceptions.RayError as error:
+            raise InputError(
+                f"workers of the Ray cluster end at the same work, {_RETRIES + 1} times now: {brief(error)}. What is done is kept. Where "
+                "memory is short, give --shard-minutes a smaller number and another --out, or take fewer --workers"
+            ) from error
 
 
 class _Worker:

@@ -104,8 +104,6 @@ class Preparation:
             if not mine:
                 raise InputError(f"{self.out} is being written by another run: wait for its end, or name another --out")
             self._check_plan()
-            for left in Path(self.encoding.folder).glob(".orpheus-*"):
-                left.unlink()  # of a write that was killed
             recordings = read_recordings(
                 self.data, report_path=self.out / "data_report.md", tags=self.description.taught, model=self.checkpoint,
                 measure=self._measure,
@@ -164,6 +162,8 @@ class Preparation:
         done = len(chosen) - sum(len(shard.recordings) for shard in lacking)
         self._work(self.encoding, lacking, len(chosen), done, "encoding")
         if folder == unfinished:
+            for left in set(unfinished.iterdir()) - {unfinished / shard.name for shard in shards}:
+                left.unlink()  # of a write that was killed
             os.replace(unfinished, finished)
         return finished, shards
 
