@@ -1,7 +1,8 @@
 # From a fresh clone to speech:  make speak
 # From a fresh clone to tests:   make test
+# From a fresh clone to a server for speech clients:   make serve
 #
-# Both make their own .venv and install what the machine can use: requirements.txt where an NVIDIA GPU answers, else
+# All make their own .venv and install what the machine can use: requirements.txt where an NVIDIA GPU answers, else
 # requirements-cpu.txt. They install again when those files change.
 
 PYTHON ?= python3
@@ -19,15 +20,19 @@ LINTED := orpheus tests benchmarks recipes docs inference.py orpheus_sft_unsloth
 RUNTIME := $(VENV)/.installed-$(REQUIREMENTS)
 DEV := $(VENV)/.installed-requirements-dev.txt
 EVAL := $(VENV)/.installed-requirements-eval.txt
+SERVE := $(VENV)/.installed-requirements-serve.txt
+SERVE_DEV := $(VENV)/.installed-requirements-serve-dev.txt
 LLAMA := $(VENV)/.installed-requirements-llama.txt
 OLD := $(VENV4)/.installed-requirements-transformers4.txt
 
-.PHONY: help speak test test-engines test-transformers4 kills evaluate bench lint format clean
+.PHONY: help speak serve test test-serve test-engines test-transformers4 kills evaluate bench lint format clean
 
 help:
 	@echo "make speak    speaks five examples into generated_audio/    make speak ARGS=\"'Good morning.' --voice theo\""
+	@echo "make serve    serves speech at http://127.0.0.1:8080    make serve ARGS=\"--max-streams 8\""
 	@echo 'make test     runs the tests                                make test ARGS="-k codec"'
 	@echo 'make test-engines    speaks through llama.cpp as well, which it installs'
+	@echo 'make test-serve    talks to the server as other programs do, whose clients it installs'
 	@echo 'make test-transformers4    loads a merged model and an adapter with transformers 4 as well, in $(VENV4)'
 	@echo 'make kills    kills training at 30 random moments, goes on, and compares adapters and your files'
 	@echo 'make bench    prints what is measured on this machine, peers beside us; JSON with everything last'
@@ -39,11 +44,17 @@ help:
 speak: $(RUNTIME)
 	@$(VENV)/bin/python inference.py $(ARGS)
 
+serve: $(SERVE)
+	@$(VENV)/bin/python -m orpheus.server $(ARGS)
+
 test: $(DEV)
 	@$(VENV)/bin/python -m pytest -n $(PROCESSES) --maxprocesses 8 --dist worksteal $(ARGS)
 
 test-engines: $(DEV) $(LLAMA)
 	@$(VENV)/bin/python -m pytest -m llama tests/export tests/engines $(ARGS)
+
+test-serve: $(DEV) $(SERVE_DEV)
+	@$(VENV)/bin/python -m pytest -m serve tests/server $(ARGS)
 
 test-transformers4: $(DEV) $(OLD)
 	@TRANSFORMERS4_PYTHON=$(abspath $(VENV4))/bin/python $(VENV)/bin/python -m pytest -s -m transformers4 tests/export $(ARGS)
@@ -86,9 +97,19 @@ $(RUNTIME): $(VENV)/bin/python requirements.txt requirements-cpu.txt
 	@$(VENV)/bin/python -m pip install -q -r $(REQUIREMENTS)
 	@touch $@
 
-$(DEV): $(RUNTIME) requirements-dev.txt
+$(DEV): $(RUNTIME) requirements-dev.txt requirements-serve.txt
 	@echo 'Installing requirements-dev.txt into $(VENV) (about 0.2 GB)'
 	@$(VENV)/bin/python -m pip install -q -c requirements.txt -r requirements-dev.txt
+	@touch $@
+
+$(SERVE): $(RUNTIME) requirements-serve.txt
+	@echo 'Installing requirements-serve.txt into $(VENV) (about 20 MB)'
+	@$(VENV)/bin/python -m pip install -q -c requirements.txt -r requirements-serve.txt
+	@touch $@
+
+$(SERVE_DEV): $(RUNTIME) requirements-serve.txt requirements-serve-dev.txt
+	@echo 'Installing requirements-serve-dev.txt into $(VENV)'
+	@$(VENV)/bin/python -m pip install -q -c requirements.txt -r requirements-serve.txt -r requirements-serve-dev.txt
 	@touch $@
 
 $(LLAMA): $(RUNTIME) requirements-llama.txt

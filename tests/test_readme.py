@@ -81,6 +81,22 @@ def check_export(arguments):
     cli._parse(arguments).writing.check_something()
 
 
+def check_server(arguments):
+    from orpheus.server import cli
+
+    cli.parse(arguments)
+
+
+def check_curl(arguments):
+    """A request that the server would take."""
+    import json
+
+    from orpheus.server.schemas import SpeechRequest
+
+    assert arguments[0].endswith("/v1/audio/speech")
+    SpeechRequest(**json.loads(arguments[arguments.index("-d") + 1]))
+
+
 def check_module(module, arguments):
     """That the module is there, and knows the flags."""
     path = ROOT.joinpath(*module.split(".")).with_suffix(".py")
@@ -95,6 +111,8 @@ def check_python(arguments):
         check_evaluation(arguments[2:])
     elif arguments[0] == "-m" and arguments[1] == "orpheus.export":
         check_export(arguments[2:])
+    elif arguments[0] == "-m" and arguments[1] == "orpheus.server":
+        check_server(arguments[2:])
     elif arguments[0] == "-m":
         check_module(arguments[1], arguments[2:])
     else:
@@ -116,6 +134,8 @@ def check_make(arguments):
         assert re.search(rf"^{name} \?=", makefile, flags=re.M), f"the Makefile has no {name}"
         if target == "speak":
             check_inference(shlex.split(value))
+        if target == "serve":
+            check_server(shlex.split(value))
         if target == "test":
             check_pytest(shlex.split(value))
 
@@ -138,6 +158,7 @@ def check_activate(arguments):
 CHECKS = {"make": check_make, "source": check_activate, "python": check_python, "torchrun": check_torchrun} | {
     "pip": check_pip,
     "pytest": check_pytest,
+    "curl": check_curl,
     **dict.fromkeys(["echo", "aplay", "ffplay"], lambda arguments: None),  # they are none of ours
 }
 

@@ -16,7 +16,7 @@ CARD = (
 ).split()
 NEED_A_GPU = ["unsloth", "bitsandbytes", "trl"]
 REQUIREMENTS = ["requirements.txt"] + [
-    f"requirements-{name}.txt" for name in ("cpu", "dev", "eval", "llama", "transformers4")
+    f"requirements-{name}.txt" for name in ("cpu", "dev", "eval", "llama", "serve", "serve-dev", "transformers4")
 ]
 
 
@@ -140,9 +140,11 @@ def test_every_imported_package_is_required():
         "cyllama",
     }  # asked for where they are missing
     brought |= {"PIL"}  # by matplotlib
+    served = {*_requirements("requirements-serve.txt"), "starlette", "pydantic"}  # the last two by fastapi
     known = {*sys.stdlib_module_names, *_requirements("requirements.txt"), *brought, "orpheus", "inference"}
     for path in _speaking_files():
-        assert set(_imports(ast.parse(path.read_text()))) <= known, path
+        asked = known | served if path.parent.name == "server" else known
+        assert set(_imports(ast.parse(path.read_text()))) <= asked, path
 
 
 @pytest.mark.parametrize("path", _speaking_files(), ids=lambda path: path.name)
@@ -173,6 +175,8 @@ assert speaker.synthesize("Hello.", max_new_tokens=70).seconds > 0
     "target, command",
     [
         ("speak", "bin/python inference.py"),
+        ("serve", "bin/python -m orpheus.server"),
+        ("test-serve", "bin/python -m pytest -m serve tests/server"),
         ("test", "bin/python -m pytest"),
         ("evaluate", "bin/python -m orpheus.evaluate "),
         ("test-engines", "bin/python -m pytest -m llama tests/export tests/engines"),

@@ -169,7 +169,7 @@ def to_pcm16(audio):
     return (np.clip(audio, -1.0, 1.0) * 32767.0).round().astype("<i2").tobytes()
 
 
-def wav_header(data_bytes=None):
+def wav_header(data_bytes=None, rate=SAMPLE_RATE):
     """A 44-byte WAV header, 16-bit mono. Without `data_bytes` the length is "unknown", which is what pipes need."""
     data = _UNKNOWN_LENGTH if data_bytes is None else data_bytes
     riff = _UNKNOWN_LENGTH if data_bytes is None else data_bytes + 36
@@ -182,8 +182,8 @@ def wav_header(data_bytes=None):
         16,
         1,
         1,
-        SAMPLE_RATE,
-        SAMPLE_RATE * 2,
+        rate,
+        rate * 2,
         2,
         16,
         b"data",

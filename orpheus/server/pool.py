@@ -5,73 +5,32 @@ one batch, on CUDA alongside the next steps; chunks go to whoever asked for them
 steps. What a text sounds like depends only on its options, not on its neighbours.
 """
 
-import queue
+import atexit
+import os
 import threading
 import time
+import weakref
 from collections import deque
 from dataclasses import dataclass, fields
 
-import numpy as np
-
 from orpheus.codec.stream_decoder import StreamDecoder
-from orpheus.common.audio import silence
+from orpheus.common.command import say
 from orpheus.common.errors import BusyError, InputError, OrpheusError
-from orpheus.common.frame import CODES_PER_FRAME, CONTEXT_FRAMES, SAMPLE_RATE
+from orpheus.common.frame import CODES_PER_FRAME, CONTEXT_FRAMES
 from orpheus.engines import ENDED, WAITING, SequenceError
+from orpheus.server.pooled import PooledSpeech, is_out_of_memory
 from orpheus.speech.options import StreamOptions
-from orpheus.speech.request import NOTHING_SAMPLES, first_trouble, plan_stream, warn_about_end
+from orpheus.speech.request import plan_stream
 from orpheus.speech.synthesis import OrpheusInference
 
-_OVER = object()
+_open_pools = weakref.WeakSet()
 
 
-class PooledSpeech:
-    """Iterator of one text's float32 chunks at 24 kHz. For one consumer, in any thread."""
-
-    def __init__(self, pool, request, sampling):
-        self.sample_rate = SAMPLE_RATE
-        self.finish_reason = None  # known after the last chunk
-        self.arrivals = []  # (seconds after `submit`, samples) of every chunk so far
-        self._pool, self._request, self._sampling = pool, request, sampling
-        self._utterances = deque(request.utterances)  # those not started yet
-        self._items, self.submitted, self._closed = queue.SimpleQueue(), time.perf_counter(), False
-
-    def __iter__(self):
-        return self
-
-    def __next__(self):
-        while True:
-            item = self._items.get()
-            if item is _OVER or isinstance(item, Exception):
-                self._items.put(item)  # for whoever asks again
-                if item is _OVER:
-                    raise StopIteration
-                raise item
-            if isinstance(item, np.ndarray):
-                return item
-            warn_about_end(item)  # here, so that the consumer gets the warning
-
-    def close(self):
-        """Stops generating and frees the slot."""
-        self._closed = True
-        self._items.put(_OVER)
-        self._pool._forget(self)
-
-    def _give(self, samples):
-        if len(samples) and not self._closed:
-            self.arrivals.append((time.perf_counter() - self.submitted, len(samples)))
-            self._items.put(samples)
-
-    def _end_utterance(self, utterance):
-        """After the last chunk of an utterance."""
-        self._items.put(utterance)
-        if not utterance.assembler.frames:
-            self._give(np.zeros(NOTHING_SAMPLES, np.float32))
-        if utterance is not self._request.utterances[-1]:
-            self._give(silence(utterance.pause))
-        else:
-            self.finish_reason = first_trouble(self._request.finish_reasons)
-            self._items.put(_OVER)
+@atexit.register
+def _close_pools():
+    """A thread that is inside PyTorch while Python ends would have the process aborted."""
+    for pool in list(_open_pools):
+        pool.close()
 
 
 @dataclass(eq=False)
@@ -103,19 +62,35 @@ class StreamPool:
         self.seconds = {"engine": 0.0, "decoder": 0.0}  # spent in the loop; the GPU may go on working after that
         self.counts = {"steps": 0, "tokens": 0, "ticks": 0, "decoder_steps": 0, "frames": 0}
         self._waiting, self._changed, self._closing, self._error = deque(), threading.Condition(), False, None
+        self._set_aside = set()  # texts that are held, between two pieces
+        self._process = os.getpid()
         self._asking = threading.Lock()  # one text at a time through the tokenizer
         self._open()
         self._thread = threading.Thread(target=self._run, name="orpheus-pool", daemon=True)
         self._thread.start()
+        _open_pools.add(self)
 
     def _open(self):
         self._jobs = []  # those with an engine slot
         self._fresh = {}  # those with something to decode, as an ordered set
         self._fresh_steps = 0  # how many steps they have waited
         self._in_flight = deque()  # (Decoded or None, {stream: job}, jobs that end with it)
-        self._engine = self.tts.engine.open(self.slots, self.length)
-        # Twice the slots: a piece's last frames may still be decoding when the next one already has its slot.
-        self._decoder = StreamDecoder(self.tts.codec, 2 * self.slots, batch=self.slots)
+        while True:
+            try:
+                self._engine = self.tts.engine.open(self.slots, self.length)
+                # Twice the slots: a piece's last frames may still be decoding when the next one already has its slot.
+                self._decoder = StreamDecoder(self.tts.codec, 2 * self.slots, batch=self.slots)
+                return
+            except Exception as error:
+                self._engine = self._decoder = None
+                if not is_out_of_memory(error) or self.slots == 1:
+                    raise
+            self._take_fewer_slots()
+
+    def _take_fewer_slots(self):
+        wanted, self.slots = self.slots, max(1, self.slots * 3 // 4)
+        say(f"memory is too short for {wanted} slots of {self.length} tokens: going on with {self.slots}")
+        self.tts.engine.release()
 
     # --- for callers ---
 
@@ -128,15 +103,21 @@ class StreamPool:
         for name in options:
             if name in {field.name for field in fields(StreamOptions)}:
                 raise InputError(f"{name} is not a pool option: leave it out; a pool's audio is exact, frame by frame")
+        self.check_process()
         with self._asking:
             request, sampling, _ = plan_stream(self.tts.model, text, voice, options)
+        return self.start(request, sampling)
+
+    def start(self, request, sampling, listener=None):
+        """The same for a text that is planned already, by orpheus.speech.request.plan_stream. listener: see PooledSpeech."""
+        self.check_process()
         longest = max(len(utterance.prompt) for utterance in request.utterances) + sampling.max_new_tokens
         if longest > self.length:
             raise InputError(
                 f"the prompt and max_new_tokens, {longest} tokens together, exceed the pool's length {self.length}: "
                 "lower max_new_tokens or piece_seconds, give shorter reference clips, or raise the pool's length"
             )
-        speech = PooledSpeech(self, request, sampling)
+        speech = PooledSpeech(self, request, sampling, listener)
         with self._changed:
             if self._closing:
                 raise OrpheusError("the pool is closed") from self._error
@@ -148,6 +129,14 @@ class StreamPool:
             self._waiting.append(speech)
             self._changed.notify()
         return speech
+
+    def check_process(self):
+        """Raises OrpheusError in a process that was forked from the pool's: the pool's thread is not in it."""
+        if os.getpid() != self._process:
+            raise OrpheusError(
+                f"this process was forked from the one that opened the pool ({self._process}), and the pool's thread stayed there: "
+                "open a pool after forking, or start processes with multiprocessing's spawn"
+            )
 
     def backlog(self):
         """How many texts wait for a slot."""
@@ -161,6 +150,9 @@ class StreamPool:
 
     def close(self):
         """Stops the pool; texts still running or waiting end with an OrpheusError."""
+        if os.getpid() != self._process:
+            return  # it is another process' to close
+        _open_pools.discard(self)
         with self._changed:
             self._closing = True
             self._changed.notify()
@@ -178,7 +170,17 @@ class StreamPool:
         with self._changed:
             if speech in self._waiting:
                 self._waiting.remove(speech)
+            self._set_aside.discard(speech)
             self._changed.notify()
+
+    def _resume(self, speech):
+        self.check_process()
+        with self._changed:
+            speech._held = False
+            if speech in self._set_aside:
+                self._set_aside.remove(speech)
+                self._waiting.appendleft(speech)
+                self._changed.notify()
 
     def _run(self):
         while True:
@@ -196,8 +198,9 @@ class StreamPool:
                     self._closing, self._error = True, again
         error = self._error or OrpheusError("the pool was closed before this text was spoken")
         with self._changed:
-            left = [*self._waiting]
+            left = [*self._waiting, *self._set_aside]
             self._waiting.clear()
+            self._set_aside.clear()
         self._fail([*left, *self._unfinished()], error)
         self._engine = self._decoder = None
 
@@ -224,6 +227,8 @@ class StreamPool:
         self._in_flight.clear()
         self._fail(failed, error)
         self._engine = self._decoder = None  # before making new ones: they can take gigabytes
+        if is_out_of_memory(error) and self.slots > 1:
+            self._take_fewer_slots()
         self._open()
 
     def _drop_closed(self):
@@ -289,11 +294,21 @@ class StreamPool:
             self._decoder.finish(job.stream)
             self._engine.leave(job.slot)
             self._jobs.remove(job)
-        for job in over:  # the text keeps its turn
-            if job.speech._utterances and self._decoder.free:
-                self._begin(job.speech)
-            elif job.speech._utterances:
-                self._waiting.appendleft(job.speech)
+        for job in over:
+            if job.speech._utterances:
+                self._go_on(job.speech)
+
+    def _go_on(self, speech):
+        """To the next piece of a text, which keeps its turn unless it is held."""
+        with self._changed:
+            if speech._held and not speech._closed:
+                self._set_aside.add(speech)
+                return
+            if not self._decoder.free:
+                self._waiting.appendleft(speech)
+                return
+        if not speech._closed:
+            self._begin(speech)
 
     def _decode(self):
         """Decodes new frames when due: all of them every `tick_steps`, a text's first samples as soon as possible."""

@@ -1,0 +1,171 @@
+"""The process that speaks: models and pools. It knows nothing of requests' formats, keys and connections.
+
+It is told what to speak and tells what becomes of it, all through one connection; everything that is ready goes out in one message, so
+that a step with many streams wakes the other side once. Where the other side is gone, it ends.
+"""
+
+import os
+import pickle
+import queue
+import signal
+import threading
+from dataclasses import dataclass, replace
+from multiprocessing import connection as connections
+from multiprocessing import parent_process
+
+from orpheus.common.command import say
+from orpheus.common.errors import BusyError, InputError, OrpheusError
+
+
+@dataclass(frozen=True)
+class EngineSpec:
+    """What the process is to load."""
+
+    models: tuple  # (id or None for the model's own name, keyword arguments of load_model); the first is the default
+    slots: int | None  # None: 32 with CUDA, 4 without
+    length: int
+    waiting: int
+
+
+def run_engine(connection, spec, open_pools=None):
+    """The process' work. connection: of multiprocessing; spec: EngineSpec; open_pools: spec -> {id: StreamPool}, instead of loading
+    its models"""
+    for name in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(name, signal.SIG_IGN)  # who started it ends it, after the last stream
+    threading.Thread(target=_end_with, args=(parent_process(),), daemon=True).start()
+    try:
+        pools = (open_pools or _open)(spec)
+    except (OrpheusError, OSError, MemoryError) as error:
+        connection.send(("failed", str(error)))
+        return
+    except Exception as error:
+        connection.send(("failed", f"{type(error).__name__}: {error}"))
+        raise
+    try:
+        serve(connection, pools, facts_of(pools))
+    finally:
+        for pool in pools.values():
+            pool.close()
+
+
+def _end_with(parent):
+    """Ends this process where the one that started it has ended, however that came."""
+    connections.wait([parent.sentinel])
+    os._exit(1)
+
+
+def _open(spec):
+    """{id: StreamPool}"""
+    import warnings
+
+    from orpheus.server.pool import StreamPool
+    from orpheus.server.voices import public_name
+    from orpheus.speech.model import load_model
+
+    warnings.showwarning = lambda message, *_: say(f"warning: {message}")
+    pools = {}
+    for id, names in spec.models:
+        model, _ = load_model(**names)
+        slots = spec.slots or (32 if str(getattr(model.codec, "device", "cpu")).startswith("cuda") else 4)
+        pools[id or public_name(model.name)] = StreamPool(model, slots, spec.length, spec.waiting)
+    return pools
+
+
+def facts_of(pools):
+    """What the other side must know of pools, {id: StreamPool}: their models, what reads texts for them, and the slots of each."""
+    facts = {"models": {}, "texts": {}, "slots": min(pool.slots for pool in pools.values())}
+    for id, pool in pools.items():
+        model = pool.tts.model
+        facts["models"][id] = {
+            "voices": tuple(model.voices),
+            "default_voice": model.default_voice,
+            "language": model.description.language,
+            "languages": tuple(model.description.languages.items()),
+            "closed": model.description.closed,
+        }
+        facts["texts"][id] = pickle.dumps(replace(model, engine=None, codec=None, clips={}))
+    return facts
+
+
+def serve(connection, pools, facts):
+    """Speaks what it is told to, until it is told to stop or the connection ends. pools: {id: pool}"""
+    outbox = queue.SimpleQueue()
+    sender = threading.Thread(target=_send, args=(connection, outbox), name="orpheus-sender", daemon=True)
+    connection.send(("ready", facts))
+    sender.start()
+    speeches = {}
+    while True:
+        try:
+            kind, number, *rest = connection.recv()
+        except (EOFError, OSError):
+            break
+        if kind == "stop":
+            break
+        if kind == "start":
+            _start(pools, speeches, outbox, number, *rest)
+        elif number in speeches:
+            speech = speeches[number]
+            if kind == "close":
+                speech.close()
+                speeches.pop(number, None)
+            elif kind == "hold":
+                speech.hold()
+            elif kind == "resume":
+                speech.resume()
+    outbox.put(None)  # what comes after it is not sent: a text that is closed here is not over
+    for speech in list(speeches.values()):
+        speech.close()
+    sender.join(5)
+
+
+def _start(pools, speeches, outbox, number, model, work):
+    from orpheus.server.pooled import OVER
+    from orpheus.speech.request import Utterance
+
+    ended = threading.Event()
+
+    def end(kind, value):
+        ended.set()
+        speeches.pop(number, None)
+        outbox.put((number, kind, value))
+
+    def listen(item):
+        if isinstance(item, Utterance):
+            made = item.assembler
+            outbox.put((number, "piece", (made.position, made.finish_reason)))
+        elif isinstance(item, Exception):
+            end("error", _told(item))
+        elif item is OVER:
+            end("over", None)
+        else:
+            outbox.put((number, "chunk", item))
+
+    try:
+        speech = pools[model].start(*pickle.loads(work), listen)
+    except Exception as error:
+        outbox.put((number, "error", _told(error)))
+        return
+    speeches[number] = speech
+    if ended.is_set():  # before it was kept
+        speeches.pop(number, None)
+
+
+def _told(error):
+    """(kind, message) of an error."""
+    kind = "input" if isinstance(error, InputError) else "busy" if isinstance(error, BusyError) else "engine"
+    return kind, str(error) or type(error).__name__
+
+
+def _send(connection, outbox):
+    """Sends what is ready, as much as there is, in one message."""
+    item = outbox.get()
+    while item is not None:
+        batch = [item]
+        while not outbox.empty() and (item := outbox.get()) is not None:
+            batch.append(item)
+        try:
+            connection.send(("made", batch))
+        except (OSError, ValueError):
+            return
+        if item is not None:
+            item = outbox.get()

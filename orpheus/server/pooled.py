@@ -1,0 +1,92 @@
+"""One text in a pool of streams: what its caller gets."""
+
+import queue
+import time
+from collections import deque
+
+import numpy as np
+
+from orpheus.common.audio import silence
+from orpheus.common.frame import SAMPLE_RATE
+from orpheus.speech.request import NOTHING_SAMPLES, first_trouble, warn_about_end
+
+OVER = object()  # the last thing that is known of a text
+
+
+class _Listener:
+    """Puts what becomes of a text where it is told, instead of into a queue."""
+
+    def __init__(self, tell):
+        self.put = tell
+
+
+class PooledSpeech:
+    """Iterator of one text's float32 chunks at 24 kHz. For one consumer, in any thread.
+
+    With a listener it is no iterator: the listener is called with each thing that becomes of the text, in the pool's thread, which it
+    must not hold up: a chunk, an Utterance whose last chunk has come, an Exception, or OVER. After these two nothing follows.
+    """
+
+    def __init__(self, pool, request, sampling, listener=None):
+        self.sample_rate = SAMPLE_RATE
+        self.finish_reason = None  # known after the last chunk
+        self.arrivals = []  # (seconds after `submit`, samples) of every chunk so far
+        self._pool, self._request, self._sampling = pool, request, sampling
+        self._utterances = deque(request.utterances)  # those not started yet
+        self._items = _Listener(listener) if listener else queue.SimpleQueue()
+        self.submitted, self._closed, self._held = time.perf_counter(), False, False
+
+    def __iter__(self):
+        return self
+
+    def __next__(self):
+        while True:
+            self._pool.check_process()
+            item = self._items.get()
+            if item is OVER or isinstance(item, Exception):
+                self._items.put(item)  # for whoever asks again
+                if item is OVER:
+                    raise StopIteration
+                raise item
+            if isinstance(item, np.ndarray):
+                return item
+            warn_about_end(item)  # here, so that the consumer gets the warning
+
+    def close(self):
+        """Stops generating and frees the slot."""
+        self._pool.check_process()
+        self._closed = True
+        self._items.put(OVER)
+        self._pool._forget(self)
+
+    def hold(self):
+        """Begins no further piece until `resume`: the listener has enough to play. Its slot is free for others meanwhile."""
+        self._held = True
+
+    def resume(self):
+        self._pool._resume(self)
+
+    def _give(self, samples):
+        if len(samples) and not self._closed:
+            self.arrivals.append((time.perf_counter() - self.submitted, len(samples)))
+            self._items.put(samples)
+
+    def _end_utterance(self, utterance):
+        """After the last chunk of an utterance."""
+        self._items.put(utterance)
+        if not utterance.assembler.frames:
+            self._give(np.zeros(NOTHING_SAMPLES, np.float32))
+        if utterance is not self._request.utterances[-1]:
+            self._give(silence(utterance.pause))
+        else:
+            self.finish_reason = first_trouble(self._request.finish_reasons)
+            self._items.put(OVER)
+
+
+def is_out_of_memory(error):
+    """Whether an error, or what caused it, says that the device's memory is full."""
+    while error is not None:
+        if isinstance(error, MemoryError) or "out of memory" in str(error).lower() or "out of GPU memory" in str(error):
+            return True
+        error = error.__cause__ or error.__context__
+    return False

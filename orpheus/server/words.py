@@ -1,0 +1,75 @@
+"""When each word of a speech is said, by its piece.
+
+A piece's beginning and end are known to the sample. Its words share the time between its first sound and its last, by how many letters
+they have.
+"""
+
+import re
+
+import numpy as np
+
+from orpheus.common.frame import SAMPLE_RATE
+
+_TAG = re.compile(r"<[^<>\s]+>")
+_WORD = re.compile(r"\S*\w\S*")
+_BLOCK = 240  # samples: 10 ms
+_QUIET = 0.03  # of a piece's loudest 10 ms: below is silence
+_STOP = 2  # letters that a pause after , ; : . ! ? is as long as
+
+
+class WordTimes:
+    """pieces: what is spoken, one text each; speed: of what is sent"""
+
+    def __init__(self, pieces, speed=1.0):
+        self._pieces, self._speed = list(pieces), speed
+        self._sound, self._before, self._next = [], 0, 0  # of this piece; samples before it; its number
+
+    def after(self, items):
+        """[{"word", "start", "end"}] of the pieces that end among these items, in seconds of the sound that is sent."""
+        words = []
+        for kind, value in items:
+            if kind == "chunk":
+                self._sound.append(value)
+            elif kind == "piece":
+                words += self._end_piece()
+        return words
+
+    def _end_piece(self):
+        sound = np.concatenate(self._sound) if self._sound else np.zeros(0, np.float32)
+        text, before = self._pieces[self._next], self._before
+        self._sound, self._next = [], self._next + 1
+        self._before += len(sound)
+        return [
+            {
+                "word": word,
+                "start": round((before + start) / SAMPLE_RATE / self._speed, 3),
+                "end": round((before + end) / SAMPLE_RATE / self._speed, 3),
+            }
+            for word, start, end in share(text, *voiced(sound))
+        ]
+
+
+def voiced(sound):
+    """(first, last) sample of what is heard in float32 (samples,): silence before and after it is left out."""
+    blocks = sound[: len(sound) // _BLOCK * _BLOCK].reshape(-1, _BLOCK)
+    if not len(blocks):
+        return 0, len(sound)
+    loud = np.sqrt((blocks.astype(np.float64) ** 2).mean(axis=1))
+    heard = np.flatnonzero(loud > _QUIET * loud.max())
+    if not len(heard):
+        return 0, len(sound)
+    return int(heard[0]) * _BLOCK, (int(heard[-1]) + 1) * _BLOCK
+
+
+def share(text, first, last):
+    """[(word, start, end)] in samples: the words of a text share first..last."""
+    words = _WORD.findall(_TAG.sub(" ", text))
+    letters = [1 + sum(map(str.isalnum, word)) for word in words]
+    pauses = [_STOP if word[-1] in ",;:.!?…" else 0 for word in words[:-1]] + [0] * bool(words)
+    whole = sum(letters) + sum(pauses)
+    place, shared = 0, []
+    for word, length, pause in zip(words, letters, pauses):
+        start, end = (first + (last - first) * count / whole for count in (place, place + length))
+        shared.append((word, start, end))
+        place += length + pause
+    return shared
