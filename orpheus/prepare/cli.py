@@ -19,7 +19,7 @@ from orpheus.prepare.options import PrepareOptions
 _LATER = ("keep_repeated_frames", "held_out")  # decided when the codes are learnt
 
 
-def _parse(argv):
+def parse(argv):
     import tyro
 
     @dataclass(frozen=True)
@@ -42,7 +42,7 @@ def _parse(argv):
 
 
 def _run(argv):
-    arguments = _parse(argv)
+    arguments = parse(argv)
     defaults = {one.name: one.default for one in fields(DataOptions)}
     for name in _LATER:
         check(
