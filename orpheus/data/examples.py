@@ -162,12 +162,23 @@ def _encode(steps, codec, options, progress):
             bar.update(len(step))
 
 
+def _check_codec(recording, codec):
+    """Refuses codes that say that another codec made them. Raises InputError."""
+    made_by = recording.audio.codec if isinstance(recording.audio, CodedAudio) else None
+    if made_by not in (None, codec.fingerprint):
+        raise InputError(
+            f"{recording.where}: its codes were made with another codec ({made_by[:12]}) than the model's ({codec.fingerprint[:12]}): "
+            "prepare the recordings with --model of the model that is to learn, or give its codec with --codec"
+        )
+
+
 def encode_recordings(recordings, codec, options):
     """[int64 (frames, 7)] of recordings, in their order, with no cache: for what is kept in another way. Of rows that are codes already,
     those. Raises InputError where a file is no longer the one that was checked, or codes are not of this codec."""
     own = {recording.key: recording.audio.codes().astype(np.int64)
            for recording in recordings if isinstance(recording.audio, CodedAudio)}  # fmt: skip
     for recording in recordings:
+        _check_codec(recording, codec)
         if recording.key in own and own[recording.key].max() >= codec.codebook_size:
             raise InputError(f"{recording.where}: {too_large(own[recording.key], codec.codebook_size)}")
     steps = _steps([recording for recording in recordings if recording.key not in own], codec.device.type)
@@ -206,6 +217,7 @@ def make_examples(recordings, codec, prompts, options, rank=0, world=1, progress
     cache = CodeCache(options.code_cache, codec)
     examples, kept, frames, used = [], [], 0, 0
     for recording in chosen:
+        _check_codec(recording, codec)
         codes = _codes(recording, cache, options)
         if codes is not None and len(codes) and codes.max() >= codec.codebook_size:
             rejected.append((recording.where, too_large(codes, codec.codebook_size)))

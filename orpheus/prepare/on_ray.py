@@ -26,10 +26,13 @@ class Cluster:
     """The machines that work. workers: how many, or None for one on each GPU or CPU; device: "auto", "cuda" or "cpu" """
 
     def __init__(self, workers=None, device="auto"):
-        self.workers, self.device = workers, device
+        self.workers, self.device, self._started = workers, device, False
 
     def start(self):
-        """Joins the cluster, or starts one on this machine, and settles `workers` and `device`. Raises InputError."""
+        """Joins the cluster, or starts one on this machine, and settles `workers` and `device`; once. Raises InputError."""
+        if self._started:
+            return
+        self._started = True
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         os.environ.setdefault(
             "RAY_BACKEND_LOG_LEVEL", "fatal"

@@ -14,6 +14,7 @@ from orpheus.common.command import say
 from orpheus.common.errors import InputError
 from orpheus.common.files import atomic_file, lock
 from orpheus.common.hub import locate
+from orpheus.common.options import ORPHEUS_3B
 from orpheus.common.places import OURS, Place, check_places, claim
 from orpheus.common.progress import progress_bar
 from orpheus.data.examples import planned
@@ -42,6 +43,9 @@ class Preparation:
 
             cluster = Cluster(options.workers, device)
             device = "cpu"  # of this process, which makes no codes
+            if model == "auto":
+                cluster.start()
+                model = ORPHEUS_3B if cluster.device == "cuda" else "demo"
         base = resolve(model, "none", device)
         self.checkpoint = base.checkpoint
         inputs = [("--dataset", data.dataset), ("--model", self.checkpoint), ("--codec", codec)]
@@ -53,6 +57,7 @@ class Preparation:
         self.encoding = Encoding(self.out / OURS / "shards", self.codec_folder, base.device, self.data)
         self.codec, self.codebook_size = self.encoding.codec.fingerprint, self.encoding.codec.codebook_size
         self.device = base.device
+        say(f"codes are made with the codec of {self.model_name}, for models that speak with it; --model names another")
         if cluster:
             cluster.start()
             self.device = cluster.device
@@ -60,6 +65,10 @@ class Preparation:
         self.cluster = cluster
 
     # --- what belongs to the run ---
+
+    @property
+    def model_name(self):
+        return DEMO_VOICE.name if self.checkpoint == str(DEMO_VOICE) else self.checkpoint
 
     @property
     def plan(self):
@@ -71,7 +80,7 @@ class Preparation:
             "dataset": os.path.realpath(os.path.expanduser(dataset)) if is_here else dataset,
             **{name: value for name, value in data.items() if name not in _ASIDE},
             "normalized": self.normalizes,
-            "model": DEMO_VOICE.name if self.checkpoint == str(DEMO_VOICE) else self.checkpoint,
+            "model": self.model_name,
             "codec": self.codec,
             "device": self.device.split(":")[0],
             "shard_minutes": self.options.shard_minutes,

@@ -11,7 +11,7 @@ from orpheus.common.errors import InputError, OutputError
 from orpheus.common.files import atomic_file, key_of
 from orpheus.common.frame import SAMPLE_RATE
 from orpheus.data.examples import encode_recordings
-from orpheus.data.sources.codes import SAMPLES, SPEECH
+from orpheus.data.sources.codes import CODEC, SAMPLES, SPEECH
 
 _VERSION = 1  # of the rows; to be raised with every change of what is in them
 _MARK = b"orpheus.shard"  # in the file's metadata
@@ -96,6 +96,7 @@ def _file(shard, codes):
         "source": pyarrow.string(),
         SAMPLES: pyarrow.int64(),
         SPEECH: pyarrow.float64(),
+        CODEC: pyarrow.string(),
         "where": pyarrow.string(),
     }
     columns = {
@@ -104,10 +105,10 @@ def _file(shard, codes):
         "source": [recording.speaker for recording in shard.recordings],
         SAMPLES: [recording.samples for recording in shard.recordings],
         SPEECH: [_speech(recording) for recording in shard.recordings],
+        CODEC: [shard.codec] * len(codes),
         "where": [recording.where for recording in shard.recordings],
     }
-    facts = {_MARK: shard.mark.encode(), b"orpheus.codec": shard.codec.encode()}
-    schema = pyarrow.schema(list(kinds.items()), metadata=facts)
+    schema = pyarrow.schema(list(kinds.items()), metadata={_MARK: shard.mark.encode()})
     file = io.BytesIO()
     pyarrow.parquet.write_table(pyarrow.table(columns, schema=schema), file, compression="zstd")
     return file.getvalue()

@@ -70,7 +70,7 @@ def test_replicas_speak_as_the_server_does(address, small_voice):
     assert httpx.get(f"{address}/readyz").text == "ready"
     answers = [speak(address, "Good morning.", seed=7) for _ in range(4)]
     assert [answer.status_code for answer in answers] == [200] * 4
-    expected = small_voice.synthesize("Good morning.", seed=7).samples
+    expected = small_voice.synthesize("Good morning.", seed=7).audio
     assert {len(answer.content) for answer in answers} == {2 * len(expected)}
     refused = speak(address, "Good morning.", voice="nobody-of-that-name")
     assert refused.status_code == 400 and refused.json()["error"]["param"] == "voice"

@@ -114,6 +114,15 @@ def test_lengths_of_somebody_elses_columns_are_left_aside(tmp_path):
     assert kept[0].samples == 20_480
 
 
+def test_codes_of_another_codec_are_refused(prepared, small_voice, tmp_path):
+    class Other:
+        fingerprint, device, codebook_size = "0" * 64, small_voice.codec.device, small_voice.codec.codebook_size
+
+    options = DataOptions(dataset=str(prepared[0]), code_cache=tmp_path / "cache")
+    with pytest.raises(InputError, match="row 0: its codes were made with another codec .*--model of the model"):
+        make_examples(read_recordings(options, False), Other(), small_voice.prompts, options, progress=False)
+
+
 def test_what_is_left_out_is_counted_and_named(small_voice_folder, tmp_path):
     data = folder_of(tmp_path / "data", TEXTS[:6], seconds=1.5)
     (data / "1.wav").write_bytes(b"no sound")

@@ -12,7 +12,7 @@ import numpy as np
 
 from orpheus.common.errors import InputError
 from orpheus.common.hub import brief, reason_of
-from orpheus.data.sources.codes import SAMPLES, SPEECH, coded, with_lengths
+from orpheus.data.sources.codes import PREPARED, coded, prepared
 from orpheus.data.sources.columns import plain, resolve_columns
 from orpheus.data.sources.entries import Entry, FileAudio, Source, as_text
 from orpheus.data.sources.listed import is_codes, place_all
@@ -150,8 +150,8 @@ def _audio(dataset, name, finder, reader):
     is_text = pyarrow.types.is_string(kind) or pyarrow.types.is_large_string(kind)
     if is_codes(name) and not pyarrow.types.is_struct(kind):
         cells = coded([partial(_cell, table, index) for index in rows], plain(name) == "inputids", reader)
-        if {SAMPLES, SPEECH} <= {*dataset.column_names}:
-            cells = with_lengths(cells, _cells(dataset, SAMPLES), _cells(dataset, SPEECH))
+        if {*PREPARED} <= {*dataset.column_names}:
+            cells = prepared(cells, *(_cells(dataset, column) for column in PREPARED))
         return cells, ()
     if is_text and finder:
         cells = [cell and cell.strip() for cell in _cells(dataset, name)]
