@@ -4,6 +4,7 @@ twice, because its worker died or was taken for dead, is there once."""
 import logging
 import os
 import pickle
+import warnings
 
 from orpheus.common.errors import InputError, OrpheusError
 from orpheus.common.hub import brief
@@ -74,9 +75,10 @@ class Cluster:
         rows = [{"work": pickle.dumps(work)} for work in works]
         needs = {"num_gpus": 1} if self.device == "cuda" else {"num_cpus": 1}
         workers = ray.data.ActorPoolStrategy(size=min(self.workers, len(rows)))
-        results = ray.data.from_items(rows, override_num_blocks=len(rows)).map(
-            _Worker, fn_constructor_args=(pickle.dumps(doing),), compute=workers, max_task_retries=_RETRIES, **needs
-        )
+        given = {"fn_constructor_args": (pickle.dumps(doing),), "compute": workers, "max_task_retries": _RETRIES}
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "`ray_remote_args` is deprecated")  # by 2.64: see requirements-ray.txt
+            results = ray.data.from_items(rows, override_num_blocks=len(rows)).map(_Worker, **given, **needs)
         try:
             for row in results.iter_rows():
                 if row["error"]:
