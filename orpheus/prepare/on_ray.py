@@ -84,11 +84,16 @@ class Cluster:
                 if row["error"]:
                     raise InputError(row["error"])
                 yield row["number"], row["count"]
-        except ray.exceptions.RayError as error:
+        except _lost(ray.exceptions) as error:
             raise InputError(
                 f"workers of the Ray cluster end at the same work, {_RETRIES + 1} times now: {brief(error)}. What is done is kept. Where "
                 "memory is short, give --shard-minutes a smaller number and another --out, or take fewer --workers"
             ) from error
+
+
+def _lost(kinds):
+    """What Ray raises where it gives up on processes and machines that die: other errors are faults of this program."""
+    return kinds.RayActorError, kinds.WorkerCrashedError, kinds.OutOfMemoryError, kinds.NodeDiedError
 
 
 class _Worker:
