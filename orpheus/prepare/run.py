@@ -7,7 +7,7 @@ OUT/.orpheus/               plan.json, what was measured, and the shards of a ru
 
 import json
 import os
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from orpheus.common.command import say
@@ -15,7 +15,7 @@ from orpheus.common.errors import InputError
 from orpheus.common.files import atomic_file, lock
 from orpheus.common.hub import locate
 from orpheus.common.options import ORPHEUS_3B
-from orpheus.common.places import OURS, Place, check_places, claim
+from orpheus.common.places import OURS, Place, check_places, claim, real
 from orpheus.common.progress import progress_bar
 from orpheus.data.examples import planned
 from orpheus.data.model_tokens import TOKENIZER_FILES, load_prompts
@@ -36,7 +36,10 @@ class Preparation:
     """What `python -m orpheus.prepare` does. options: PrepareOptions"""
 
     def __init__(self, model, codec, like, device, data, options):
-        self.options, self.out = options, options.out.expanduser()
+        # Workers may stand in another folder: no path is relative to this one.
+        self.options, self.out = options, real(options.out.expanduser())
+        if os.path.exists(os.path.expanduser(data.dataset)):
+            data = replace(data, dataset=os.path.abspath(os.path.expanduser(data.dataset)))
         cluster = None
         if options.ray:
             from orpheus.prepare.on_ray import Cluster
@@ -74,10 +77,7 @@ class Preparation:
     def plan(self):
         """All that decides what is written, but for the recordings themselves."""
         data = {name: str(value) if isinstance(value, Path) else value for name, value in asdict(self.data).items()}
-        dataset = data.pop("dataset")
-        is_here = os.path.exists(os.path.expanduser(dataset))
         return {
-            "dataset": os.path.realpath(os.path.expanduser(dataset)) if is_here else dataset,
             **{name: value for name, value in data.items() if name not in _ASIDE},
             "normalized": self.normalizes,
             "model": self.model_name,

@@ -2,6 +2,7 @@
 
 import json
 import os
+from pathlib import Path
 
 import pyarrow.parquet
 import pytest
@@ -264,6 +265,18 @@ def test_rows_that_are_codes_already_stay_as_they_are(prepared, small_voice_fold
 
 
 # --- the command line ---
+
+
+def test_workers_are_given_no_relative_path(small_voice_folder, twelve, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(twelve.parent)
+    relative = os.path.relpath(tmp_path / "out", twelve.parent)
+    arguments = ["--model", str(small_voice_folder), "--dataset", twelve.name, "--out", relative]
+    assert main(arguments) == 0
+    out = Path(capsys.readouterr().out.split(": ")[0]).parent
+    assert out == tmp_path / "out" and (out / "shards").is_dir()
+    (checked,) = (out / ".orpheus" / "checked").iterdir()
+    paths = [json.loads(row[0])[0] for row in json.loads(checked.read_text())["measured"]]
+    assert paths == [str(twelve / f"{n}.wav") for n in range(12)]
 
 
 def test_the_command_line(small_voice_folder, twelve, tmp_path, capsys):
