@@ -14,7 +14,7 @@ PROCESSES ?= logical
 WITH_GPU := $(shell nvidia-smi >/dev/null 2>&1 && echo yes)
 REQUIREMENTS := $(if $(WITH_GPU),requirements.txt,requirements-cpu.txt)
 NEEDS := $(if $(WITH_GPU),GPU found: about 7 GB and 4 to 7 minutes,no GPU found: about 2 GB and 2 to 3 minutes)
-LINTED := orpheus tests benchmarks recipes docs inference.py orpheus_sft_unsloth.py
+LINTED := orpheus tests benchmarks recipes deploy docs inference.py orpheus_sft_unsloth.py
 
 # Each stamp says that its file is installed.
 RUNTIME := $(VENV)/.installed-$(REQUIREMENTS)
@@ -22,10 +22,12 @@ DEV := $(VENV)/.installed-requirements-dev.txt
 EVAL := $(VENV)/.installed-requirements-eval.txt
 SERVE := $(VENV)/.installed-requirements-serve.txt
 SERVE_DEV := $(VENV)/.installed-requirements-serve-dev.txt
+RAY := $(VENV)/.installed-requirements-ray.txt
+DEPLOY := $(VENV)/.installed-requirements-deploy.txt
 LLAMA := $(VENV)/.installed-requirements-llama.txt
 OLD := $(VENV4)/.installed-requirements-transformers4.txt
 
-.PHONY: help speak serve test test-serve test-engines test-transformers4 kills evaluate bench lint format clean
+.PHONY: help speak serve test test-serve test-engines test-transformers4 test-ray kills evaluate bench lint lint-deploy format clean
 
 help:
 	@echo "make speak    speaks five examples into generated_audio/    make speak ARGS=\"'Good morning.' --voice theo\""
@@ -34,9 +36,11 @@ help:
 	@echo 'make test-engines    speaks through llama.cpp as well, which it installs'
 	@echo 'make test-serve    talks to the server as other programs do, whose clients it installs'
 	@echo 'make test-transformers4    loads a merged model and an adapter with transformers 4 as well, in $(VENV4)'
+	@echo 'make test-ray works and serves on two Ray workers, which are killed; installs Ray'
 	@echo 'make kills    kills training at 30 random moments, goes on, and compares adapters and your files'
 	@echo 'make bench    prints what is measured on this machine, peers beside us; JSON with everything last'
 	@echo 'make evaluate measures the voice                             make evaluate ARGS="--model demo --limit 20"'
+	@echo 'make lint-deploy    checks deploy/ with the linters of its formats'
 	@echo 'make lint     checks style                                  make format repairs it'
 	@echo 'make clean    removes $(VENV), $(VENV4) and caches; keeps generated_audio/, lora_model/ and outputs/'
 	@echo 'make speak PYTHON=python3.12 takes another Python than python3'
@@ -59,6 +63,9 @@ test-serve: $(DEV) $(SERVE_DEV)
 test-transformers4: $(DEV) $(OLD)
 	@TRANSFORMERS4_PYTHON=$(abspath $(VENV4))/bin/python $(VENV)/bin/python -m pytest -s -m transformers4 tests/export $(ARGS)
 
+test-ray: $(DEV) $(RAY)
+	@$(VENV)/bin/python -m pytest -m ray tests/prepare tests/deploy $(ARGS)
+
 kills: $(DEV)
 	@$(VENV)/bin/python -m tests.scripts.kill_and_resume $(ARGS)
 
@@ -76,6 +83,12 @@ bench: $(DEV)
 lint: $(DEV)
 	@$(VENV)/bin/ruff check $(LINTED)
 	@$(VENV)/bin/ruff format --check $(LINTED)
+
+lint-deploy: $(DEPLOY)
+	@$(VENV)/bin/hadolint deploy/Dockerfile
+	@$(VENV)/bin/yamllint -s -c deploy/.yamllint.yaml deploy
+	@$(VENV)/bin/kubernetes-validate --strict deploy/kubernetes.yaml deploy/kubernetes-vllm.yaml
+	@$(VENV)/bin/check-jsonschema --builtin-schema vendor.compose-spec deploy/compose.yaml
 
 format: $(DEV)
 	@$(VENV)/bin/ruff check --fix $(LINTED)
@@ -110,6 +123,16 @@ $(SERVE): $(RUNTIME) requirements-serve.txt
 $(SERVE_DEV): $(RUNTIME) requirements-serve.txt requirements-serve-dev.txt
 	@echo 'Installing requirements-serve-dev.txt into $(VENV)'
 	@$(VENV)/bin/python -m pip install -q -c requirements.txt -r requirements-serve.txt -r requirements-serve-dev.txt
+	@touch $@
+
+$(RAY): $(RUNTIME) requirements-serve.txt requirements-ray.txt
+	@echo 'Installing requirements-ray.txt into $(VENV) (about 0.3 GB)'
+	@$(VENV)/bin/python -m pip install -q -c requirements.txt -r requirements-serve.txt -r requirements-ray.txt
+	@touch $@
+
+$(DEPLOY): $(VENV)/bin/python requirements-deploy.txt
+	@echo 'Installing requirements-deploy.txt into $(VENV) (about 30 MB)'
+	@$(VENV)/bin/python -m pip install -q -r requirements-deploy.txt
 	@touch $@
 
 $(LLAMA): $(RUNTIME) requirements-llama.txt

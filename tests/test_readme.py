@@ -88,6 +88,28 @@ def check_server(arguments):
     cli.parse(arguments)
 
 
+def check_prepare(arguments):
+    from orpheus.prepare import cli
+
+    cli.parse(arguments)
+
+
+def check_serve(arguments):
+    """Ray Serve's command: of ours are the file and what the application is given."""
+    if arguments[0] == "deploy":
+        assert (ROOT / arguments[1]).is_file(), arguments[1]
+        return
+    assert arguments[:2] == ["run", "deploy.ray_serve:application"]
+    given = dict(argument.split("=") for argument in arguments[2:])
+    check_server([f"--{name}={value}" for name, value in given.items() if name not in ("replicas", "cpus", "gpus")])
+
+
+def check_files(arguments):
+    """Of docker and kubectl: that the files are there."""
+    for flag, value in zip(arguments, arguments[1:]):
+        assert flag != "-f" or (ROOT / value).is_file(), value
+
+
 def check_curl(arguments):
     """A request that the server would take."""
     import json
@@ -114,6 +136,8 @@ def check_python(arguments):
         check_export(arguments[2:])
     elif arguments[0] == "-m" and arguments[1] == "orpheus.server":
         check_server(arguments[2:])
+    elif arguments[0] == "-m" and arguments[1] == "orpheus.prepare":
+        check_prepare(arguments[2:])
     elif arguments[0] == "-m":
         check_module(arguments[1], arguments[2:])
     else:
@@ -160,7 +184,9 @@ CHECKS = {"make": check_make, "source": check_activate, "python": check_python, 
     "pip": check_pip,
     "pytest": check_pytest,
     "curl": check_curl,
-    **dict.fromkeys(["echo", "aplay", "ffplay", "ffmpeg"], lambda arguments: None),  # they are none of ours
+    "serve": check_serve,
+    **dict.fromkeys(["docker", "kubectl"], check_files),
+    **dict.fromkeys(["echo", "export", "aplay", "ffplay", "ffmpeg"], lambda arguments: None),  # they are none of ours
 }
 
 

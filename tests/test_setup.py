@@ -16,7 +16,7 @@ CARD = (
 ).split()
 NEED_A_GPU = ["unsloth", "bitsandbytes", "trl"]
 REQUIREMENTS = ["requirements.txt"] + [
-    f"requirements-{name}.txt" for name in ("cpu", "dev", "eval", "llama", "serve", "serve-dev", "transformers4")
+    f"requirements-{name}.txt" for name in ("cpu", "deploy", "dev", "eval", "llama", "ray", "serve", "serve-dev", "transformers4")
 ]
 
 
@@ -139,6 +139,7 @@ def test_every_imported_package_is_required():
         "xllamacpp",
         "llama_cpp",
         "cyllama",
+        "ray",
     }  # asked for where they are missing
     brought |= {"PIL"}  # by matplotlib
     served = {*_requirements("requirements-serve.txt"), "starlette", "pydantic"}  # the last two by fastapi

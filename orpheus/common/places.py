@@ -28,6 +28,7 @@ _KINDS = {
     "state": "a saved state",
     "samples": "sample sentences",
     "codes": "a code cache",
+    "prepared": "prepared recordings",
 }
 _AS_GOOD_AS_EMPTY = {OURS, "lost+found", ".gitkeep", ".gitignore", ".DS_Store"}
 # What may lie without a list where nothing is replaced: caches and runs of earlier versions, speech by inference.py.

@@ -6,4 +6,5 @@ splitting     long recordings cut at pauses                       examples    re
 alignment     which pause ends which sentence, and how sure       options     every setting
 naming        names that transcripts begin with                   model_tokens  what the ids of a model mean
 report        what was found and what was left out, and why       overview    the same before a model is there
+measuring     entries measured, what is known from the cache
 """

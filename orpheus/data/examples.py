@@ -16,7 +16,8 @@ from orpheus.common.frame import CODES_PER_FRAME, FRAMES_PER_SECOND, TOKENS_PER_
 from orpheus.common.progress import progress_bar  # noqa: F401 (Recordings and read_recordings are part of this module's face)
 from orpheus.data.held_out import split_held_out
 from orpheus.data.measure import content_hash, prepare
-from orpheus.data.recordings import no_place_to_split, parts_of, stop_if_unfit, threads, within_seconds
+from orpheus.data.measuring import threads
+from orpheus.data.recordings import no_place_to_split, parts_of, stop_if_unfit, within_seconds
 from orpheus.data.report import DataReport, Training
 from orpheus.data.sources.codes import CodedAudio, too_large
 from orpheus.data.sources.entries import stamp
@@ -130,24 +131,59 @@ def _codes(recording, cache, options):
     return cache.get(_content(recording, options))
 
 
-def _encode(steps, codec, options, progress):
-    """Encodes what the cache lacks, step by step; while one is encoded the next is decoded."""
-    cache, known = CodeCache(options.code_cache, codec), {}
+def _encoded(steps, codec, options, known=lambda recording: None):
+    """Encodes step by step; while one is encoded the next is decoded. Yields for each step [(recording, codes)] of those that lack them.
+
+    known: gives the codes of a recording that need not be made
+    """
+    compared = {}
 
     def load(step, pool):
-        lacking = [recording for recording in step if _codes(recording, cache, options) is None]
-        return lacking, [pool.submit(_samples, recording, options, known) for recording in lacking]
+        lacking = [recording for recording in step if known(recording) is None]
+        return lacking, [pool.submit(_samples, recording, options, compared) for recording in lacking]
 
-    total = sum(map(len, steps))
-    with ThreadPoolExecutor(threads()) as pool, progress_bar(progress, total, "encoding", "clip") as bar:
+    with ThreadPoolExecutor(threads()) as pool:
         following = load(steps[0], pool) if steps else None
-        for number, step in enumerate(steps):
+        for number in range(len(steps)):
             lacking, futures = following
             following = load(steps[number + 1], pool) if number + 1 < len(steps) else None
             clips = [future.result() for future in futures]
-            for recording, codes in zip(lacking, codec.encode(clips) if clips else (), strict=True):
+            yield list(zip(lacking, codec.encode(clips) if clips else (), strict=True))
+
+
+def _encode(steps, codec, options, progress):
+    """Encodes what the cache lacks."""
+    cache = CodeCache(options.code_cache, codec)
+    with progress_bar(progress, sum(map(len, steps)), "encoding", "clip") as bar:
+        encoded = _encoded(steps, codec, options, lambda recording: _codes(recording, cache, options))
+        for step, made in zip(steps, encoded, strict=True):
+            for recording, codes in made:
                 cache.put(_content(recording, options), codes)
             bar.update(len(step))
+
+
+def _check_codec(recording, codec):
+    """Refuses codes that say that another codec made them. Raises InputError."""
+    made_by = recording.audio.codec if isinstance(recording.audio, CodedAudio) else None
+    if made_by not in (None, codec.fingerprint):
+        raise InputError(
+            f"{recording.where}: its codes were made with another codec ({made_by[:12]}) than the model's ({codec.fingerprint[:12]}): "
+            "prepare the recordings with --model of the model that is to learn, or give its codec with --codec"
+        )
+
+
+def encode_recordings(recordings, codec, options):
+    """[int64 (frames, 7)] of recordings, in their order, with no cache: for what is kept in another way. Of rows that are codes already,
+    those. Raises InputError where a file is no longer the one that was checked, or codes are not of this codec."""
+    own = {recording.key: recording.audio.codes().astype(np.int64)
+           for recording in recordings if isinstance(recording.audio, CodedAudio)}  # fmt: skip
+    for recording in recordings:
+        _check_codec(recording, codec)
+        if recording.key in own and own[recording.key].max() >= codec.codebook_size:
+            raise InputError(f"{recording.where}: {too_large(own[recording.key], codec.codebook_size)}")
+    steps = _steps([recording for recording in recordings if recording.key not in own], codec.device.type)
+    made = {recording.key: codes for step in _encoded(steps, codec, options) for recording, codes in step}
+    return [(own | made)[recording.key] for recording in recordings]
 
 
 def encode_missing(recordings, codec, prompts, options, rank=0, world=1, progress=True):
@@ -181,6 +217,7 @@ def make_examples(recordings, codec, prompts, options, rank=0, world=1, progress
     cache = CodeCache(options.code_cache, codec)
     examples, kept, frames, used = [], [], 0, 0
     for recording in chosen:
+        _check_codec(recording, codec)
         codes = _codes(recording, cache, options)
         if codes is not None and len(codes) and codes.max() >= codec.codebook_size:
             rejected.append((recording.where, too_large(codes, codec.codebook_size)))

@@ -168,14 +168,21 @@ def _measure(parts, rate, channels):
     )
 
 
-def measure_codes(codes):
-    """(content hash, Measure) of a recording that is codes already, (frames, 7): sound from end to end, as far as anybody knows."""
+def measure_codes(codes, lengths=None):
+    """(content hash, Measure) of a recording that is codes already, (frames, 7).
+
+    lengths: (samples at 24 kHz, seconds of sound without pauses), where whoever made the codes wrote them down; else it is sound from
+    end to end, as far as anybody knows
+    """
     content = hashlib.sha256(codes.tobytes()).hexdigest()
-    samples = len(codes) * FRAME_SAMPLES
+    if lengths is None or -(-lengths[0] // FRAME_SAMPLES) != len(codes):  # written down of something else
+        lengths = len(codes) * FRAME_SAMPLES, None
+    samples, speech = lengths
     seconds = samples / SAMPLE_RATE
     heard = round(seconds / _WINDOW)
+    start = 0.0 if speech is None else round(max(seconds - speech, 0.0), 2)
     return content, Measure(samples=samples, rate=SAMPLE_RATE, peak=0.5, heard=max(heard, _HEARD_WINDOWS), level=_LOUDNESS,
-                            end=round(seconds, 2), digest=content)  # fmt: skip
+                            start=start, end=round(seconds, 2), digest=content)  # fmt: skip
 
 
 def _window_samples(rate):

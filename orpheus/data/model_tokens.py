@@ -6,7 +6,7 @@ from pathlib import Path
 from orpheus.common.errors import InputError, OrpheusError
 from orpheus.common.hub import locate, read_json
 
-_FILES = ("config.json", "*token*", "vocab.json", "merges.txt")
+TOKENIZER_FILES = ("config.json", "*token*", "vocab.json", "merges.txt")
 _CODEBOOK = 4096  # of the hub's SNAC
 
 
@@ -24,13 +24,8 @@ class ModelTokens:
 
     @cached_property
     def _prompts(self):
-        from orpheus.engines.loading import load_tokenizer
-        from orpheus.text.prompt import PromptBuilder, layout_of
-
         try:
-            folder = locate(self.checkpoint, _FILES)
-            tokenizer = load_tokenizer(folder)
-            return PromptBuilder(tokenizer, layout_of(tokenizer, self.codebook_size))
+            return load_prompts(self.checkpoint, self.codebook_size)
         except OrpheusError as error:
             raise InputError(
                 f"the data set's rows are token ids, and the tokenizer that reads them is not to be had: {error}. Name a model that is "
@@ -43,3 +38,12 @@ class ModelTokens:
 
     def text(self, ids):
         return self._prompts.tokenizer.decode(ids, skip_special_tokens=False, clean_up_tokenization_spaces=False)
+
+
+def load_prompts(checkpoint, codebook_size, *template):
+    """PromptBuilder of a folder or a hub id, of which only the tokenizer's files are fetched. template: as PromptBuilder takes it"""
+    from orpheus.engines.loading import load_tokenizer
+    from orpheus.text.prompt import PromptBuilder, layout_of
+
+    tokenizer = load_tokenizer(locate(checkpoint, TOKENIZER_FILES))
+    return PromptBuilder(tokenizer, layout_of(tokenizer, codebook_size), *template)

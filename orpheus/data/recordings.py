@@ -1,30 +1,19 @@
 """From a source to recordings that are fit to learn from. All on the CPU, before any model is loaded."""
 
-import os
 from collections import Counter
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 
-from orpheus.common import media
 from orpheus.common.errors import InputError
-from orpheus.common.files import Cache, key_of
+from orpheus.common.files import key_of
 from orpheus.common.frame import FRAME_SAMPLES, SAMPLE_RATE
 from orpheus.common.progress import progress_bar
 from orpheus.data import checks
-from orpheus.data.measure import (
-    MEASURE_VERSION,
-    Measure,
-    content_hash,
-    header_trouble,
-    measure_codes,
-    measure_file,
-    span_of,
-)
+from orpheus.data.measure import Measure, span_of
+from orpheus.data.measuring import measure_entries
 from orpheus.data.model_tokens import ModelTokens
 from orpheus.data.naming import without_names
 from orpheus.data.report import DataReport
 from orpheus.data.sources.codes import CodedAudio
-from orpheus.data.sources.entries import stamp
 from orpheus.data.sources.folders import Source, open_source
 from orpheus.data.splitting import split_recording
 from orpheus.text.languages import ENGLISH
@@ -34,7 +23,6 @@ from orpheus.text.tags import KNOWN_TAGS, MARKUP, spell_tags
 
 # Of a key: the parts of a split recording differ from it, and from each other, in these digits alone.
 _PART_DIGITS = 8
-_LARGE = 64 << 20  # bytes: of such a file the header is looked at before all of it is read
 
 
 @dataclass(frozen=True)
@@ -122,10 +110,6 @@ class Recordings:
             yield f"Looks like a tag, but is learnt as text: {listed}. A sound is written as a tag, <laugh>."
 
 
-def threads():
-    return min(16, 2 * (os.cpu_count() or 1))
-
-
 def stop_if_unfit(report, options, report_path=None):
     """Writes the report where a path is given, and raises InputError with `.report` where too much was left out."""
     if report_path is not None:
@@ -135,55 +119,6 @@ def stop_if_unfit(report, options, report_path=None):
         error = InputError(complaint + (f"\nAll reasons: {report_path}" if report_path is not None else ""))
         error.report = report
         raise error
-
-
-# --- measuring -------------------------------------------------------------------------------------------------------
-
-
-def _measured(entry, cache, decoder, keep):
-    """(content hash, Measure) of an entry; only what is not in the cache is decoded."""
-    if entry.problem:
-        return "", Measure(problem=entry.problem)
-    try:
-        if isinstance(entry.audio, CodedAudio):
-            return measure_codes(entry.audio.codes())
-        with entry.audio.open() as file:
-            return _measured_file(file, cache, decoder, keep)
-    except InputError as error:
-        return "", Measure(problem=str(error))
-    except OSError as error:  # a disk or a network that fails while it is read
-        return "", Measure(problem=f"unreadable: {error.strerror or error}")
-
-
-def _measured_file(file, cache, decoder, keep):
-    found = stamp(file)
-    problem = header_trouble(file) if file.seek(0, os.SEEK_END) > _LARGE else None
-    if problem:
-        return "", Measure(problem=problem)
-    content = content_hash(file)
-    key = key_of("measure", MEASURE_VERSION, decoder, content)
-    kept = cache.get_json(key)
-    measure = Measure.from_dict(kept) if kept is not None else measure_file(file)
-    if stamp(file) != found:
-        return "", Measure(problem="unreadable: it changed while it was being read; start again when it is complete")
-    if kept is None and keep:
-        cache.put_json(key, measure.as_dict())
-    return content, measure
-
-
-def _measure_all(entries, options, progress, keep):
-    import soundfile
-
-    cache, decoder = Cache(options.code_cache, "measures"), (soundfile.__libsndfile_version__, media.version())
-    with (
-        ThreadPoolExecutor(threads()) as pool,
-        progress_bar(progress, len(entries), "checking recordings", "clip") as bar,
-    ):
-        found = []
-        for result in pool.map(lambda entry: _measured(entry, cache, decoder, keep), entries):
-            found.append(result)
-            bar.update()
-    return found
 
 
 # --- judging ---------------------------------------------------------------------------------------------------------
@@ -205,7 +140,7 @@ class _Sieve:
         problem = checks.audio_problem(measure)
         if problem:
             return problem
-        start, end = span_of(measure, options.trim_silence)
+        start, end = span_of(measure, options.trim_silence and not isinstance(entry.audio, CodedAudio))
         seconds = (end - start) / SAMPLE_RATE
         problem = checks.length_problem(seconds, options)
         if problem:
@@ -315,12 +250,14 @@ def _opened(options, reader):
     return replace(source, entries=entries, notes=(*source.notes, *notes))
 
 
-def read_recordings(options, progress=True, report_path=None, keep=True, tags=KNOWN_TAGS, model=None):
+def read_recordings(
+    options, progress=True, report_path=None, keep=True, tags=KNOWN_TAGS, model=None, measure=measure_entries
+):
     """Opens the source, measures every recording and applies all checks that need neither codec nor tokenizer.
 
     options: DataOptions; report_path: where data_report.md is written, also where the data is then refused; keep: whether what was
     measured goes into the cache: without it nothing is written at all; tags: that the base model knows; model: the checkpoint that is to learn,
-    whose tokenizer reads rows that are token ids
+    whose tokenizer reads rows that are token ids; measure: what measures the entries, as measure_entries does
     returns: Recordings. Raises InputError: a source that cannot be read, too many recordings left out (`error.report` says more)
     """
     source = _opened(options, ModelTokens(model) if model else None)
@@ -332,7 +269,7 @@ def read_recordings(options, progress=True, report_path=None, keep=True, tags=KN
             f"the data names its speakers in the column {source.columns.get('source')!r}: leave --speaker out, or add "
             "--source-column none"
         )
-    measured = _measure_all(source.entries, options, progress, keep)
+    measured = measure(source.entries, options.code_cache, progress, keep)
     kept, rejected = [], []
     with progress_bar(progress and options.transcribe, len(measured), "transcribing", "clip") as bar:
         for entry, (content, measure) in zip(source.entries, measured, strict=True):

@@ -108,3 +108,13 @@ def everything(prepared):
     return {
         e.key: (e.input_ids.tolist(), e.prompt_tokens, e.text, e.speaker) for e in prepared.train + prepared.held_out
     }
+
+
+def twelve_recordings(path):
+    """Twelve recordings of 1.0, 1.1, ... 2.1 seconds in three rates, of two speakers, no two of equal frame count; returns the folder."""
+    rows = []
+    for n, text in enumerate(TEXTS):
+        rate = (16_000, 24_000, 48_000)[n % 3]
+        write(path / f"{n}.wav", speech(1 + n / 10, rate, seed=n), rate)
+        rows.append([f"{n}.wav", text, "ann" if n % 4 else "bob"])
+    return write_csv(path / "metadata.csv", ["file_name", "text", "source"], rows).parent

@@ -12,7 +12,7 @@ import numpy as np
 
 from orpheus.common.errors import InputError
 from orpheus.common.hub import brief, reason_of
-from orpheus.data.sources.codes import coded
+from orpheus.data.sources.codes import PREPARED, coded, prepared
 from orpheus.data.sources.columns import plain, resolve_columns
 from orpheus.data.sources.entries import Entry, FileAudio, Source, as_text
 from orpheus.data.sources.listed import is_codes, place_all
@@ -34,6 +34,11 @@ class ArrowAudio:
     table: object  # datasets.Dataset of the audio column alone, in Arrow format: it decodes nothing
     index: int
     finder: object  # Finder of the folder that paths are relative to, or None
+
+    @property
+    def fingerprint(self):
+        """Of the table: another one where the data set's files are others."""
+        return self.table._fingerprint
 
     def open(self):
         """A binary file. Raises InputError."""
@@ -144,7 +149,10 @@ def _audio(dataset, name, finder, reader):
     kind = table.features.arrow_schema.field(name).type
     is_text = pyarrow.types.is_string(kind) or pyarrow.types.is_large_string(kind)
     if is_codes(name) and not pyarrow.types.is_struct(kind):
-        return coded([partial(_cell, table, index) for index in rows], plain(name) == "inputids", reader), ()
+        cells = coded([partial(_cell, table, index) for index in rows], plain(name) == "inputids", reader)
+        if {*PREPARED} <= {*dataset.column_names}:
+            cells = prepared(cells, *(_cells(dataset, column) for column in PREPARED))
+        return cells, ()
     if is_text and finder:
         cells = [cell and cell.strip() for cell in _cells(dataset, name)]
         places, notes = place_all(cells, finder, "the data set")

@@ -9,17 +9,21 @@ input_ids    the whole example: SOH BOS text EOT EOH SOA SOS codes EOS EOA
 import json
 import re
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from orpheus.common.errors import InputError
 from orpheus.common.frame import CODES_PER_FRAME, LEVEL_CODES
+from orpheus.common.options import is_number
 from orpheus.common.tokens import CONTROL_TOKENS, TokenLayout, interleave
 
 ORPHEUS = TokenLayout()
 _LOOKED_AT = 50  # rows, for how their codes are written
 _MOST_CODES = 1 << 20  # of a row: 3.5 hours
+# Columns of rows that `python -m orpheus.prepare` writes: samples at 24 kHz, and seconds of sound without pauses, of the recording; the
+# fingerprint of the codec.
+SAMPLES, SPEECH, CODEC = PREPARED = ("samples", "speech_seconds", "codec")
 _TOKEN = re.compile(r"<custom_token_(\d+)>")
 
 
@@ -149,6 +153,8 @@ class CodedAudio:
     form: Form
     layout: TokenLayout | None = None  # of whole examples
     codebook_size: int = ORPHEUS.codebook_size  # of the codec that is to speak them
+    lengths: tuple | None = None  # (samples, seconds of sound), of rows that `python -m orpheus.prepare` wrote
+    codec: str | None = None  # fingerprint of the codec that made them, of the same
 
     def codes(self):
         """uint16 (frames, 7). Raises InputError."""
@@ -167,6 +173,12 @@ class CodedAudio:
 
     def load(self):
         raise InputError("no sound: the row holds codes")
+
+
+def prepared(rows, samples, speech, codecs):
+    """CodedAudio of rows with what the columns PREPARED say of them. A row that they don't fit stays as it is."""
+    return [replace(row, lengths=(int(count), float(seconds)), codec=codec) if is_number(count) and is_number(seconds) else row
+            for row, count, seconds, codec in zip(rows, samples, speech, codecs, strict=True)]  # fmt: skip
 
 
 def coded(cells, examples, reader=None):

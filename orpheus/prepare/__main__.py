@@ -1,0 +1,5 @@
+import sys
+
+from orpheus.prepare.cli import main
+
+sys.exit(main())
