@@ -16,7 +16,8 @@ CARD = (
 ).split()
 NEED_A_GPU = ["unsloth", "bitsandbytes", "trl"]
 REQUIREMENTS = ["requirements.txt"] + [
-    f"requirements-{name}.txt" for name in ("cpu", "deploy", "dev", "eval", "llama", "ray", "serve", "serve-dev", "transformers4")
+    f"requirements-{name}.txt"
+    for name in ("cpu", "deploy", "dev", "eval", "llama", "ray", "serve", "serve-dev", "transformers4")
 ]
 
 
