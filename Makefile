@@ -64,7 +64,7 @@ test-transformers4: $(DEV) $(OLD)
 	@TRANSFORMERS4_PYTHON=$(abspath $(VENV4))/bin/python $(VENV)/bin/python -m pytest -s -m transformers4 tests/export $(ARGS)
 
 test-ray: $(DEV) $(RAY)
-	@$(VENV)/bin/python -m pytest -m ray tests/prepare tests/deploy $(ARGS)
+	@$(VENV)/bin/python -m pytest -m ray -W ignore::pytest.PytestUnraisableExceptionWarning tests/prepare tests/deploy $(ARGS)
 
 kills: $(DEV)
 	@$(VENV)/bin/python -m tests.scripts.kill_and_resume $(ARGS)

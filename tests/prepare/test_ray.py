@@ -17,7 +17,7 @@ from orpheus.prepare.run import Preparation
 from tests.fakes.fragile import Fragile
 from tests.fakes.recordings import TEXTS, twelve_recordings
 
-pytestmark = [pytest.mark.ray, pytest.mark.filterwarnings("ignore")]  # Ray leaves sockets open
+pytestmark = [pytest.mark.ray, pytest.mark.filterwarnings("ignore")]  # Ray leaves files and sockets open
 SHARD = 4.1 / 60  # minutes: six shards
 
 
