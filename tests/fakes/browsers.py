@@ -16,6 +16,7 @@ from websockets.sync.client import connect
 NAMES = {"chromium": ("chromium", "chromium-browser", "google-chrome"), "firefox": ("firefox-esr", "firefox")}
 _PREFERENCES = {
     "network.proxy.type": 0,
+    "media.cubeb.force_mock_context": True,  # without a sound card Firefox would not play
     "app.update.enabled": False,
     "datareporting.policy.dataSubmissionEnabled": False,
     "browser.shell.checkDefaultBrowser": False,

@@ -146,7 +146,7 @@ def test_history_is_bounded(page):
 def test_what_is_saved(page, server):
     fill(page, "What <laugh> is it?", seed="3")
     page.click("#speak")
-    page.wait("sound && sound.done")
+    page.wait("sound && sound.done && !player.playing")
     expected = spoken(server, "What <laugh> is it?", seed=3, voice=page.run("el.voice.value"))
     for format in ("wav", "flac"):
         page.run(f"(el.format.value = '{format}', 0)")
