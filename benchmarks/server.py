@@ -8,7 +8,7 @@ Clients in processes of their own ask for long texts, and for the next one when 
 what happens once all have a first sound. "Real-time streams" are seconds of speech that arrive per second. A gap is the time between two
 chunks; its ratio is to the speech of the earlier one, which plays meanwhile. "Start buffer" is how much speech a player must hold back
 so that it never runs dry. Probes are short texts, sent while all the others speak: their first sound. --overload adds clients that the
-queue has no room for: they must be refused with 429, and cost the others nothing. The bare pool runs the same texts afterwards, without
+queue has no room for: they must be refused (429; 504 where their turn is too late), and cost the others nothing. The bare pool runs the same texts afterwards, without
 a server. The last line of standard output is JSON with everything.
 """
 
@@ -26,6 +26,7 @@ TEXT = "It takes five minutes to walk from the swimming pool to the museum, and 
 SAMPLE_RATE = 24_000
 TOGETHER = 0.005  # seconds: chunks closer than that came together
 PIECE_TOKENS, PROBE_TOKENS = 1200, 56
+REFUSED = ("429", "504")  # what overload is answered with: no room, or no sound in time
 LOOK = 5.0  # seconds between two looks at memory
 
 
@@ -261,7 +262,7 @@ def measure(model, count, length, arguments, seconds, fields):
         "first_sound_ms_p50_p99": percentiles(first, 50, 99),
         "first_sound_under_load_ms_p50_p99": percentiles(probed, 50, 99),
         "outcomes": {outcome: outcomes.count(outcome) for outcome in sorted(set(outcomes))},
-        "errors": sum(outcome not in ("200", "429") for outcome in outcomes),
+        "errors": sum(outcome not in ("200", *REFUSED) for outcome in outcomes),
         "memory_mb_front_engine_begin": early,
         "memory_mb_front_engine_end": late,
         "memory_growth": [round(b / a - 1, 4) for a, b in zip(early, late)],

@@ -12,7 +12,8 @@ websocket       text that is still being written             wyoming     Home As
 auth, limits    who may ask, and how much                    failures    why not
 voices          which models and voices there are            words       when each word is said
 sound           another speed, and the format                metrics     what is counted
-transport       connections with limits
+transport       connections with limits                      journal     the log
+sentences       text that is still being written, cut
 preparing       the processes that read texts
 engine_process  the process that speaks                      engine      the same, as the others see it
 """

@@ -207,9 +207,12 @@ class Engine:
 
     def close(self, seconds=10.0):
         """Ends the process; texts that are being spoken are cut off. Blocks. From any thread."""
+        loading = self.state == "loading"
         self._closing, self.state = True, "closed"
         if self._process is None:
             return
+        if loading:  # it does not listen yet
+            self._process.kill()
         self._outbox.put(("stop", None))
         self._outbox.put(None)
         self._process.join(seconds)

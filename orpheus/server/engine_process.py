@@ -95,7 +95,7 @@ def serve(connection, pools, facts):
     connection.send(("ready", facts))
     sender.start()
     speeches = {}
-    while True:
+    while all(pool.alive for pool in pools.values()):  # one that could not open its slots again does not speak any more
         try:
             kind, number, *rest = connection.recv()
         except (EOFError, OSError):

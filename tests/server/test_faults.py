@@ -74,6 +74,19 @@ def test_a_step_that_fails_takes_its_own_texts_only(slowly):
     assert pool.alive and slowly.talker.opened == [2, 2]
 
 
+def test_slots_that_cannot_be_opened_again_take_the_engine_with_them(slowly, monkeypatch):
+    slowly.talker.frames, opens = 3, slowly.talker.open
+    monkeypatch.setattr(slowly.talker, "open", lambda *_: 1 / 0)
+    slowly.talker.fail = RuntimeError("the device is gone")
+    ask = lambda: slowly.http.post("/v1/audio/speech", json=LONG).status_code  # noqa: E731
+    assert ask() == 500
+    wait_for(lambda: not slowly.speaker.engine.pools["small"].alive)
+    monkeypatch.setattr(slowly.talker, "open", opens)
+    assert ask() == 500  # finds it so
+    wait_for(lambda: slowly.speaker.engine.launches == 2 and slowly.speaker.ready)
+    assert ask() == 200
+
+
 def test_memory_that_is_too_short_makes_fewer_slots(talker, monkeypatch):
     engine, model = talker
     opens = engine.open
