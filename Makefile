@@ -27,7 +27,7 @@ DEPLOY := $(VENV)/.installed-requirements-deploy.txt
 LLAMA := $(VENV)/.installed-requirements-llama.txt
 OLD := $(VENV4)/.installed-requirements-transformers4.txt
 
-.PHONY: help speak serve test test-serve test-engines test-transformers4 test-ray kills evaluate bench lint lint-deploy format clean
+.PHONY: help speak serve test test-serve test-browsers test-engines test-transformers4 test-ray kills evaluate bench lint lint-deploy format clean
 
 help:
 	@echo "make speak    speaks five examples into generated_audio/    make speak ARGS=\"'Good morning.' --voice theo\""
@@ -35,6 +35,7 @@ help:
 	@echo 'make test     runs the tests                                make test ARGS="-k codec"'
 	@echo 'make test-engines    speaks through llama.cpp as well, which it installs'
 	@echo 'make test-serve    talks to the server as other programs do, whose clients it installs'
+	@echo 'make test-browsers    hears the page at / in Chromium and Firefox, those that are installed'
 	@echo 'make test-transformers4    loads a merged model and an adapter with transformers 4 as well, in $(VENV4)'
 	@echo 'make test-ray works and serves on two Ray workers, which are killed; installs Ray'
 	@echo 'make kills    kills training at 30 random moments, goes on, and compares adapters and your files'
@@ -59,6 +60,9 @@ test-engines: $(DEV) $(LLAMA)
 
 test-serve: $(DEV) $(SERVE_DEV)
 	@$(VENV)/bin/python -m pytest -m serve tests/server $(ARGS)
+
+test-browsers: $(DEV)
+	@$(VENV)/bin/python -m pytest -m browser tests/server $(ARGS)
 
 test-transformers4: $(DEV) $(OLD)
 	@TRANSFORMERS4_PYTHON=$(abspath $(VENV4))/bin/python $(VENV)/bin/python -m pytest -s -m transformers4 tests/export $(ARGS)

@@ -2,22 +2,21 @@
 
 import asyncio
 from contextlib import asynccontextmanager
-from pathlib import Path
 
 from fastapi import FastAPI, Request, WebSocket
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
+from fastapi.responses import PlainTextResponse, Response
 from starlette.exceptions import HTTPException
 
 from orpheus.server import websocket
 from orpheus.server.auth import Keys, check_origin, is_open
 from orpheus.server.failures import Refusal, broken, too_large, too_slow, unavailable
+from orpheus.server.page import page
 from orpheus.server.responses import SpeechResponse
 from orpheus.server.schemas import SpeechRequest, refusal_of
 from orpheus.server.speaking import Wanted
 from orpheus.server.transport import LARGEST_HEADERS
 
-PAGE = Path(__file__).with_name("page.html")  # what a browser is shown at /
 _ERROR = {"description": "Why not, in OpenAI's shape", "content": {"application/json": {"schema": {"type": "object"}}}}
 _ERRORS = {status: _ERROR for status in (400, 401, 403, 404, 408, 413, 429, 500, 503, 504)}
 _SPEECH = {200: {"description": "The sound, while it is made", "content": {"audio/*": {}, "text/event-stream": {}}}}
@@ -35,7 +34,7 @@ def make_app(speaker, keys, options):
     app = FastAPI(title="Orpheus", lifespan=lifespan, docs_url=None, redoc_url=None)
     app.state.speaker, app.state.keys = speaker, Keys(keys)
     _add_lists(app, speaker)
-    _add_health(app, speaker)
+    _add_health(app, speaker, page(needs_key=bool(keys)))
 
     @app.post("/v1/audio/speech", responses=_SPEECH | _ERRORS, response_class=Response)
     async def speech(wanted: SpeechRequest, request: Request):
@@ -105,13 +104,11 @@ def _add_lists(app, speaker):
         return catalogue().listed_voices()
 
 
-def _add_health(app, speaker):
+def _add_health(app, speaker, shown):
     @app.get("/", response_class=Response)
     async def root():
         """A page to speak with, and a warm connection for clients that ask here first."""
-        if PAGE.is_file():
-            return HTMLResponse(PAGE.read_text(encoding="utf-8"))
-        return JSONResponse({"name": "orpheus", "speech": "/v1/audio/speech", "ready": speaker.ready})
+        return Response(shown.html, headers=shown.headers, media_type="text/html")
 
     @app.get("/healthz")
     async def alive():

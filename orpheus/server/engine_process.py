@@ -82,6 +82,7 @@ def facts_of(pools):
             "default_voice": model.default_voice,
             "language": model.description.language,
             "languages": tuple(model.description.languages.items()),
+            "tags": tuple(model.description.taught),
             "closed": model.description.closed,
         }
         facts["texts"][id] = pickle.dumps(replace(model, engine=None, codec=None, clips={}))

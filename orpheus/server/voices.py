@@ -35,6 +35,7 @@ class ServedModel:
     default_voice: str | None = None
     language: str | None = None
     languages: tuple = ()  # (voice, language) of voices that speak another one
+    tags: tuple = ()  # that it may be relied on to know
     closed: bool = True  # whether other voices are refused
     created: int = 0  # seconds since 1970
 
@@ -120,10 +121,17 @@ class Catalogue:
         return {"object": "list", "data": [self.described(name) for name in self.names]}
 
     def described(self, name):
-        """OpenAI's object for one model. Raises Refusal."""
+        """OpenAI's object for one model, and the tags that it knows. Raises Refusal."""
         model = self.models[self._model(name)]
         also = {} if name == model.id else {"stands_for": model.id}
-        return {"id": name, "object": "model", "created": model.created, "owned_by": "orpheus", **also}
+        return {
+            "id": name,
+            "object": "model",
+            "created": model.created,
+            "owned_by": "orpheus",
+            "tags": model.tags,
+            **also,
+        }
 
     def audio_models(self):
         """{"models": [{"id", "name"}]}, as Open WebUI reads it."""
