@@ -299,6 +299,22 @@ def measure_bare(model, count, length, seconds, tokens, cache):
     return {"real_time_streams": round(made / 7 * 2048 / SAMPLE_RATE / (ended - began), 2)} | found
 
 
+def table_rows(report):
+    """For docs/speed.md."""
+    ours, bare = report["server"], report.get("bare")
+    first, buffer = ours["first_sound_under_load_ms_p50_p99"][1], ours["start_buffer_ms_p50_p99_max"][1]
+    row = {
+        "what": f"{ours['clients']} clients over HTTP held for {ours['seconds']:.0f} s: real-time streams served",
+        "ours": f"{ours['real_time_streams']:.1f}, {ours['errors']} errors",
+    }
+    row["ours"] += "" if buffer is None else f", p99 of start buffer {buffer:.0f} ms"
+    row["ours"] += "" if first is None else f", p99 of first sound under load {first:.0f} ms"
+    if bare:
+        row |= {"peer": "the bare pool", "theirs": f"{bare['real_time_streams']:.1f}"}
+        row["ratio"] = ours["real_time_streams"] / bare["real_time_streams"]
+    return [row]
+
+
 def main(arguments):
     import torch
 
@@ -318,6 +334,7 @@ def main(arguments):
         report["bare"] = measure_bare(model, count, length, min(seconds, 60), tokens, arguments.cache)
         report["cost"] = round(1 - report["server"]["real_time_streams"] / report["bare"]["real_time_streams"], 4)
         print(json.dumps({"bare": report["bare"], "cost": report["cost"]}, indent=1), flush=True)
+    report["table"] = table_rows(report)
     finish_report(report, arguments.out)
 
 

@@ -193,10 +193,12 @@ def test_a_sentence_without_end_is_cut():
 
 
 def test_a_session_may_be_quiet_for_longer_than_headers_may_take(talker):
-    with serving({"small": talker[1]}, receive_seconds=0.3) as running:
-        with connect(f"ws{running.address[4:]}/v1/audio/speech/stream", compression=None, proxy=None) as socket:
-            tell(socket, "session.config", response_format="pcm")
-            with pytest.raises(TimeoutError):
-                socket.recv(timeout=0.8)
-            tell(socket, "input.done")
-            assert hear(socket)[-1]["type"] == "session.done"
+    with (
+        serving({"small": talker[1]}, receive_seconds=0.3) as running,
+        connect(f"ws{running.address[4:]}/v1/audio/speech/stream", compression=None, proxy=None) as socket,
+    ):
+        tell(socket, "session.config", response_format="pcm")
+        with pytest.raises(TimeoutError):
+            socket.recv(timeout=0.8)
+        tell(socket, "input.done")
+        assert hear(socket)[-1]["type"] == "session.done"
