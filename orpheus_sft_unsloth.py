@@ -100,8 +100,10 @@ def load_with_unsloth(source, options):
 def train(arguments):
     """The whole recipe, top to bottom."""
     check_installed("training", *TRAINING)
-    import_unsloth(arguments.run)  # comes before transformers and peft
-    with Finetune(arguments) as finetune:
+    with State("loading PyTorch", shown=os.environ.get("RANK", "0") == "0"):
+        import_unsloth(arguments.run)  # comes before transformers and peft
+        finetune = Finetune(arguments)
+    with finetune:
         finetune.check()  # what can be refused is refused now; nothing that is not ours is ever written over
         finetune.read()  # the recordings: found, read, checked; no model is needed yet
         finetune.encode()  # audio becomes SNAC codes, codes become examples; what was encoded once is in the cache
@@ -196,7 +198,7 @@ class Finetune:
         encoding = (self.recordings, self.codec, self.prompts, self.data, self.rank, self.ranks)
         encode_missing(*encoding)
         barrier()
-        self.prepared = make_examples(*encoding, progress=self.first)
+        self.prepared = make_examples(*encoding, progress=False)  # all of it is in the cache now
         if self.first:
             command.tell(self.prepared.report.table())
 

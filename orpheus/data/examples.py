@@ -23,8 +23,8 @@ from orpheus.data.sources.codes import CodedAudio, too_large
 from orpheus.data.sources.entries import stamp
 from orpheus.text.prompt import IGNORE
 
-# Audio per step of encoding, in seconds: two steps are in memory at once, and a step is what a kill may cost.
-_STEP_SECONDS = {"cpu": 60, "cuda": 640}
+# Audio per step of encoding, in seconds: two steps are in memory at once, a step is what a kill may cost, and how far the bar jumps.
+_STEP_SECONDS = {"cpu": 20, "cuda": 640}
 
 
 @dataclass(frozen=True, eq=False)  # arrays have no single truth of equality

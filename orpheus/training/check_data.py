@@ -1,5 +1,7 @@
 """`--check-data`: the data as a run would take it, and what the run would do. No model is loaded, nothing is written."""
 
+from textwrap import fill
+
 from orpheus.common.errors import InputError
 from orpheus.data.held_out import split_held_out
 from orpheus.data.overview import estimated_tokens, in_words, overview
@@ -9,6 +11,8 @@ from orpheus.text.description import ModelDescription
 from orpheus.text.identify import describe, is_known_here
 from orpheus.text.spoken import wants_normalizing
 from orpheus.training.forecast import duration, forecast, plan_of
+
+_COLUMNS = 79  # of a terminal, less one
 
 
 def check_data(run, data, options):
@@ -39,10 +43,11 @@ def check_data(run, data, options):
 
 
 def expected_time(recordings, base, data, options):
-    """One line before anything is loaded: how long a run over these Recordings takes."""
+    """Said before anything is loaded: how long a run over these Recordings takes."""
     lengths, held_out = _lengths(recordings.kept, data)
     _, tokens, _ = plan_of(lengths, options, bool(held_out and options.eval_steps))
-    return f"time: {duration(tokens, options, *_where(base))}. The bar says more once training runs"
+    words = f"time: {duration(tokens, options, *_where(base))}. The bar knows better once training runs."
+    return fill(words, _COLUMNS)
 
 
 def _lengths(recordings, data):

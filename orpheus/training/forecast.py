@@ -19,9 +19,7 @@ class Measured:
 _H100 = Measured("one H100", 36_144, None, 12_288)
 _H200 = Measured("one H200", 34_000, 49.0, 12_288)
 _FOUR_BIT = Measured("one H200, 4-bit base, checkpointing", 11_000, 9.1, 4_096)
-_DEMO_CPU = Measured(
-    "2 CPU cores, the demo voice", 1_280, None, 2_048
-)  # --demo: 168,000 tokens in 2.2 minutes, all included
+_DEMO_CPU = Measured("2 CPU cores", 1_280, None, 2_048)  # --demo: 168,000 tokens in 2.2 minutes, all included
 
 
 def plan_of(lengths, options, measured):
@@ -64,7 +62,7 @@ def duration(tokens, options, demo, device):
     aside = "" if measured else f"; {device[0]} was not measured, expect longer"
     return (
         f"at most {in_words(tokens / like.tokens_per_second)} of training, as measured on {like.what} "
-        f"({rounded(like.tokens_per_second)} tokens/s){aside}; loading, encoding, held-out loss and samples come on top"
+        f"({rounded(like.tokens_per_second)} tokens/s){aside}; loading, encoding and samples come on top"
     )
 
 

@@ -11,7 +11,7 @@ def meaning(demo):
     where = (
         f"below {RECOGNISABLE:g} the new voice is usually recognisable" if demo else "how far it falls is what counts"
     )
-    return f"Held-out loss: how badly recordings that are never trained on are foretold. Lower is better; {where}."
+    return f"Held-out loss: how badly recordings that it never trains on are predicted.\nLower is better; {where}."
 
 
 class Outcome:

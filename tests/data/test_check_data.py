@@ -3,11 +3,15 @@
 import os
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 
 import orpheus_sft_unsloth as recipe
 from orpheus.common.options import ROOT
+from orpheus.data.options import DataOptions
+from orpheus.speech.model import DEMO_VOICE
+from orpheus.training.check_data import expected_time
 from orpheus.training.forecast import forecast, plan_of
 from orpheus.training.options import TrainingOptions
 from tests.fakes.recordings import folder_of, talk, write
@@ -43,7 +47,7 @@ def test_what_is_shown(folder, capsys):
         assert line in shown.splitlines(), line
     assert "would train  9 examples of 187 tokens: steps of 748 tokens (auto), 3 to a pass; 10 passes (auto; " in shown
     assert "; 0 more are held out. At most 16,830 tokens in all" in shown
-    assert "time         at most 13 seconds of training, as measured on 2 CPU cores, the demo voice" in shown
+    assert "time         at most 13 seconds of training, as measured on 2 CPU cores" in shown
 
 
 def test_nothing_is_written(folder, capsys):
@@ -132,3 +136,13 @@ def test_devices(device, changes, time, memory):
 def test_without_a_gpu_the_forecast_names_the_demo():
     said = dict(forecast([500] * 100, 2, TrainingOptions(), demo=False, device=None))
     assert said["time"].endswith("take a GPU, or --demo") and "memory" not in said
+
+
+def test_a_run_says_how_long_it_takes_before_anything_is_loaded():
+    recording = SimpleNamespace(text="Good morning.", speaker=None, frames=48, key="f" * 64)  # 4 s
+    recordings, base = SimpleNamespace(kept=[recording] * 20), SimpleNamespace(checkpoint=str(DEMO_VOICE), device="cpu")
+    said = expected_time(recordings, base, DataOptions(held_out=0.0), TrainingOptions(epochs=8.0, tokens_per_step=2048))
+    assert said.startswith(
+        "time: at most 44 seconds of training, as measured on 2 CPU cores (1,280\ntokens/s); loading"
+    )
+    assert said.endswith("The bar knows better once training runs.") and max(map(len, said.splitlines())) <= 79
