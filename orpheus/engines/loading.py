@@ -1,11 +1,12 @@
 """From a checkpoint's folder to an engine."""
 
+from pathlib import Path
 from warnings import warn
 
 from orpheus.common.checkpoints import check_model_folder, quantization
 from orpheus.common.command import cure_of
 from orpheus.common.errors import CheckpointError, InputError, OrpheusError, OrpheusWarning
-from orpheus.common.hub import brief
+from orpheus.common.hub import brief, read_json
 from orpheus.common.options import ORPHEUS_3B
 from orpheus.common.weights import check_sizes
 from orpheus.engines.merging import merge_adapter
@@ -69,6 +70,7 @@ def load_language_model(folder, device):
             attn_implementation="sdpa",
             trust_remote_code=False,
             use_safetensors=True,
+            **_older_rope(folder),
         )
     except torch.OutOfMemoryError as error:
         raise does_not_fit(folder) from error
@@ -81,6 +83,21 @@ def load_language_model(folder, device):
         )
     check_finite(model, folder)
     return model
+
+
+def _older_rope(folder):
+    """A folder's rotary embedding under the names of transformers 4, where that is installed and the folder has those of 5 alone,
+    which 4 would pass over; else {}."""
+    import transformers
+
+    config = read_json(Path(folder) / "config.json")
+    rope = config.get("rope_parameters")
+    if int(transformers.__version__.split(".")[0]) >= 5 or not isinstance(rope, dict) or "rope_theta" in config:
+        return {}
+    found = {"rope_theta": rope["rope_theta"]} if "rope_theta" in rope else {}
+    if rope.get("rope_type", "default") != "default":
+        found["rope_scaling"] = {name: value for name, value in rope.items() if name != "rope_theta"}
+    return found
 
 
 def _reason_and_cure(error, kind):
