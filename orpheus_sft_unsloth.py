@@ -21,7 +21,7 @@ from orpheus.common.command import options_from, read_config, settings_of
 from orpheus.common.errors import InputError
 from orpheus.common.help import ASK
 from orpheus.common.installed import TRAINING, check_installed
-from orpheus.common.progress import State
+from orpheus.common.progress import State, on_terminal
 from orpheus.data.options import LONGEST_EXAMPLE, DataOptions
 from orpheus.speech.examples import EXAMPLES, sample_sentences
 from orpheus.training.options import COMMON, DEMO, LORA_TARGETS, RunOptions, TrainingOptions
@@ -51,7 +51,10 @@ def parse(argv=None):
 
     argv = sys.argv[1:] if argv is None else argv
     first, _ = tyro.cli(Early, args=[a for a in argv if a not in ASK], return_unknown_args=True, add_help=False)
-    values = (DEMO if first.demo else {}) | (read_config(first.config) if first.config else {})
+    named = read_config(first.config) if first.config else {}
+    values = (DEMO if first.demo else {}) | named
+    if command.peek(argv, "epochs") or ("epochs" in named and "least_steps" not in named):
+        values.pop("least_steps", None)  # as many passes as were asked for
     groups = options_from((RunOptions, DataOptions, TrainingOptions), values, f"--config {first.config}")
     defaults = Arguments(False, False, None, first.config, *groups)
     return command.parse(Arguments, __doc__, argv, "python orpheus_sft_unsloth.py", COMMON, defaults)
@@ -100,7 +103,7 @@ def load_with_unsloth(source, options):
 def train(arguments):
     """The whole recipe, top to bottom."""
     check_installed("training", *TRAINING)
-    with State("loading PyTorch", shown=os.environ.get("RANK", "0") == "0"):
+    with State("loading PyTorch", shown=on_terminal() and os.environ.get("RANK", "0") == "0"):
         import_unsloth(arguments.run)  # comes before transformers and peft
         finetune = Finetune(arguments)
     with finetune:
