@@ -21,6 +21,7 @@ from orpheus.common.command import options_from, read_config, settings_of
 from orpheus.common.errors import InputError
 from orpheus.common.help import ASK
 from orpheus.common.installed import TRAINING, check_installed
+from orpheus.common.options import LORA_DIR
 from orpheus.common.progress import State, on_terminal
 from orpheus.data.options import LONGEST_EXAMPLE, DataOptions
 from orpheus.speech.examples import EXAMPLES, sample_sentences
@@ -311,6 +312,8 @@ class Finetune:
             command.tell(f"{run.out / 'evaluation' / 'report.html'} lets you hear them side by side")
         for path in self.samples.speak(run.samples):
             command.tell(f"{path}   (before: {run.samples / 'before' / Path(path).name})")
+        adapter = "" if run.out == Path(LORA_DIR) else f" --lora {run.out}"
+        command.tell(f'python inference.py "Hello there."{adapter}   speaks with it')
         if run.merge:
             sure(lambda: merge(run.merge, self.folder, run.out, like=run.like), run.merge, self.sizes["merged"])
             command.tell(f"The merged model is in {run.merge}/")
