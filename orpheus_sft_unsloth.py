@@ -11,6 +11,7 @@ Then `python inference.py "Hello there."` speaks with the new voice.
 """
 
 import os
+import shlex
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -169,7 +170,7 @@ class Finetune:
         report = self.run_folder / "data_report.md" if self.first else None
         read = {"tags": self.description.taught, "model": self.base.checkpoint}
         self.recordings = read_recordings(self.data, self.first, report, **read)
-        if self.first:
+        if self.first and not self.resume:
             command.say(expected_time(self.recordings, self.base, self.data, self.options))
 
     def encode(self):
@@ -312,8 +313,8 @@ class Finetune:
             command.tell(f"{run.out / 'evaluation' / 'report.html'} lets you hear them side by side")
         for path in self.samples.speak(run.samples):
             command.tell(f"{path}   (before: {run.samples / 'before' / Path(path).name})")
-        adapter = "" if run.out == Path(LORA_DIR) else f" --lora {run.out}"
-        command.tell(f'python inference.py "Hello there."{adapter}   speaks with it')
+        named = "" if run.out == Path(LORA_DIR) else f" --lora {shlex.quote(str(run.out))}"
+        command.tell(f'python inference.py "Hello there."{named}   speaks with it')
         if run.merge:
             sure(lambda: merge(run.merge, self.folder, run.out, like=run.like), run.merge, self.sizes["merged"])
             command.tell(f"The merged model is in {run.merge}/")
