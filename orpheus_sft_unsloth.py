@@ -11,6 +11,7 @@ Then `python inference.py "Hello there."` speaks with the new voice.
 """
 
 import os
+import shlex
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,7 +22,8 @@ from orpheus.common.command import options_from, read_config, settings_of
 from orpheus.common.errors import InputError
 from orpheus.common.help import ASK
 from orpheus.common.installed import TRAINING, check_installed
-from orpheus.common.progress import State
+from orpheus.common.options import LORA_DIR
+from orpheus.common.progress import State, on_terminal
 from orpheus.data.options import LONGEST_EXAMPLE, DataOptions
 from orpheus.speech.examples import EXAMPLES, sample_sentences
 from orpheus.training.options import COMMON, DEMO, LORA_TARGETS, RunOptions, TrainingOptions
@@ -51,7 +53,10 @@ def parse(argv=None):
 
     argv = sys.argv[1:] if argv is None else argv
     first, _ = tyro.cli(Early, args=[a for a in argv if a not in ASK], return_unknown_args=True, add_help=False)
-    values = (DEMO if first.demo else {}) | (read_config(first.config) if first.config else {})
+    named = read_config(first.config) if first.config else {}
+    values = (DEMO if first.demo else {}) | named
+    if command.peek(argv, "epochs") or ("epochs" in named and "least_steps" not in named):
+        values.pop("least_steps", None)  # as many passes as were asked for
     groups = options_from((RunOptions, DataOptions, TrainingOptions), values, f"--config {first.config}")
     defaults = Arguments(False, False, None, first.config, *groups)
     return command.parse(Arguments, __doc__, argv, "python orpheus_sft_unsloth.py", COMMON, defaults)
@@ -100,7 +105,7 @@ def load_with_unsloth(source, options):
 def train(arguments):
     """The whole recipe, top to bottom."""
     check_installed("training", *TRAINING)
-    with State("loading PyTorch", shown=os.environ.get("RANK", "0") == "0"):
+    with State("loading PyTorch", shown=on_terminal() and os.environ.get("RANK", "0") == "0"):
         import_unsloth(arguments.run)  # comes before transformers and peft
         finetune = Finetune(arguments)
     with finetune:
@@ -165,7 +170,7 @@ class Finetune:
         report = self.run_folder / "data_report.md" if self.first else None
         read = {"tags": self.description.taught, "model": self.base.checkpoint}
         self.recordings = read_recordings(self.data, self.first, report, **read)
-        if self.first:
+        if self.first and not self.resume:
             command.say(expected_time(self.recordings, self.base, self.data, self.options))
 
     def encode(self):
@@ -308,6 +313,8 @@ class Finetune:
             command.tell(f"{run.out / 'evaluation' / 'report.html'} lets you hear them side by side")
         for path in self.samples.speak(run.samples):
             command.tell(f"{path}   (before: {run.samples / 'before' / Path(path).name})")
+        named = "" if run.out == Path(LORA_DIR) else f" --lora {shlex.quote(str(run.out))}"
+        command.tell(f'python inference.py "Hello there."{named}   speaks with it')
         if run.merge:
             sure(lambda: merge(run.merge, self.folder, run.out, like=run.like), run.merge, self.sizes["merged"])
             command.tell(f"The merged model is in {run.merge}/")

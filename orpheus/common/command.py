@@ -68,7 +68,7 @@ def run(work, argv=None):
         except KeyboardInterrupt:
             return 130
         except Exception as error:
-            cure = _DOCSTRINGS if needs_docstrings(error) else missing.advice(error)
+            cure = _DOCSTRINGS if needs_docstrings(error) else missing.advice(error) or missing.misfit(error)
             if cure is None:
                 raise
             say(f"error: {cure}")

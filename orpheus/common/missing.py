@@ -47,6 +47,25 @@ def advice(error, root=ROOT, prefix=None, windows=os.name == "nt"):
     return f"{said}. `make speak` makes an environment with everything; then activate it: {_activate(root, windows)}. Or, in one of your own: {install}"
 
 
+def misfit(error):
+    """What to do about packages that are there but do not work together, on one line; None where the error is another."""
+    if not isinstance(error, ImportError):
+        return None
+    of_ours = (error.name or "").split(".")[0] in ("", *OURS)
+    if of_ours and not _from_a_library(error):
+        return None
+    said = " ".join(str(error).split())[:200]
+    return f"packages here do not fit together ({said}): pip install -r requirements.txt, or requirements-cpu.txt without CUDA"
+
+
+def _from_a_library(error):
+    """Whether an error was raised outside of this project."""
+    trace = error.__traceback__
+    while trace and trace.tb_next:
+        trace = trace.tb_next
+    return trace is not None and "site-packages" in Path(trace.tb_frame.f_code.co_filename).parts
+
+
 def _activate(root, windows):
     place = "" if Path.cwd().samefile(root) else f"{root}{chr(92) if windows else '/'}"
     return rf"{place}.venv\Scripts\activate" if windows else f"source {place}.venv/bin/activate"

@@ -38,7 +38,7 @@ class _Line:
     """A line of a terminal that is written over and over."""
 
     def __init__(self, shown=True):
-        self.on_terminal = shown and sys.stderr is not None and sys.stderr.isatty()
+        self.on_terminal = shown and on_terminal()
         self._length = 0
 
     def open(self):
@@ -225,6 +225,11 @@ def in_time(seconds):
     if seconds < 3600:
         return f"{seconds // 60}:{seconds % 60:02d} min"
     return f"{seconds // 3600}:{seconds % 3600 // 60:02d} h"
+
+
+def on_terminal():
+    """Whether somebody looks on."""
+    return sys.stderr is not None and sys.stderr.isatty()
 
 
 def _columns():

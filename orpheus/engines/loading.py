@@ -7,6 +7,7 @@ from orpheus.common.checkpoints import check_model_folder, quantization
 from orpheus.common.command import cure_of
 from orpheus.common.errors import CheckpointError, InputError, OrpheusError, OrpheusWarning
 from orpheus.common.hub import brief, read_json
+from orpheus.common.installed import TORCH, TRANSFORMERS, check_installed
 from orpheus.common.options import ORPHEUS_3B
 from orpheus.common.weights import check_sizes
 from orpheus.engines.merging import merge_adapter
@@ -53,6 +54,7 @@ def check_model(folder, device, name=None):
 def load_language_model(folder, device):
     """Loads a causal language model from a folder: safetensors only, and no code of its own. Raises InputError and
     CheckpointError: for what is no such model, if any weight is missing, and if any is NaN or infinite."""
+    check_installed("loading a model with transformers", TORCH, TRANSFORMERS)
     import torch
     from transformers import AutoModelForCausalLM
     from transformers.utils import logging

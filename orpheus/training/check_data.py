@@ -46,7 +46,7 @@ def expected_time(recordings, base, data, options):
     """Said before anything is loaded: how long a run over these Recordings takes."""
     lengths, held_out = _lengths(recordings.kept, data)
     _, tokens, _ = plan_of(lengths, options, bool(held_out and options.eval_steps))
-    words = f"time: {duration(tokens, options, *_where(base))}. The bar knows better once training runs."
+    words = f"time: {duration(tokens, options, *_where(base))}. The bar corrects it."
     return fill(words, _COLUMNS)
 
 

@@ -88,11 +88,12 @@ def check_without_gpu(base, run, data):
     own = "" if data.dataset == ELISE else f" --dataset {shlex.quote(data.dataset)}"
     own += f" --speaker {shlex.quote(data.speaker)}" if own and data.speaker else ""
     way = f"python orpheus_sft_unsloth.py --demo{own or ' --dataset my_recordings'}"
-    bundled = "" if own else ", or --demo alone for the speaker that comes with it"
+    bundled = "" if own else " (or --demo alone, for the speaker that comes with it)"
     fetched = " is 6.6 GB to fetch and" if base.checkpoint == ORPHEUS_3B else ""
     raise InputError(
-        f"{what}{fetched} would train for days without a GPU, and {_why_no_cuda(run.device)}. On a CPU the small demo voice learns your "
-        f"recordings in minutes: {way}{bundled}. --cpu-anyway trains the large model all the same"
+        f"{what}{fetched} would train for days without a GPU, and {_why_no_cuda(run.device)}.\n"
+        f"On a CPU the small demo voice learns your recordings in minutes{bundled}:\n    {way}\n"
+        "--cpu-anyway trains the large model all the same"
     )
 
 

@@ -29,6 +29,7 @@ DEMO = {
     "device": "cpu",
     "dataset": str(DEMO_SPEAKER),
     "epochs": 8.0,
+    "least_steps": 96,  # those of the bundled speaker; 20 recordings of 4 s take 20 passes (docs/training.md has figures)
     "lora_rank": 16,
     "lora_alpha": 16,
     "adapter_strength": 0.85,
@@ -110,6 +111,8 @@ class TrainingOptions:
     epochs: float | Literal["auto"] = "auto"
     """Passes over the data. auto goes on for as long as the held-out loss falls, and then makes the last passes with a
     falling learning rate: at most 40 passes over a few minutes of speech, 3 over three hours, 1 over more than six."""
+    least_steps: int = 0
+    """Makes more passes, up to 40, where `epochs` of few recordings would be fewer optimizer steps than this."""
     max_steps: int | None = None
     """Stops after this many optimizer steps, whatever `epochs` says."""
     learning_rate: float = 2e-4
@@ -175,6 +178,7 @@ class TrainingOptions:
     def __post_init__(self):
         if self.epochs != "auto":
             check_range(self, "epochs", 0.01, 10_000, ", nor auto")
+        check_whole(self, "least_steps", 0, MANY_STEPS)
         if self.max_steps is not None:
             check_whole(self, "max_steps", 1, MANY_STEPS)
         check_range(self, "learning_rate", 1e-8, 1, "; 2e-4 is usual")

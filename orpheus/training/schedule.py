@@ -80,15 +80,15 @@ def _plan_steps(lengths, options, measured):
     tokens = auto_tokens(lengths) if options.tokens_per_step == "auto" else options.tokens_per_step
     sizes = f"{len(lengths):,} examples of {sum(lengths) / len(lengths):,.0f} tokens"
     chosen = " (auto)" if options.tokens_per_step == "auto" else ""
-    if options.epochs != "auto":
-        steps = plan_steps(lengths, tokens, options.epochs, options.seed)[: options.max_steps]
-        return Plan(
-            steps,
-            (),
-            tokens,
-            f"{sizes}: {len(steps):,} steps of {tokens:,} tokens{chosen}, {_times(options.epochs)} asked for",
-        )
     one = len(plan_pass(lengths, tokens, options.seed, 0))
+    if options.epochs != "auto":
+        few = options.epochs * one < options.least_steps
+        passes = max(options.epochs, min(MOST_PASSES, math.ceil(options.least_steps / one)))
+        steps = plan_steps(lengths, tokens, passes, options.seed)[: options.max_steps]
+        why = f"as these are few recordings: {options.epochs:g} would be too few steps" if few else "asked for"
+        return Plan(
+            steps, (), tokens, f"{sizes}: {len(steps):,} steps of {tokens:,} tokens{chosen}, {_times(passes)} {why}"
+        )
     most_steps, most_passes = (MOST_STEPS, MOST_PASSES) if measured else (UNMEASURED_STEPS, UNMEASURED_PASSES)
     passes = min(most_passes, max(1, round(most_steps / one)))
     each = math.ceil(ROUND_STEPS / one)  # passes in a round

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from orpheus.common.missing import advice, package_of, require
+from orpheus.common.missing import advice, misfit, package_of, require
 from orpheus.common.options import ROOT
 
 CPU = "torch==2.13.0\ntyro\npyyaml\nhf_transfer\n"
@@ -119,3 +119,42 @@ def test_what_is_required_is_looked_for_and_not_imported():
     with pytest.raises(ModuleNotFoundError) as error:
         require("json", "no_such_package", "nor_this")
     assert error.value.name == "no_such_package"
+
+
+# --- packages that are there but do not fit together --------------------------------------------------------------------
+
+
+def raised_in(folder, text):
+    """The error of importing a module with this text that lies in `folder`."""
+    folder.mkdir(parents=True)
+    (folder / "library.py").write_text(text)
+    try:
+        exec(compile(text, str(folder / "library.py"), "exec"), {})
+    except ImportError as error:
+        return error
+
+
+@pytest.mark.parametrize(
+    "error, said",
+    [
+        (ImportError("cannot import name 'varlen_attn' from 'torch.nn'", name="torch.nn"), "cannot import name 'varlen_attn'"),
+        (ImportError("cannot import name 'PreTrainedModel'", name="transformers"), "(cannot import name 'PreTrainedModel')"),
+    ],
+)  # fmt: skip
+def test_a_name_that_a_package_lacks(error, said):
+    assert said in misfit(error) and misfit(error).startswith("packages here do not fit together (")
+    assert misfit(error).endswith("pip install -r requirements.txt, or requirements-cpu.txt without CUDA")
+
+
+def test_what_a_library_finds_out_about_another_itself(tmp_path):
+    text = "raise ImportError('tokenizers>=0.21,<0.22 is required,\\nbut found tokenizers==0.23.3')"
+    found = misfit(raised_in(tmp_path / "site-packages", text))
+    assert "(tokenizers>=0.21,<0.22 is required, but found tokenizers==0.23.3)" in found
+    assert misfit(raised_in(tmp_path / "own", text)) is None
+
+
+@pytest.mark.parametrize(
+    "error", [ImportError("cannot import name 'x'", name="orpheus.speech"), ValueError("no"), ImportError("no")]
+)
+def test_faults_of_our_own_are_seen_in_full(error):
+    assert misfit(error) is None

@@ -145,4 +145,4 @@ def test_a_run_says_how_long_it_takes_before_anything_is_loaded():
     assert said.startswith(
         "time: at most 44 seconds of training, as measured on 2 CPU cores (1,280\ntokens/s); loading"
     )
-    assert said.endswith("The bar knows better once training runs.") and max(map(len, said.splitlines())) <= 79
+    assert said.endswith("The bar corrects it.") and max(map(len, said.splitlines())) <= 79

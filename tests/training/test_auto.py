@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+import orpheus_sft_unsloth as recipe
 from orpheus.common.errors import CheckpointError, InputError, StoppedError
 from orpheus.training.options import DEMO, TrainingOptions
 from orpheus.training.schedule import (
@@ -185,3 +186,31 @@ def test_a_resumed_auto_run_is_the_uninterrupted_one(tmp_path, monkeypatch):
         rest.resume()
         assert rest.run() == replace(whole.state, seconds=rest.state.seconds)
         assert torch.equal(weights(rest), weights(whole))
+
+
+# --- own recordings with --demo ------------------------------------------------------------------------------------------
+
+DEMO_OPTIONS = TrainingOptions(epochs=8.0, least_steps=96, tokens_per_step=2048)
+
+
+@pytest.mark.parametrize("count, passes, steps", [(20, 20, 100), (5, 40, 80), (60, 8, 120), (400, 8, 800)])
+def test_few_recordings_get_more_passes(count, passes, steps):
+    plan = plan_run([500] * count, DEMO_OPTIONS, measured=True)
+    assert len(plan.steps) == steps and f"{passes} passes" in plan.reason
+    assert ("8 would be too few steps" in plan.reason) == (passes > 8)
+    assert sum(map(len, plan.steps)) == count * passes
+
+
+def test_no_more_passes_than_were_asked_for(tmp_path):
+    (tmp_path / "a.yaml").write_text("epochs: 3\n")
+    (tmp_path / "b.yaml").write_text("epochs: 8\nleast_steps: 96\n")
+    for flags, least in (
+        (["--demo"], 96),
+        (["--demo", "--dataset", "mine"], 96),
+        (["--demo", "--epochs", "8"], 0),
+        (["--demo", "--epochs=8"], 0),
+        (["--demo", "--config", str(tmp_path / "a.yaml")], 0),
+        (["--config", str(tmp_path / "b.yaml")], 96),
+        ([], 0),
+    ):
+        assert recipe.parse(flags).training.least_steps == least, flags

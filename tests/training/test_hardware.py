@@ -116,13 +116,19 @@ def test_orpheus_3b_is_refused_without_a_gpu_with_the_way_to_go():
     assert said.startswith(
         f"{ORPHEUS_3B} is 6.6 GB to fetch and would train for days without a GPU, and PyTorch finds no"
     )
-    assert "python orpheus_sft_unsloth.py --demo --dataset my_recordings, or --demo alone" in said
+    assert (
+        "(or --demo alone, for the speaker that comes with it):\n    python orpheus_sft_unsloth.py --demo --dataset my_recordings\n"
+        in said
+    )
     assert said.endswith("--cpu-anyway trains the large model all the same")
 
 
 def test_the_way_names_the_users_own_recordings():
     said = refused("me/mine", data=DataOptions(dataset="my clips", speaker="anna"), device="mps")
-    assert "in minutes: python orpheus_sft_unsloth.py --demo --dataset 'my clips' --speaker anna. --cpu-anyway" in said
+    assert (
+        "in minutes:\n    python orpheus_sft_unsloth.py --demo --dataset 'my clips' --speaker anna\n--cpu-anyway"
+        in said
+    )
 
 
 def test_a_cpu_that_was_asked_for_and_a_build_for_cpus_are_told_apart(monkeypatch):
@@ -151,7 +157,7 @@ def test_what_a_cpu_can_train_or_was_insisted_on_goes_on(tmp_path):
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 def test_the_recipe_refuses_it_before_anything_is_read_or_fetched(capsys, in_empty_folder):
     assert script.main(["--dataset", "nowhere", "--report-to", "none"]) == 2
-    assert "--demo --dataset nowhere. --cpu-anyway" in capsys.readouterr().err
+    assert "--demo --dataset nowhere\n--cpu-anyway" in capsys.readouterr().err
     assert list(in_empty_folder.iterdir()) == []
 
 
