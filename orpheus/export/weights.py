@@ -141,7 +141,7 @@ def _merged(entries, adapter, settings, shapes, tokens, is_tied):
 
 
 def _layers(shapes):
-    return {match[1] for name in shapes if (match := _PART.fullmatch(name))}
+    return sorted({match[1] for name in shapes if (match := _PART.fullmatch(name))})
 
 
 def _equal(one, other):

@@ -10,7 +10,7 @@ import pytest
 
 from orpheus.common import audio as sounds
 from orpheus.common.options import ROOT
-from orpheus.data import recordings as reading
+from orpheus.data import measuring
 from orpheus.data.options import DataOptions
 from orpheus.data.recordings import read_recordings
 from orpheus.data.sources.entries import FileAudio
@@ -182,7 +182,7 @@ def test_a_file_of_terabytes_is_not_even_opened(tmp_path, monkeypatch):
 def test_a_file_that_grows_while_it_is_read(tmp_path, monkeypatch):
     folder = folder_with(tmp_path)
     write(folder / "odd.wav", speech(1, seed=9))
-    measure_file = reading.measure_file
+    measure_file = measuring.measure_file
 
     def slowly(file):
         found = measure_file(file)
@@ -191,7 +191,7 @@ def test_a_file_that_grows_while_it_is_read(tmp_path, monkeypatch):
                 more.write(bytes(1000))
         return found
 
-    monkeypatch.setattr(reading, "measure_file", slowly)
+    monkeypatch.setattr(measuring, "measure_file", slowly)
     assert reason(folder) == "unreadable: it changed while it was being read; start again when it is complete"
 
 

@@ -117,7 +117,7 @@ def test_a_merge_that_is_not_finite(base, tmp_path):
     [
         (lambda state: {n: v for n, v in state.items() if "layers.1.self_attn.v_proj" not in n}, "incomplete.*layers.1.self_attn.v_proj"),
         (lambda state: {n: v for n, v in state.items() if "layers.0.mlp.up_proj.lora_B" not in n}, "up_proj.lora_B.weight is missing"),
-        (lambda state: {n: v[:2] if "lora_A" in n else v for n, v in state.items()}, r"lora_A.weight is \(2, 64\).*\(4, 64\)"),
+        (lambda state: {n: v[:2] if "lora_A" in n else v for n, v in state.items()}, r"lora_A.weight is \(2, 96\).*\(4, 96\)"),
     ],
     ids=["a layer", "a half", "a rank"],
 )  # fmt: skip

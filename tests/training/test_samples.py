@@ -93,7 +93,7 @@ def test_the_report_holds_base_tuned_and_original_side_by_side(spoken, tmp_path)
     report = json.loads((tmp_path / "lora_model" / "evaluation" / "report.json").read_text())
     assert [system["name"] for system in report["systems"]] == ["base", "tuned", "original"]
     assert report["differences"]["tuned - base"]["wer"]["value"] == 0
-    assert "tuned (2 clips)" in shown and judges.recognizer.calls == 6
+    assert "tuned: The recogniser misheard" in shown and judges.recognizer.calls == 6
     assert [row["seconds"] for row in report["systems"][2]["rows"]] == [0.256, 0.256]  # three frames
 
 
