@@ -140,14 +140,6 @@ def test_root_health_and_metrics(server, speak):
         assert line in page.splitlines()
 
 
-def test_the_page_is_shown_where_it_is(server, monkeypatch, tmp_path):
-    page = tmp_path / "page.html"
-    page.write_text("<p>speak</p>")
-    monkeypatch.setattr("orpheus.server.app.PAGE", page)
-    response = server.http.get("/")
-    assert response.text == "<p>speak</p>" and response.headers["content-type"].startswith("text/html")
-
-
 def test_the_description_is_complete(server):
     described = server.http.get("/openapi.json").json()
     assert {"/v1/audio/speech", "/v1/models", "/v1/audio/voices"} <= set(described["paths"])
