@@ -61,8 +61,8 @@ def duration(tokens, options, demo, device):
     measured = device is None or any(card in device[0] for card in ("H100", "H200"))
     aside = "" if measured else f"; {device[0]} was not measured, expect longer"
     return (
-        f"at most {in_words(tokens / like.tokens_per_second)} of training, as measured on {like.what} "
-        f"({rounded(like.tokens_per_second)} tokens/s){aside}; loading, encoding and samples come on top"
+        f"about {in_words(tokens / like.tokens_per_second)} of training, as measured on {like.what} "
+        f"({rounded(like.tokens_per_second)} tokens/s){aside}; less where it ends sooner, more on a busy machine; loading, encoding and samples come on top"
     )
 
 

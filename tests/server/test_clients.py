@@ -1,12 +1,16 @@
 """Other programs' clients, as they are: `make test-serve`."""
 
 import asyncio
+import contextlib
+import http.client
 import io
 import json
+import socket
 
 import pytest
 
-pytestmark = pytest.mark.serve
+# Warnings are the packages' own affair.
+pytestmark = [pytest.mark.serve, pytest.mark.filterwarnings("ignore")]
 FRAME = 2048
 
 
@@ -89,3 +93,130 @@ def _try(strategy, seen):
         assert response.status_code < 500, (response.status_code, response.text, case.body)
 
     ask()
+
+
+# --- voice agents, with the packages they are built with ---
+
+
+def test_livekit(server):
+    pytest.importorskip("livekit.plugins.openai", reason="pip install -r requirements-serve-dev.txt")
+    from livekit.agents import APIStatusError
+    from livekit.plugins.openai import TTS
+
+    async def frames(text="Good morning.", **options):
+        speaker = TTS(base_url=f"{server.address}/v1", api_key="none", **options)
+        try:
+            async with speaker.synthesize(text) as stream:
+                return [event.frame async for event in stream]
+        finally:
+            await speaker.aclose()
+
+    for options in ({}, {"model": "tts-1"}, {"voice": "bob", "response_format": "wav"}, {"response_format": "pcm"}):
+        made = asyncio.run(frames(**options))
+        samples = sum(frame.samples_per_channel for frame in made)
+        assert 6 * FRAME <= samples < 6 * FRAME + 3600, options
+        assert {(frame.sample_rate, frame.num_channels) for frame in made} == {(24_000, 1)}
+    assert abs(sum(frame.samples_per_channel for frame in asyncio.run(frames(speed=2.0))) - 3 * FRAME) < 3600
+    with pytest.raises(APIStatusError, match="unknown voice 'eve'"):
+        asyncio.run(frames(voice="eve"))
+
+
+def test_pipecat(server):
+    pytest.importorskip("pipecat.services.openai.tts", reason="pip install -r requirements-serve-dev.txt")
+    from pipecat.frames.frames import ErrorFrame, TTSAudioRawFrame
+    from pipecat.services.openai.tts import VALID_VOICES, OpenAITTSService
+
+    async def frames(**settings):
+        service = OpenAITTSService(
+            base_url=f"{server.address}/v1", api_key="none", settings=OpenAITTSService.Settings(**settings)
+        )
+        service._sample_rate = 24_000  # a pipeline says so when it starts
+        try:
+            return [frame async for frame in service.run_tts("Good morning.", "context")]
+        finally:
+            await service._client.close()
+
+    for voice in VALID_VOICES:
+        made = [frame for frame in asyncio.run(frames(voice=voice)) if isinstance(frame, TTSAudioRawFrame)]
+        assert sum(len(frame.audio) for frame in made) == 12 * FRAME
+    refused = asyncio.run(frames(voice="alloy", instructions="Whisper."))
+    assert [type(frame) for frame in refused] == [ErrorFrame] and "instructions" in refused[0].error
+
+
+# --- programs, by the requests in their sources ---
+
+
+def posted(server, fields, headers):
+    """(content type, body) of speech; httpx would not send a header that ends in a space."""
+    client = http.client.HTTPConnection(server.address.removeprefix("http://"), timeout=30)
+    with contextlib.closing(client):
+        client.request("POST", "/v1/audio/speech", json.dumps(fields), {"Content-Type": "application/json", **headers})
+        answer = client.getresponse()
+        return answer.headers["content-type"], answer.read()
+
+
+def test_open_webui(server):
+    """backend/open_webui/routers/audio.py: what it lists, and what it sends; it sends the settings' model and no format."""
+    assert [row["id"] for row in server.http.get("/v1/audio/models").json()["models"]][0] == "small"
+    voices = {row["id"]: row["name"] for row in server.http.get("/v1/audio/voices").json()["voices"]}
+    assert voices["bob"] == "bob" and "alloy" in voices
+    for headers in (
+        {"Authorization": "Bearer "},
+        {"Authorization": "Bearer none", "X-OpenWebUI-User-Name": "Anna%20B"},
+    ):
+        kind, made = posted(server, {"model": "tts-1", "input": "Good morning.", "voice": "alloy"}, headers)
+        assert kind == "audio/mpeg" and decoded(made) >= 6 * FRAME
+    refused = server.http.post("/v1/audio/speech", json={"model": "tts-1", "input": "Yes.", "voice": "eve"})
+    assert refused.status_code == 400 and "unknown voice" in refused.json()["error"]["message"]
+
+
+def test_sillytavern(server):
+    """src/endpoints/openai.js sends what public/scripts/extensions/tts/openai-compatible.js says to the address as it is typed."""
+    for voice, speed in (("alloy", 1), ("bob", 2), ("nova", 0.25)):
+        fields = {
+            "model": "tts-1",
+            "input": "*Good* morning.",
+            "voice": voice,
+            "response_format": "mp3",
+            "speed": speed,
+        }
+        kind, made = posted(server, fields, {"Authorization": "Bearer "})  # where no key is set
+        assert kind == "audio/mpeg" and abs(decoded(made) - 6 * FRAME / speed) < 3600
+
+
+# --- WebSockets whose frames are broken ---
+
+HELLO = (
+    b"GET /v1/audio/speech/stream HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    b"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Version: 13\r\n\r\n"
+)
+BROKEN = {
+    "no mask": b"\x81\x02{}",
+    "reserved bits": b"\xf1\x80\x00\x00\x00\x00",
+    "an opcode that does not exist": b"\x83\x80\x00\x00\x00\x00",
+    "a continuation of nothing": b"\x80\x80\x00\x00\x00\x00",
+    "text that is no UTF-8": b"\x81\x82\x00\x00\x00\x00\xff\xfe",
+    "a long ping": b"\x89\xfe\x00\x80\x00\x00\x00\x00" + b"a" * 128,
+    "a ping in parts": b"\x09\x80\x00\x00\x00\x00",
+    "a length that is said too long": b"\x81\xfe\x00\x02\x00\x00\x00\x00{}",
+    "16 exabytes": b"\x81\xff" + b"\xff" * 8 + b"\x00" * 4,
+    "a close of one byte": b"\x88\x81\x00\x00\x00\x00\x03",
+    "a close for no reason that exists": b"\x88\x82\x00\x00\x00\x00\x00\x01",
+    "half a frame": b"\x81",
+    "noise": bytes(range(256)) * 20,
+}
+
+
+@pytest.mark.parametrize("what", BROKEN)
+def test_broken_frames_end_the_connection_alone(server, what):
+    address = server.address.removeprefix("http://").split(":")
+    with socket.create_connection((address[0], int(address[1])), timeout=10) as client:
+        client.sendall(HELLO)
+        assert client.recv(4096).startswith(b"HTTP/1.1 101")
+        client.sendall(BROKEN[what])
+        client.shutdown(socket.SHUT_WR)
+        while client.recv(4096):
+            pass
+    made = server.http.post("/v1/audio/speech", json={"input": "Yes.", "response_format": "pcm"})
+    assert made.status_code == 200 and len(made.content) == 12 * FRAME
+    assert server.speaker.admission.active == 0
