@@ -22,6 +22,8 @@ from tests.fakes.server import wait_for
 
 SPEECH = {"input": "Good morning.", "response_format": "pcm", "seed": 4}
 
+pytestmark = pytest.mark.serve  # a minute: whole servers are started, killed and ended; run with `make test-serve`
+
 
 @pytest.fixture(scope="module")
 def running(small_voice_folder):
