@@ -32,7 +32,8 @@ class Need:
 
 TORCH = Need("torch", "2.6")  # before, torch.load could run code out of a file
 TRANSFORMERS = Need("transformers", "4.56")  # the first that takes a model's `dtype` by this name
-TRAINING = (TORCH, TRANSFORMERS, Need("peft", "0.17"))
+DATASETS = Need("datasets", "3.4.1", "4")  # 4 decodes audio with another library, and differently
+TRAINING = (TORCH, TRANSFORMERS, Need("peft", "0.17"), DATASETS)
 
 
 def parts_of(text):

@@ -15,7 +15,7 @@ from orpheus.common.options import ROOT
 @pytest.fixture
 def here(monkeypatch):
     """Sets the versions that are installed."""
-    versions = {"torch": "2.13.0+cpu", "transformers": "5.17.0", "peft": "0.21.2"}
+    versions = {"torch": "2.13.0+cpu", "transformers": "5.17.0", "peft": "0.21.2", "datasets": "3.6.0"}
 
     def version(package):
         if package not in versions:
@@ -41,6 +41,12 @@ def test_each_that_is_too_old_is_named_with_the_version_here_the_one_needed_and_
         'pip install "transformers>=4.56" "peft>=0.17"'
     )
     assert "\n" not in str(error.value)
+
+
+def test_datasets_4_is_refused(here):
+    here["datasets"] = "4.1.0"
+    with pytest.raises(InputError, match=re.escape('pip install "datasets>=3.4.1,<4"')):
+        check_installed("training", *TRAINING)
 
 
 def test_too_new_is_refused_too(here):
