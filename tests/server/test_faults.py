@@ -12,6 +12,8 @@ from orpheus.common.errors import OrpheusError
 from orpheus.server.journal import tell
 from tests.fakes.server import serving, wait_for
 
+pytestmark = pytest.mark.serve  # engines are killed; run with `make test-serve`
+
 LONG = {"input": "Yes.", "response_format": "pcm", "max_new_tokens": 1330}
 
 

@@ -14,6 +14,8 @@ from orpheus.server.limits import Admission
 from orpheus.server.options import ServerOptions
 from tests.fakes.server import serving, wait_for
 
+pytestmark = pytest.mark.serve  # half a minute of waiting; run with `make test-serve`
+
 BODY = b'{"input": "Good morning.", "response_format": "pcm", "max_new_tokens": 1400}'
 
 
