@@ -22,10 +22,10 @@ from urllib.parse import urlsplit
 
 import numpy as np
 
+from benchmarks.common.listening import PIECE_TOKENS, PROBE_TOKENS, gaps_and_buffers, percentiles
+from orpheus.common.frame import SAMPLE_RATE
+
 TEXT = "It takes five minutes to walk from the swimming pool to the museum, and ten more to the old bridge. " * 40
-SAMPLE_RATE = 24_000
-TOGETHER = 0.005  # seconds: chunks closer than that came together
-PIECE_TOKENS, PROBE_TOKENS = 1200, 56
 REFUSED = ("429", "504")  # what overload is answered with: no room, or no sound in time
 LOOK = 5.0  # seconds between two looks at memory
 
@@ -183,28 +183,15 @@ class Clients:
 # --- figures ---
 
 
-def percentiles(values, *shares):
-    return [round(float(np.percentile(values, share)), 4) if len(values) else None for share in shares]
-
-
 def figures(texts, began, ended):
     """Gaps, buffers and speech of what arrived in began..ended."""
-    ratios, buffers, samples = [], [], 0
-    for _, arrivals, _ in texts:
-        seen = [(when, count) for when, count in arrivals if began <= when <= ended]
-        samples += sum(count for _, count in seen)
-        if len(seen) < 3:
-            continue
-        times, audio = np.array(seen).T
-        audio = audio / SAMPLE_RATE
-        starts = np.flatnonzero(np.diff(times, prepend=-np.inf) > TOGETHER)
-        ratios.extend(np.diff(times[starts]) / np.add.reduceat(audio, starts)[:-1])
-        late = times - times[0] - np.concatenate([[0], np.cumsum(audio)[:-1]])
-        buffers.append(max(0.0, late.max()) * 1e3)
+    seen = [[chunk for chunk in arrivals if began <= chunk[0] <= ended] for _, arrivals, _ in texts]
+    samples = sum(count for chunks in seen for _, count in chunks)
+    _, ratios, buffers = gaps_and_buffers(seen)
     return {
         "real_time_streams": round(samples / SAMPLE_RATE / (ended - began), 2),
         "gap_ratio_p50_p99": percentiles(ratios, 50, 99),
-        "start_buffer_ms_p50_p99_max": percentiles(buffers, 50, 99, 100),
+        "start_buffer_ms_p50_p99_max": percentiles(buffers * 1e3, 50, 99, 100),
         "chunks": len(ratios),
     }
 

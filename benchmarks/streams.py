@@ -19,12 +19,13 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from benchmarks.common.listening import PIECE_TOKENS, PROBE_TOKENS, gaps_and_buffers, percentiles
 from benchmarks.common.models import our_engine, random_model
 from benchmarks.common.report import finish_report, start_report, write_report
 from benchmarks.peers.streams import PEERS, SENTENCE, run_peers
 from orpheus.codec.stream_decoder import StreamDecoder
 from orpheus.common.errors import OrpheusError
-from orpheus.common.frame import FRAMES_PER_SECOND, SAMPLE_RATE, TOKENS_PER_SECOND
+from orpheus.common.frame import FRAMES_PER_SECOND, TOKENS_PER_SECOND
 from orpheus.engines.options import SamplingOptions
 from orpheus.server.pool import StreamPool
 from orpheus.speech.synthesis import OrpheusInference
@@ -35,9 +36,7 @@ POLL, TO_BEGIN = (
     60,
 )  # seconds between two looks at the listeners; seconds for all to have a first chunk, and for probes to end
 SPARE = 2  # slots beyond the streams: one for the probe, one for what ends
-PIECE_TOKENS, PROBE_TOKENS = 1200, 56
 PEER_SHARE = 0.4  # of the budget: after this no peer begins
-TOGETHER = 0.005  # seconds: chunks closer than that came together, such as the end of a piece and the pause after it
 
 
 @dataclass(frozen=True)
@@ -115,30 +114,17 @@ class Listeners:
                 raise OrpheusError(f"the probes did not end within {TO_BEGIN} s")
 
 
-def percentile(values, share):
-    return round(float(np.percentile(values, share)), 4) if len(values) else None
-
-
 def chunk_figures(speeches, began, ended):
     """Gaps between chunks and the start buffer, of chunks that came in began..ended (seconds of perf_counter)."""
-    ratios, gaps, buffers = [], [], []
-    for speech in speeches:
-        times = np.array([speech.submitted + seconds for seconds, _ in speech.arrivals])
-        audio = np.array([samples for _, samples in speech.arrivals]) / SAMPLE_RATE
-        seen = np.flatnonzero((times >= began) & (times <= ended))
-        if len(seen) < 3:
-            continue
-        times, audio = times[seen], audio[seen]
-        starts = np.flatnonzero(np.diff(times, prepend=-np.inf) > TOGETHER)  # of what came together
-        gaps.extend(np.diff(times[starts]))
-        ratios.extend(np.diff(times[starts]) / np.add.reduceat(audio, starts)[:-1])
-        late = times - times[0] - np.concatenate([[0], np.cumsum(audio)[:-1]])
-        buffers.append(max(0.0, late.max()))
+    arrived = ([(speech.submitted + seconds, samples) for seconds, samples in speech.arrivals] for speech in speeches)
+    gaps, ratios, buffers = gaps_and_buffers(
+        [[chunk for chunk in chunks if began <= chunk[0] <= ended] for chunks in arrived]
+    )
     return {
-        "gap_ms_p50_p99": [percentile(np.array(gaps) * 1e3, share) for share in (50, 99)],
-        "gap_ratio_p50_p99": [percentile(ratios, share) for share in (50, 99)],
-        "gaps_longer_than_their_audio": round(float(np.mean(np.array(ratios) > 1 + 1e-6)), 5) if ratios else None,
-        "start_buffer_ms_p50_p99_max": [percentile(np.array(buffers) * 1e3, share) for share in (50, 99, 100)],
+        "gap_ms_p50_p99": percentiles(gaps * 1e3, 50, 99),
+        "gap_ratio_p50_p99": percentiles(ratios, 50, 99),
+        "gaps_longer_than_their_audio": round(float(np.mean(ratios > 1 + 1e-6)), 5) if len(ratios) else None,
+        "start_buffer_ms_p50_p99_max": percentiles(buffers * 1e3, 50, 99, 100),
         "chunks": len(ratios),
     }
 
@@ -190,8 +176,8 @@ def measure(pool, listeners, count, seconds, arguments, decoder):
         "ms_per_step": round(1e3 * wall / max(made["steps"], 1), 3),
         "snac_share": round(share, 4),
         "loop_share": {name: round(value / wall, 4) for name, value in spent.items()},
-        "first_chunk_ms_arriving_p50_p99": [percentile(first, share) for share in (50, 99)],
-        "first_chunk_ms_under_load_p50_p99": [percentile(heard, share) for share in (50, 99)],
+        "first_chunk_ms_arriving_p50_p99": percentiles(first, 50, 99),
+        "first_chunk_ms_under_load_p50_p99": percentiles(heard, 50, 99),
         "probes_heard": len(heard),
     } | figures
 

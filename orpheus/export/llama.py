@@ -131,11 +131,6 @@ def interleaved(block, width):
     return block.reshape(-1, 2, width // 2, *block.shape[1:]).swapaxes(1, 2).reshape(block.shape)
 
 
-def in_halves(block, width):
-    """Undoes `interleaved`."""
-    return block.reshape(-1, width // 2, 2, *block.shape[1:]).swapaxes(1, 2).reshape(block.shape)
-
-
 def rope_factors(config):
     """float32 (head width / 2,): by what each frequency is divided under llama3's scaling; None where there is none.
 

@@ -6,6 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from orpheus.common.tempo import FASTEST, SLOWEST
 from orpheus.server.failures import invalid
+from orpheus.server.sentences import GRANULARITIES
 
 FORMATS = ("mp3", "opus", "aac", "flac", "wav", "pcm")
 
@@ -74,7 +75,7 @@ class SessionConfig(_Strict):
 
     response_format: Literal[FORMATS] = "wav"
     stream_audio: bool = Field(False, description="Whether sound is sent while it is made, or sentence by sentence")
-    split_granularity: Literal["none", "sentence", "clause"] = "sentence"
+    split_granularity: Literal[GRANULARITIES] = "sentence"
     word_timestamps: Literal[False] = False
 
 

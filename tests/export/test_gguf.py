@@ -16,9 +16,9 @@ from orpheus.engines.merging import merge_adapter
 from orpheus.export.check import spoken
 from orpheus.export.folder import export, find_source
 from orpheus.export.gguf import kind_of
-from orpheus.export.llama import in_halves
 from orpheus.export.options import OWN_KINDS, ExportOptions
 from tests.engines.test_transformers import GREEDY
+from tests.export.halves import in_halves
 from tests.fakes.adapters import add_tokens, train_adapter
 from tests.fakes.checkpoints import SMALL_CONFIG, SMALL_LAYOUT, save_voice
 

@@ -10,8 +10,9 @@ from transformers.models.llama.modeling_llama import LlamaRotaryEmbedding
 
 from orpheus.common.errors import CheckpointError, InputError
 from orpheus.engines.layers import rope_settings
-from orpheus.export.llama import check_llama, in_halves, interleaved, rope_factors, tensor_names
+from orpheus.export.llama import check_llama, interleaved, rope_factors, tensor_names
 from orpheus.export.weights import EMBEDDINGS, HEAD
+from tests.export.halves import in_halves
 from tests.fakes.checkpoints import ORPHEUS_3B_CONFIG, SMALL_CONFIG
 
 LLAMA = SMALL_CONFIG | {"model_type": "llama"}
