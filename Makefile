@@ -38,7 +38,7 @@ help:
 	@echo 'make test-browsers    hears the page at / in Chromium and Firefox, those that are installed'
 	@echo 'make test-transformers4    loads a merged model and an adapter with transformers 4 as well, in $(VENV4)'
 	@echo 'make test-ray works and serves on two Ray workers, which are killed; installs Ray'
-	@echo 'make kills    kills training at 30 random moments, goes on, and compares adapters and your files'
+	@echo 'make kills    kills training at 30 random moments, goes on, and compares adapters and your files; trains twice at once'
 	@echo 'make bench    prints what is measured on this machine, peers beside us; JSON with everything last'
 	@echo 'make evaluate measures the voice                             make evaluate ARGS="--model demo --limit 20"'
 	@echo 'make lint-deploy    checks deploy/ with the linters of its formats'

@@ -31,7 +31,7 @@ def _requirements(name):
 def _makefile(*arguments, **variables):
     """What `make` would run and print, or does where nothing needs to be made."""
     environment = {
-        name: value for name, value in os.environ.items() if name not in ("MAKEFLAGS", "MAKELEVEL", "MFLAGS")
+        name: value for name, value in os.environ.items() if name not in ("MAKEFLAGS", "MAKELEVEL", "MFLAGS", "ARGS")
     }
     return subprocess.run(
         ["make", *arguments, *(f"{name}={value}" for name, value in variables.items())],

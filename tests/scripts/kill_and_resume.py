@@ -1,14 +1,16 @@
-"""kill -9 at random moments of a short run, then --resume: the adapter has to be the uninterrupted one, byte for byte.
+"""kill -9 at random moments of a short run, then --resume: the adapter has to be the uninterrupted one, byte for byte. And two runs
+at once in one folder, whose adapters have to be those of runs alone.
 
     python -m tests.scripts.kill_and_resume --times 30        (make kills)
 
-Every second kill waits for a save to be under way. Around the run lie files of the user's, in every folder that it writes:
+Every second kill, the first among them, waits for a save to be under way. Around the run lie files of the user's, in every folder that it writes:
 none may change. The last line is JSON with what was found; the exit status is 1 where a run was not the same.
 """
 
 import argparse
 import contextlib
 import hashlib
+import io
 import json
 import os
 import random
@@ -87,21 +89,39 @@ def users_files(folder):
 
 def prepare(folder):
     """A folder with a voice, recordings, an adapter of an earlier run, and files of the user's."""
-    import torch  # noqa: F401 (before the first fork: all of them have it)
-    import transformers  # noqa: F401
+    import torch
 
-    import orpheus.training.trainer  # noqa: F401
+    import orpheus_sft_unsloth
     from tests.fakes.checkpoints import save_voice
     from tests.fakes.recordings import folder_of_twelve
 
     torch.set_num_threads(1)
     save_voice(folder / "voice", frames=8, margin=10.0)
     folder_of_twelve(folder / "data")
-    finish(folder, "--seed", "1")
+    here = os.getcwd()
+    os.chdir(folder)
+    with contextlib.redirect_stdout(io.StringIO()) as said:
+        # Not a fork: all the later ones have what this one imports.
+        if status := orpheus_sft_unsloth.main([*FLAGS, "--seed", "1"]):
+            raise SystemExit(f"exit status {status}:\n{said.getvalue()[-3000:]}")
+    os.chdir(here)
     shutil.rmtree(folder / "outputs/run_001")
     for name in USERS:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text(f"mine: {name}")
+
+
+def at_once(folder):
+    """Whether two runs at once in one folder make the adapters that they make alone, each in a run folder of its own."""
+    short = ("--max-steps", "2", "--out")
+    both = [start(folder, *short, f"lora_{seed}", "--seed", str(seed)) for seed in (1, 2)]
+    if any([ended(process) for process in both]):
+        raise SystemExit(f"two runs at once:\n{(folder / 'said.txt').read_text()[-3000:]}")
+    finish(folder, *short, "alone", "--seed", "1")
+    first, second, alone = (
+        (folder / name / "adapter_model.safetensors").read_bytes() for name in ("lora_1", "lora_2", "alone")
+    )
+    return first == alone != second and len(list(folder.glob("outputs/run_*/log.jsonl"))) == 3
 
 
 def main(argv=None):
@@ -112,10 +132,12 @@ def main(argv=None):
     random.seed(arguments.seed)
     found = {"kills": 0, "in_saves": 0, "same": 0, "users_files_changed": 0, "ended_before_the_kill": 0}
     with tempfile.TemporaryDirectory() as root:
-        first, whole, cut = (Path(root) / name for name in ("first", "whole", "cut"))
+        first, whole, two, cut = (Path(root) / name for name in ("first", "whole", "two", "cut"))
         first.mkdir()
         prepare(first)
         shutil.copytree(first, whole)
+        shutil.copytree(first, two)
+        found["two_at_once"] = at_once(two)
         began = time.monotonic()
         finish(whole)
         seconds, wanted = time.monotonic() - began, adapter(whole)
@@ -136,7 +158,7 @@ def main(argv=None):
             with contextlib.suppress(FileNotFoundError):
                 shutil.rmtree(cut)
     print(json.dumps(found))
-    return int(found["same"] != found["kills"] or found["users_files_changed"] != 0)
+    return int(found["same"] != found["kills"] or found["users_files_changed"] != 0 or not found["two_at_once"])
 
 
 if __name__ == "__main__":

@@ -148,21 +148,10 @@ def test_a_full_code_cache_ends_in_a_message(recipe, monkeypatch):
 
 
 @pytest.mark.timeout(400)
-def test_two_runs_at_once_do_not_meet(recipe):
-    command = [sys.executable, ROOT / "orpheus_sft_unsloth.py", *SHORT]
-    both = [subprocess.Popen([*map(str, command), "--seed", seed, "--out", f"lora_{seed}"]) for seed in "12"]
-    assert [process.wait() for process in both] == [0, 0]
-    assert recipe("--seed", "1", "--out", "alone")[0] == 0
-    first, second, alone = (Path(n) / "adapter_model.safetensors" for n in ("lora_1", "lora_2", "alone"))
-    assert first.read_bytes() == alone.read_bytes() != second.read_bytes()
-    assert sorted(path.name for path in Path("outputs").glob("run_*")) == ["run_001", "run_002", "run_003"]
-
-
-@pytest.mark.timeout(400)
-def test_killed_runs_end_as_if_they_were_not():
-    """One kill here, in a save; `make kills` does thirty."""
-    command = [sys.executable, "-m", "tests.scripts.kill_and_resume", "--times", "1"]
+def test_killed_runs_end_as_if_they_were_not_and_two_at_once_do_not_meet():
+    """Two kills here, one in a save; `make kills` does thirty."""
+    command = [sys.executable, "-m", "tests.scripts.kill_and_resume", "--times", "2"]
     result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert result.returncode == 0, result.stderr[-3000:]
     found = json.loads(result.stdout.splitlines()[-1])
-    assert found["same"] == found["kills"] == 1 and found["users_files_changed"] == 0
+    assert found["same"] == found["kills"] == 2 and found["users_files_changed"] == 0 and found["two_at_once"]
