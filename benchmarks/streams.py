@@ -19,10 +19,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from benchmarks.common.listening import PIECE_TOKENS, PROBE_TOKENS, gaps_and_buffers, percentiles
+from benchmarks.common.listening import PIECE_TOKENS, PROBE_TOKENS, SENTENCE, gaps_and_buffers, percentiles
 from benchmarks.common.models import our_engine, random_model
 from benchmarks.common.report import finish_report, start_report, write_report
-from benchmarks.peers.streams import PEERS, SENTENCE, run_peers
+from benchmarks.peers.streams import PEERS, run_peers
 from orpheus.codec.stream_decoder import StreamDecoder
 from orpheus.common.errors import OrpheusError
 from orpheus.common.frame import FRAMES_PER_SECOND, TOKENS_PER_SECOND
