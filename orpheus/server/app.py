@@ -27,7 +27,7 @@ def make_app(speaker, keys, options):
 
     @asynccontextmanager
     async def lifespan(_):
-        speaker.engine.start()
+        speaker.start()
         yield
         await asyncio.get_running_loop().run_in_executor(None, speaker.close)
 

@@ -15,6 +15,7 @@ from multiprocessing import parent_process
 
 from orpheus.common.command import say
 from orpheus.common.errors import BusyError, InputError, OrpheusError
+from orpheus.server.warming import warm_pools
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,7 @@ def run_engine(connection, spec, open_pools=None):
     threading.Thread(target=_end_with, args=(parent_process(),), daemon=True).start()
     try:
         pools = (open_pools or _open)(spec)
+        warm_pools(pools)
     except (OrpheusError, OSError, MemoryError) as error:
         connection.send(("failed", str(error)))
         return
