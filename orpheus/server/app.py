@@ -126,7 +126,7 @@ def _add_health(app, speaker, shown):
 
     @app.get("/metrics")
     async def metrics():
-        return Response(speaker.metrics.page(), media_type=speaker.metrics.content_type)
+        return Response(await speaker.metrics.whole_page(), media_type=speaker.metrics.content_type)
 
 
 class Gate:

@@ -29,13 +29,14 @@ class Wanted:
 
 
 class Speaker:
-    """options: ServerOptions; engine: Engine, which `start` starts; preparer: Preparer; metrics: Metrics; voice_models: {voice: model's id}"""
+    """options: ServerOptions; engine: Engine, which `start` starts; preparer: Preparer; metrics: Metrics; voice_models: {voice: model's id};
+    admission: another one than its own Admission"""
 
-    def __init__(self, options, engine, preparer, metrics, voice_models=()):
+    def __init__(self, options, engine, preparer, metrics, voice_models=(), admission=None):
         self.options, self.engine, self.preparer, self.metrics = options, engine, preparer, metrics
         self.voice_models = dict(voice_models)
         self.catalogue, self.threads = None, encoding_threads()
-        self.admission = Admission(options, 1, metrics)
+        self.admission = admission or Admission(options, 1, metrics)
         self._ready, self._tasks, self._created = asyncio.Event(), set(), int(time.time())
         self._broken = None  # the OrpheusError that keeps it from speaking although the engine would
         engine.on_ready, engine.on_restart = self._learn, self._lost
@@ -107,7 +108,7 @@ class Speaker:
         if not self.ready:
             raise unavailable("the model is being loaded: ask again in some seconds", _LOADING)
         model, voice = self.catalogue.find(wanted.model, wanted.voice)
-        ticket = self.admission.admit(key)
+        ticket = await self.admission.enter(key)
         speech = Speech(self, ticket, began)
         try:
             await asyncio.wait_for(speech.begin(model, voice, wanted), self.options.first_audio_seconds)
@@ -176,7 +177,7 @@ class Speech:
             if self._speaker.options.log_text:
                 for warning in self.plan.warnings:
                     tell(f"warning: {warning}")
-            self._stream = self._speaker.engine.speak(self.plan)
+            self._stream = self._speaker.engine.speak(self.plan, self._ticket.engine)
             self._first = []
             while not any(kind == "chunk" for kind, *_ in self._first):
                 self._first += await self._stream.take()
