@@ -7,6 +7,7 @@ import asyncio
 import contextlib
 import multiprocessing
 import os
+import secrets
 import shutil
 import signal
 import socket
@@ -48,7 +49,7 @@ class Fronts:
 
     def __init__(self, options, keys, spec, engines=1, voice_models=(), make_engine=Engine):
         self.options, self.keys, self.voice_models = options, keys, dict(voice_models)
-        self._folder = Path(tempfile.mkdtemp(prefix="orpheus-"))  # for nobody else
+        self._folder = Path(tempfile.gettempdir()) / f"orpheus-{secrets.token_hex(8)}"  # where fronts find engines
         self.engines = [make_engine(part, options.ahead_seconds) for part in shares(spec, engines, self._folder)]
         self.fronts = {}  # {number: _Front}
         self.admission = Admission(options, 1, None)
@@ -74,13 +75,13 @@ class Fronts:
 
     def run(self):
         """Serves until it is told to stop. Raises OrpheusError where a model cannot be loaded or the port not be had."""
+        self.listening = self._listen()
         try:
-            self.listening = self._listen()
+            self._folder.mkdir(mode=0o700)  # for nobody else
             asyncio.run(self._serve())
         finally:
             shutil.rmtree(self._folder, ignore_errors=True)
-            if self.listening:
-                self.listening.close()
+            self.listening.close()
         if self.failed:
             raise self.failed
 
