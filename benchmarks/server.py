@@ -21,16 +21,14 @@ import statistics
 import time
 from dataclasses import dataclass
 
-import numpy as np
-
 from benchmarks.common.clients import Clients, Target, errors, first_sounds, outcomes
 from benchmarks.common.listening import PIECE_TOKENS, PROBE_TOKENS, SENTENCE, gaps_and_buffers, percentiles
+from benchmarks.common.processes import PROCESSES, Watched
 from orpheus.common.frame import SAMPLE_RATE
 
 LONG, SHORT = 40, 2  # sentences of a text; short ones with --overload, so that places change hands
 LOOK = 5.0  # seconds between two looks at memory
 MINUTE = 60.0
-PROCESSES = ("front", "engine", "readers")  # whose memory and processor time is told
 
 
 @dataclass(frozen=True)
@@ -45,6 +43,8 @@ class Arguments:
     """Measured; 60 with CUDA, else 20."""
     format: str = "pcm"
     """What the clients ask for; figures in seconds of speech need pcm."""
+    fronts: int = 1
+    """Processes of the server that talk to clients."""
     processes: int = 4
     """Processes that the clients run in."""
     cache: str = "same"
@@ -61,6 +61,8 @@ class Arguments:
     """The voice that it is asked for."""
     peer_key: str = ""
     """Its key, where it wants one."""
+    peer_rate: int = SAMPLE_RATE
+    """Samples per second of its PCM."""
     out: str = ""
     """Where the JSON goes as well."""
 
@@ -80,29 +82,32 @@ def random_pools(spec):
     return {"full": StreamPool(model, spec.slots, spec.length, spec.waiting, cache=spec.cache)}
 
 
-def run_server(connection, model, slots, length, queue, cache):
-    """Serves until the connection says otherwise; tells its address and its engine's process."""
+def run_server(connection, model, slots, length, queue, cache, fronts):
+    """Serves until the connection says otherwise; tells its address, and the ids of the processes that talk and of the one that speaks."""
     import threading
     from functools import partial
 
     from orpheus.server.engine import Engine
     from orpheus.server.engine_process import EngineSpec, run_engine
+    from orpheus.server.fronts import Fronts
     from orpheus.server.options import ServerOptions
     from orpheus.server.running import Running
 
-    options = ServerOptions(port=0, max_streams=slots, length=length, queue=queue)
+    options = ServerOptions(port=0, max_streams=slots, length=length, queue=queue, fronts=fronts)
     names = {} if model == "full" else {"model": model, "lora": "none"}
     spec = EngineSpec(((None, names),), slots, length, queue, cache)
     work = partial(run_engine, open_pools=random_pools) if model == "full" else run_engine
-    engine = Engine(spec, options.ahead_seconds, work)
-    server = Running(options, {}, engine=engine)
+    if fronts > 1:
+        server = Fronts(options, {}, spec, make_engine=partial(Engine, work=work))
+    else:
+        server = Running(options, {}, engine=Engine(spec, options.ahead_seconds, work))
 
     def watch():
-        while not (server.started and server.speaker.ready or server.failed):
+        while not (server.ready or server.failed):
             time.sleep(0.05)
-        connection.send((None, None) if server.failed else (server.address, engine.pid))
+        connection.send(None if server.failed else (server.address, *server.processes))
         connection.recv()
-        server.should_exit = True
+        server.end()
 
     threading.Thread(target=watch, daemon=True).start()
     with open(os.devnull, "w") as nowhere:  # a line for each text
@@ -110,52 +115,16 @@ def run_server(connection, model, slots, length, queue, cache):
     server.run()
 
 
-class Watched:
-    """The server's processes. front, engine: their ids"""
-
-    def __init__(self, front, engine):
-        self._front, self._engine = front, engine
-
-    def _groups(self):
-        """Process ids for each of PROCESSES."""
-        children = []
-        for name in os.listdir("/proc"):
-            if name.isdigit():
-                try:
-                    with open(f"/proc/{name}/stat") as stat, open(f"/proc/{name}/cmdline") as command:
-                        mine = int(stat.read().rpartition(")")[2].split()[1]) == self._front
-                        if mine and int(name) != self._engine and "resource_tracker" not in command.read():
-                            children.append(int(name))
-                except OSError:  # it has ended
-                    continue
-        return [self._front], [self._engine], children
-
-    def memory(self):
-        """MB of each of PROCESSES."""
-        return [round(sum(map(_resident, group)) / 1024, 1) for group in self._groups()]
-
-    def processor(self):
-        """Seconds of processor time that each of PROCESSES has taken."""
-        return np.array([sum(map(_seconds, group)) for group in self._groups()])
-
-
-def _resident(process):
-    with open(f"/proc/{process}/status") as status:
-        return int(next(line for line in status if line.startswith("VmRSS")).split()[1])
-
-
-def _seconds(process):
-    with open(f"/proc/{process}/stat") as stat:
-        fields = stat.read().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
 # --- figures ---
 
 
-def figures(texts, began, ended):
-    """Gaps, buffers and speech of what arrived in began..ended."""
-    seen = [[chunk for chunk in text.arrivals if began <= chunk[0] <= ended] for text in texts if text.pcm]
+def figures(texts, began, ended, rate):
+    """Gaps, buffers and speech of what arrived in began..ended. rate: samples per second"""
+    seen = [
+        [(when, count * SAMPLE_RATE / rate) for when, count in text.arrivals if began <= when <= ended]
+        for text in texts
+        if text.pcm
+    ]
     samples = sum(count for chunks in seen for _, count in chunks)
     _, ratios, buffers = gaps_and_buffers(seen)
     return {
@@ -194,8 +163,9 @@ def minutes(texts, held, began, ended):
     return rows
 
 
-def listen(target, probe, arguments, count, seconds, extra=0, watched=None):
-    """What clients of a Target find; probe: a Target for short texts; extra: clients on top; watched: the Watched of its processes"""
+def listen(target, probe, arguments, count, seconds, extra=0, watched=None, rate=SAMPLE_RATE):
+    """What clients of a Target find; probe: a Target for short texts; extra: clients on top; watched: the Watched of its processes;
+    rate: samples per second"""
     clients = Clients(target, count, "listen", arguments.processes)
     all_heard = clients.wait()
     probes = Clients(probe, 1, "probe")
@@ -211,7 +181,7 @@ def listen(target, probe, arguments, count, seconds, extra=0, watched=None):
     crowded = crowd.stop() if crowd else []
     texts, probed = clients.stop(), probes.stop()
     everyone = [*texts, *probed, *crowded]
-    report = figures(everyone, began, ended) | {
+    report = figures(everyone, began, ended, rate) | {
         "clients": count,
         "seconds": round(ended - began, 1),
         "first_sound_ms_p50_p99": first_sounds(texts),
@@ -232,17 +202,17 @@ def measure(model, count, length, arguments, seconds, tokens):
     """The report's part about the server."""
     ours, theirs = multiprocessing.Pipe()
     queue = max(2, count // 8)
-    work = (theirs, model, count + 1, length, queue, arguments.cache)
+    work = (theirs, model, count + 1, length, queue, arguments.cache, arguments.fronts)
     server = multiprocessing.get_context("spawn").Process(target=run_server, args=work)
     server.start()
-    address, engine = ours.recv()
-    if address is None:
+    if (there := ours.recv()) is None:
         raise SystemExit("the server could not be started")
+    address, *processes = there
     text = SENTENCE * (SHORT if arguments.overload else LONG)
     target = Target(address, {"input": text, "max_new_tokens": tokens, "response_format": arguments.format})
     probe = Target(address, {"input": "Good morning.", "max_new_tokens": PROBE_TOKENS})
     extra = arguments.overload + queue if arguments.overload else 0
-    found = listen(target, probe, arguments, count, seconds, extra, Watched(server.pid, engine))
+    found = listen(target, probe, arguments, count, seconds, extra, Watched(*processes))
     ours.send("stop")
     server.join()
     return found
@@ -255,7 +225,7 @@ def measure_peer(arguments, count, seconds):
         Target(arguments.peer, {"input": text, **names}, arguments.peer_key, seeds=False)
         for text in (SENTENCE * LONG, "Good morning.")
     )
-    return {"name": arguments.peer_name} | listen(target, probe, arguments, count, seconds)
+    return {"name": arguments.peer_name} | listen(target, probe, arguments, count, seconds, rate=arguments.peer_rate)
 
 
 def measure_bare(model, count, length, seconds, tokens, cache):

@@ -73,6 +73,13 @@ class Fronts:
         """http://host:port"""
         return address_of(self.listening)
 
+    @property
+    def processes(self):
+        """[ids of processes that talk to clients, and of this one], [ids of those that speak]"""
+        return [os.getpid(), *(front.process.pid for front in self.fronts.values())], [
+            engine.pid for engine in self.engines
+        ]
+
     def run(self):
         """Serves until it is told to stop. Raises OrpheusError where a model cannot be loaded or the port not be had."""
         self.listening = self._listen()
@@ -263,6 +270,10 @@ class Fronts:
         for front in self.fronts.values():
             front.link.send("drain")
         self._loop.create_task(self._drain())
+
+    def end(self):
+        """Ends it at once. From any thread."""
+        self._loop.call_soon_threadsafe(self._end.set)
 
     async def _drain(self):
         deadline = time.monotonic() + self.options.drain_seconds

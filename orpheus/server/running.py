@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import json
 import logging
+import os
 import time
 
 import uvicorn
@@ -119,6 +120,20 @@ class Running(uvicorn.Server):
     def address(self):
         """http://host:port"""
         return address_of(self.servers[0].sockets[0])
+
+    @property
+    def ready(self):
+        """Whether it would speak now."""
+        return self.started and self.speaker.ready
+
+    @property
+    def processes(self):
+        """[ids of processes that talk to clients], [ids of those that speak]"""
+        return [os.getpid()], [self.speaker.engine.pid]
+
+    def end(self):
+        """Ends it at once. From any thread."""
+        self.should_exit = True
 
     @property
     def wyoming_address(self):

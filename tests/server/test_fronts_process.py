@@ -37,7 +37,7 @@ def started(folder, slots=2, engines=1, endpoint=None, **options):
         assert not fronts.failed
         yield fronts
     finally:
-        fronts._loop.call_soon_threadsafe(fronts._end.set)
+        fronts.end()
         thread.join(60)
         assert not thread.is_alive() and not fronts._folder.exists()
 
