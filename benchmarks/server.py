@@ -29,6 +29,9 @@ from orpheus.common.frame import SAMPLE_RATE
 LONG, SHORT = 40, 2  # sentences of a text; short ones with --overload, so that places change hands
 LOOK = 5.0  # seconds between two looks at memory
 MINUTE = 60.0
+BARE_POLL = (
+    0.2  # seconds between two looks at the bare pool: each takes Python from it, which a busy CPU gives back late
+)
 
 
 @dataclass(frozen=True)
@@ -243,9 +246,9 @@ def measure_bare(model, count, length, seconds, tokens, cache):
     else:
         loaded = load_model(model, "none")[0]
     with StreamPool(loaded, count + 1, length, 64, cache=cache) as pool:
-        listeners = Listeners(pool, tokens)
+        listeners = Listeners(pool, tokens, BARE_POLL)
         listeners.arrive(count, 100)
-        began, probes, next_probe = time.perf_counter(), [], 0.0
+        began, spent, probes, next_probe = time.perf_counter(), time.process_time(), [], 0.0
         while time.perf_counter() - began < seconds:
             listeners.look_after()
             now = time.perf_counter()
@@ -253,7 +256,8 @@ def measure_bare(model, count, length, seconds, tokens, cache):
                 next_probe = now + 1  # a second after it has ended
             elif now >= next_probe:
                 probes.append(listeners.probe())
-        ended, everyone = time.perf_counter(), [*listeners.speeches, *listeners.over, *probes]
+        ended, spent = time.perf_counter(), time.process_time() - spent
+        everyone = [*listeners.speeches, *listeners.over, *probes]
         found = chunk_figures(everyone, began, ended)
         samples = sum(
             count for speech in everyone for at, count in speech.arrivals if began <= speech.submitted + at <= ended
@@ -264,7 +268,17 @@ def measure_bare(model, count, length, seconds, tokens, cache):
     return {
         "real_time_streams": round(samples / SAMPLE_RATE / (ended - began), 2),
         "first_sound_under_load_ms_p50_p99": percentiles(first, 50, 99),
+        "processors": round(spent / (ended - began), 3),
     } | found
+
+
+def costs(served, bare, cuda):
+    """What the server takes of what the pool alone does; on a CPU also for the same processor time, whatever else keeps it busy."""
+    found = {"cost": round(1 - served["real_time_streams"] / bare["real_time_streams"], 4)}
+    if not cuda:
+        each = served["real_time_streams"] / sum(served["processors"].values())
+        found["cost_by_processor_time"] = round(1 - each / (bare["real_time_streams"] / bare["processors"]), 4)
+    return found
 
 
 def table_rows(report):
@@ -307,8 +321,11 @@ def main(arguments):
     print(json.dumps(report["server"], indent=1), flush=True)
     if arguments.bare:
         report["bare"] = measure_bare(model, count, length, min(seconds, 60), tokens, arguments.cache)
-        report["cost"] = round(1 - report["server"]["real_time_streams"] / report["bare"]["real_time_streams"], 4)
-        print(json.dumps({"bare": report["bare"], "cost": report["cost"]}, indent=1), flush=True)
+        report |= costs(report["server"], report["bare"], cuda)
+        print(
+            json.dumps({name: report[name] for name in report if name.startswith(("bare", "cost"))}, indent=1),
+            flush=True,
+        )
     if arguments.peer:
         report["peer"] = measure_peer(arguments, count, min(seconds, 60))
         print(json.dumps({"peer": report["peer"]}, indent=1), flush=True)

@@ -67,10 +67,11 @@ class Arguments:
 
 
 class Listeners:
-    """Keeps `count` streams going."""
+    """Keeps `count` streams going. poll: seconds between two looks at them"""
 
-    def __init__(self, pool, tokens):
+    def __init__(self, pool, tokens, poll=POLL):
         self.pool, self.tokens, self.speeches, self.over, self.seed = pool, tokens, [], [], 0
+        self.poll = poll
 
     def ask(self, text=TEXT, **options):
         self.seed += 1
@@ -93,7 +94,7 @@ class Listeners:
 
     def look_after(self):
         """Asks again for those whose text is over; raises what broke one."""
-        time.sleep(POLL)
+        time.sleep(self.poll)
         for index, speech in enumerate(self.speeches):
             if speech.finish_reason:
                 self.over.append(speech)
