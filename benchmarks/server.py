@@ -3,31 +3,35 @@
     python -m benchmarks.server                                        the demo voice (CPU); Orpheus-3B's shape, random weights (CUDA)
     python -m benchmarks.server --streams 220 --seconds 60 --out benchmarks/results/server.json
     python -m benchmarks.server --model demo --streams 2 --seconds 1800 --overload 4      half an hour
+    python -m benchmarks.server --streams 4 --peer http://127.0.0.1:8880 --peer-model kokoro --peer-voice af_heart
 
-Clients in processes of their own ask for long texts, and for the next one when a text ends: raw HTTP, 16-bit PCM in chunks. Measured is
-what happens once all have a first sound. "Real-time streams" are seconds of speech that arrive per second. A gap is the time between two
+Clients in processes of their own ask for texts, and for the next one when a text ends: raw HTTP, 16-bit PCM in chunks. Measured is what
+happens once all have a first sound. "Real-time streams" are seconds of sound that arrive per second. A gap is the time between two
 chunks; its ratio is to the speech of the earlier one, which plays meanwhile. "Start buffer" is how much speech a player must hold back
-so that it never runs dry. Probes are short texts, sent while all the others speak: their first sound. --overload adds clients that the
-queue has no room for: they must be refused (429; 504 where their turn is too late), and cost the others nothing. The bare pool runs the same texts afterwards, without
-a server. The last line of standard output is JSON with everything.
+so that it never runs dry. Probes are short texts, sent while all the others speak: their first sound. The bare pool speaks the same texts
+and probes afterwards, without a server. --overload adds clients that the queue has no room for, who ask for every format and hang up at
+times: most must be refused (429; 504 where their turn is too late), and cost the others nothing. --peer asks another server the same, one
+that speaks OpenAI's protocol, which is started beforehand. The last line of standard output is JSON with everything.
 """
 
-import asyncio
 import json
 import multiprocessing
 import os
+import statistics
 import time
 from dataclasses import dataclass
-from urllib.parse import urlsplit
 
-import numpy as np
-
-from benchmarks.common.listening import PIECE_TOKENS, PROBE_TOKENS, gaps_and_buffers, percentiles
+from benchmarks.common.clients import Clients, Target, errors, first_sounds, outcomes
+from benchmarks.common.listening import PIECE_TOKENS, PROBE_TOKENS, SENTENCE, gaps_and_buffers, percentiles
+from benchmarks.common.processes import PROCESSES, Watched
 from orpheus.common.frame import SAMPLE_RATE
 
-TEXT = "It takes five minutes to walk from the swimming pool to the museum, and ten more to the old bridge. " * 40
-REFUSED = ("429", "504")  # what overload is answered with: no room, or no sound in time
+LONG, SHORT = 40, 2  # sentences of a text; short ones with --overload, so that places change hands
 LOOK = 5.0  # seconds between two looks at memory
+MINUTE = 60.0
+BARE_POLL = (
+    0.2  # seconds between two looks at the bare pool: each takes Python from it, which a busy CPU gives back late
+)
 
 
 @dataclass(frozen=True)
@@ -37,17 +41,31 @@ class Arguments:
     streams: int = 0
     """Clients that listen at the same time; 220 with CUDA, else 2."""
     overload: int = 0
-    """Clients on top that ask all the time, although the queue is full."""
+    """Clients on top of a full queue, who ask all the time."""
     seconds: float = 0.0
     """Measured; 60 with CUDA, else 20."""
     format: str = "pcm"
     """What the clients ask for; figures in seconds of speech need pcm."""
+    fronts: int = 1
+    """Processes of the server that talk to clients."""
     processes: int = 4
     """Processes that the clients run in."""
     cache: str = "same"
     """Or fp8. See orpheus.server.pool.StreamPool."""
     bare: bool = True
     """Whether the pool alone is measured as well."""
+    peer: str = ""
+    """Address of a server of others, asked the same by the same clients after ours."""
+    peer_name: str = "the peer"
+    """What it is called in the report."""
+    peer_model: str = "tts-1"
+    """The model that it is asked for."""
+    peer_voice: str = "alloy"
+    """The voice that it is asked for."""
+    peer_key: str = ""
+    """Its key, where it wants one."""
+    peer_rate: int = SAMPLE_RATE
+    """Samples per second of its PCM."""
     out: str = ""
     """Where the JSON goes as well."""
 
@@ -67,29 +85,32 @@ def random_pools(spec):
     return {"full": StreamPool(model, spec.slots, spec.length, spec.waiting, cache=spec.cache)}
 
 
-def run_server(connection, model, slots, length, queue, cache):
-    """Serves until the connection says otherwise; tells its address and processes."""
+def run_server(connection, model, slots, length, queue, cache, fronts):
+    """Serves until the connection says otherwise; tells its address, and the ids of the processes that talk and of the one that speaks."""
     import threading
     from functools import partial
 
     from orpheus.server.engine import Engine
     from orpheus.server.engine_process import EngineSpec, run_engine
+    from orpheus.server.fronts import Fronts
     from orpheus.server.options import ServerOptions
     from orpheus.server.running import Running
 
-    options = ServerOptions(port=0, max_streams=slots, length=length, queue=queue)
+    options = ServerOptions(port=0, max_streams=slots, length=length, queue=queue, fronts=fronts)
     names = {} if model == "full" else {"model": model, "lora": "none"}
     spec = EngineSpec(((None, names),), slots, length, queue, cache)
     work = partial(run_engine, open_pools=random_pools) if model == "full" else run_engine
-    engine = Engine(spec, options.ahead_seconds, work)
-    server = Running(options, {}, engine=engine)
+    if fronts > 1:
+        server = Fronts(options, {}, spec, make_engine=partial(Engine, work=work))
+    else:
+        server = Running(options, {}, engine=Engine(spec, options.ahead_seconds, work))
 
     def watch():
-        while not (server.started and server.speaker.ready or server.failed):
+        while not (server.ready or server.failed):
             time.sleep(0.05)
-        connection.send((None, None) if server.failed else (server.address, engine.pid))
+        connection.send(None if server.failed else (server.address, *server.processes))
         connection.recv()
-        server.should_exit = True
+        server.end()
 
     threading.Thread(target=watch, daemon=True).start()
     with open(os.devnull, "w") as nowhere:  # a line for each text
@@ -97,95 +118,16 @@ def run_server(connection, model, slots, length, queue, cache):
     server.run()
 
 
-# --- clients ---
-
-
-async def ask(address, fields, arrivals):
-    """Asks for speech; appends (time, samples) of each chunk to `arrivals`. Returns the status, or the name of what went wrong."""
-    where = urlsplit(address)
-    body = json.dumps({"response_format": "pcm"} | fields).encode()
-    head = f"POST /v1/audio/speech HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n"
-    writer = None
-    try:
-        reader, writer = await asyncio.open_connection(where.hostname, where.port)
-        writer.write(head.encode() + body)
-        status = int((await reader.readline()).split()[1])
-        while (await reader.readline()).strip():
-            pass
-        if status != 200:
-            return status
-        while size := int((await reader.readline()).strip() or b"-1", 16):
-            if size < 0:
-                return "cut off"
-            data = await reader.readexactly(size + 2)
-            arrivals.append((time.monotonic(), (len(data) - 2) // 2))
-        return status
-    except (OSError, EOFError, ValueError, IndexError, asyncio.IncompleteReadError) as error:
-        return type(error).__name__
-    finally:
-        if writer:
-            writer.close()
-
-
-def run_clients(connection, address, numbers, kind, fields):
-    """Keeps a client going for each number until the connection says stop; then sends [(asked, arrivals, outcome)] of all texts."""
-    texts = []
-
-    async def listen(number):
-        turn = 0
-        while True:
-            arrivals = []
-            record = [time.monotonic(), arrivals, None]
-            texts.append(record)
-            record[2] = await ask(address, fields | {"seed": number * 1000 + turn}, arrivals)
-            turn += 1
-            if record[2] != 200 or kind == "probe":
-                await asyncio.sleep(1.0 if kind == "probe" else 0.25)
-
-    async def main():
-        tasks = [asyncio.create_task(listen(number)) for number in numbers]
-        while not connection.poll():
-            await asyncio.sleep(0.05)
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-
-    asyncio.run(main())
-    connection.recv()
-    connection.send(texts)
-
-
-class Clients:
-    """Clients in processes. kind: "listen", "probe" or "overload"."""
-
-    def __init__(self, address, count, kind, fields, processes=1):
-        context = multiprocessing.get_context("spawn")
-        self.connections, self.processes = [], []
-        first = {"listen": 1, "probe": 100_000, "overload": 200_000}[kind]
-        for index in range(min(processes, count)):
-            ours, theirs = context.Pipe()
-            numbers = list(range(first + index, first + count, min(processes, count)))
-            process = context.Process(target=run_clients, args=(theirs, address, numbers, kind, fields))
-            process.start()
-            self.connections.append(ours)
-            self.processes.append(process)
-
-    def stop(self):
-        """[(asked, arrivals, outcome)] of all their texts."""
-        for connection in self.connections:
-            connection.send("stop")
-        texts = [text for connection in self.connections for text in connection.recv()]
-        for process in self.processes:
-            process.join()
-        return texts
-
-
 # --- figures ---
 
 
-def figures(texts, began, ended):
-    """Gaps, buffers and speech of what arrived in began..ended."""
-    seen = [[chunk for chunk in arrivals if began <= chunk[0] <= ended] for _, arrivals, _ in texts]
+def figures(texts, began, ended, rate):
+    """Gaps, buffers and speech of what arrived in began..ended. rate: samples per second"""
+    seen = [
+        [(when, count * SAMPLE_RATE / rate) for when, count in text.arrivals if began <= when <= ended]
+        for text in texts
+        if text.pcm
+    ]
     samples = sum(count for chunks in seen for _, count in chunks)
     _, ratios, buffers = gaps_and_buffers(seen)
     return {
@@ -196,71 +138,101 @@ def figures(texts, began, ended):
     }
 
 
-def memory(*processes):
-    """MB that processes hold, by their ids."""
-    held = []
-    for process in processes:
-        with open(f"/proc/{process}/status") as status:
-            held.append(int(next(line for line in status if line.startswith("VmRSS")).split()[1]) / 1024)
-    return [round(one, 1) for one in held]
+def growth(held):
+    """What is told of memory, [[MB of each of PROCESSES]] at even times: from a tenth of the time on to the end, in medians of a tenth."""
+    tenth = max(1, len(held) // 10)
+    rest = held[min(tenth, len(held) - 1) :]
+    found = {}
+    for name, values in zip(PROCESSES, zip(*rest)):
+        begin, end = statistics.median(values[:tenth]), statistics.median(values[-tenth:])
+        found[name] = {
+            "begin": begin,
+            "end": end,
+            "least": min(values),
+            "most": max(values),
+            "growth": round(end / begin - 1, 4),
+        }
+    return found
 
 
-def processor(*processes):
-    """Seconds of processor time that processes have taken."""
-    ticks = os.sysconf("SC_CLK_TCK")
-    taken = []
-    for process in processes:
-        with open(f"/proc/{process}/stat") as stat:
-            fields = stat.read().rpartition(")")[2].split()
-        taken.append((int(fields[11]) + int(fields[12])) / ticks)
-    return np.array(taken)
+def minutes(texts, held, began, ended):
+    """A row for each minute: how texts ended in it, and the memory at its end."""
+    rows = []
+    for number in range(int((ended - began) // MINUTE)):
+        start = began + number * MINUTE
+        row = {"minute": number + 1} | outcomes([text for text in texts if start <= text.ended < start + MINUTE])
+        at = [mb for when, mb in held if when < start + MINUTE]
+        rows.append(row | {"memory_mb": dict(zip(PROCESSES, at[-1]))})
+    return rows
 
 
-def measure(model, count, length, arguments, seconds, fields):
-    """The report's part about the server."""
-    context = multiprocessing.get_context("spawn")
-    ours, theirs = context.Pipe()
-    queue = max(2, count // 8)
-    server = context.Process(target=run_server, args=(theirs, model, count + 1, length, queue, arguments.cache))
-    server.start()
-    address, engine = ours.recv()
-    if address is None:
-        raise SystemExit("the server could not be started")
-    probe = Clients(address, 1, "probe", {"input": "Good morning.", "max_new_tokens": PROBE_TOKENS})
-    clients = Clients(address, count, "listen", fields, arguments.processes)
-    time.sleep(5 if count < 16 else 15)  # until all speak
-    extra = Clients(address, arguments.overload + queue, "overload", fields, 2) if arguments.overload else None
+def listen(target, probe, arguments, count, seconds, extra=0, watched=None, rate=SAMPLE_RATE):
+    """What clients of a Target find; probe: a Target for short texts; extra: clients on top; watched: the Watched of its processes;
+    rate: samples per second"""
+    clients = Clients(target, count, "listen", arguments.processes)
+    all_heard = clients.wait()
+    probes = Clients(probe, 1, "probe")
+    probes.wait()
+    crowd = Clients(target, extra, "crowd", 2) if extra else None
     time.sleep(2)
-    began, spent, held = time.monotonic(), processor(server.pid, engine), []
+    began, spent, held = time.monotonic(), watched and watched.processor(), []
     while time.monotonic() - began < seconds:
         time.sleep(min(LOOK, max(0.01, seconds - (time.monotonic() - began))))
-        held.append(memory(server.pid, engine))
-    ended, spent = time.monotonic(), processor(server.pid, engine) - spent
-    crowd = extra.stop() if extra else []
-    texts, probes = clients.stop(), probe.stop()
-    ours.send("stop")
-    server.join()
-    first = [(arrivals[0][0] - asked) * 1e3 for asked, arrivals, _ in texts if arrivals]
-    probed = [(arrivals[0][0] - asked) * 1e3 for asked, arrivals, _ in probes if arrivals and began <= asked <= ended]
-    everyone = [*texts, *crowd]
-    outcomes = [str(outcome) for _, _, outcome in [*everyone, *probes] if outcome is not None]
-    early, late = held[len(held) // 10], held[-1]
-    return figures(everyone, began, ended) | {
+        if watched:
+            held.append((time.monotonic(), watched.memory()))
+    ended, spent = time.monotonic(), watched and watched.processor() - spent
+    crowded = crowd.stop() if crowd else []
+    texts, probed = clients.stop(), probes.stop()
+    everyone = [*texts, *probed, *crowded]
+    report = figures(everyone, began, ended, rate) | {
         "clients": count,
         "seconds": round(ended - began, 1),
-        "first_sound_ms_p50_p99": percentiles(first, 50, 99),
-        "first_sound_under_load_ms_p50_p99": percentiles(probed, 50, 99),
-        "outcomes": {outcome: outcomes.count(outcome) for outcome in sorted(set(outcomes))},
-        "errors": sum(outcome not in ("200", *REFUSED) for outcome in outcomes),
-        "memory_mb_front_engine_begin": early,
-        "memory_mb_front_engine_end": late,
-        "memory_growth": [round(b / a - 1, 4) for a, b in zip(early, late)],
-        "processors_front_engine": [round(float(one) / (ended - began), 3) for one in spent],
+        "first_sound_ms_p50_p99": first_sounds(texts),
+        "first_sound_under_load_ms_p50_p99": first_sounds(probed, began, ended),
+        "outcomes": outcomes(everyone),
+        "errors": errors(everyone),
     }
+    if not all_heard:
+        report["not_all_heard"] = True
+    if watched:
+        report["memory_mb"] = growth([mb for _, mb in held])
+        report["processors"] = dict(zip(PROCESSES, (round(float(one) / (ended - began), 3) for one in spent)))
+        report["minutes"] = minutes(everyone, held, began, ended)
+    return report
+
+
+def measure(model, count, length, arguments, seconds, tokens):
+    """The report's part about the server."""
+    ours, theirs = multiprocessing.Pipe()
+    queue = max(2, count // 8)
+    work = (theirs, model, count + 1, length, queue, arguments.cache, arguments.fronts)
+    server = multiprocessing.get_context("spawn").Process(target=run_server, args=work)
+    server.start()
+    if (there := ours.recv()) is None:
+        raise SystemExit("the server could not be started")
+    address, *processes = there
+    text = SENTENCE * (SHORT if arguments.overload else LONG)
+    target = Target(address, {"input": text, "max_new_tokens": tokens, "response_format": arguments.format})
+    probe = Target(address, {"input": "Good morning.", "max_new_tokens": PROBE_TOKENS})
+    extra = arguments.overload + queue if arguments.overload else 0
+    found = listen(target, probe, arguments, count, seconds, extra, Watched(*processes))
+    ours.send("stop")
+    server.join()
+    return found
+
+
+def measure_peer(arguments, count, seconds):
+    """The report's part about another server: it is asked for OpenAI's fields alone."""
+    names = {"model": arguments.peer_model, "voice": arguments.peer_voice, "response_format": arguments.format}
+    target, probe = (
+        Target(arguments.peer, {"input": text, **names}, arguments.peer_key, seeds=False)
+        for text in (SENTENCE * LONG, "Good morning.")
+    )
+    return {"name": arguments.peer_name} | listen(target, probe, arguments, count, seconds, rate=arguments.peer_rate)
 
 
 def measure_bare(model, count, length, seconds, tokens, cache):
-    """The same texts in a pool of this process, without a server."""
+    """The same texts and probes in a pool of this process, without a server."""
     from dataclasses import replace
 
     from benchmarks.common.models import our_engine, random_model
@@ -274,16 +246,39 @@ def measure_bare(model, count, length, seconds, tokens, cache):
     else:
         loaded = load_model(model, "none")[0]
     with StreamPool(loaded, count + 1, length, 64, cache=cache) as pool:
-        listeners = Listeners(pool, tokens)
+        listeners = Listeners(pool, tokens, BARE_POLL)
         listeners.arrive(count, 100)
-        before, began = pool.counts["tokens"], time.perf_counter()
+        began, spent, probes, next_probe = time.perf_counter(), time.process_time(), [], 0.0
         while time.perf_counter() - began < seconds:
             listeners.look_after()
-        ended, made = time.perf_counter(), pool.counts["tokens"] - before
-        found = chunk_figures([*listeners.speeches, *listeners.over], began, ended)
-        for speech in listeners.speeches:
+            now = time.perf_counter()
+            if probes and not probes[-1].finish_reason:
+                next_probe = now + 1  # a second after it has ended
+            elif now >= next_probe:
+                probes.append(listeners.probe())
+        ended, spent = time.perf_counter(), time.process_time() - spent
+        everyone = [*listeners.speeches, *listeners.over, *probes]
+        found = chunk_figures(everyone, began, ended)
+        samples = sum(
+            count for speech in everyone for at, count in speech.arrivals if began <= speech.submitted + at <= ended
+        )
+        for speech in everyone:
             speech.close()
-    return {"real_time_streams": round(made / 7 * 2048 / SAMPLE_RATE / (ended - began), 2)} | found
+    first = [probe.arrivals[0][0] * 1e3 for probe in probes if probe.arrivals]
+    return {
+        "real_time_streams": round(samples / SAMPLE_RATE / (ended - began), 2),
+        "first_sound_under_load_ms_p50_p99": percentiles(first, 50, 99),
+        "processors": round(spent / (ended - began), 3),
+    } | found
+
+
+def costs(served, bare, cuda):
+    """What the server takes of what the pool alone does; on a CPU also for the same processor time, whatever else keeps it busy."""
+    found = {"cost": round(1 - served["real_time_streams"] / bare["real_time_streams"], 4)}
+    if not cuda:
+        each = served["real_time_streams"] / sum(served["processors"].values())
+        found["cost_by_processor_time"] = round(1 - each / (bare["real_time_streams"] / bare["processors"]), 4)
+    return found
 
 
 def table_rows(report):
@@ -296,10 +291,18 @@ def table_rows(report):
     }
     row["ours"] += "" if buffer is None else f", p99 of start buffer {buffer:.0f} ms"
     row["ours"] += "" if first is None else f", p99 of first sound under load {first:.0f} ms"
-    if bare:
-        row |= {"peer": "the bare pool", "theirs": f"{bare['real_time_streams']:.1f}"}
-        row["ratio"] = ours["real_time_streams"] / bare["real_time_streams"]
-    return [row]
+    others = {"the bare pool": bare} | {peer["name"]: peer for peer in [report.get("peer")] if peer}
+    rows = [
+        row
+        | {
+            "peer": name,
+            "theirs": f"{other['real_time_streams']:.1f}",
+            "ratio": ours["real_time_streams"] / max(other["real_time_streams"], 0.01),
+        }
+        for name, other in others.items()
+        if other
+    ]
+    return rows or [row]
 
 
 def main(arguments):
@@ -314,13 +317,18 @@ def main(arguments):
     seconds = arguments.seconds or (60.0 if cuda else 20.0)
     tokens = PIECE_TOKENS if model == "full" else 140
     length = tokens + 336
-    fields = {"input": TEXT, "max_new_tokens": tokens, "response_format": arguments.format}
-    report |= {"model": model, "server": measure(model, count, length, arguments, seconds, fields)}
+    report |= {"model": model, "server": measure(model, count, length, arguments, seconds, tokens)}
     print(json.dumps(report["server"], indent=1), flush=True)
     if arguments.bare:
         report["bare"] = measure_bare(model, count, length, min(seconds, 60), tokens, arguments.cache)
-        report["cost"] = round(1 - report["server"]["real_time_streams"] / report["bare"]["real_time_streams"], 4)
-        print(json.dumps({"bare": report["bare"], "cost": report["cost"]}, indent=1), flush=True)
+        report |= costs(report["server"], report["bare"], cuda)
+        print(
+            json.dumps({name: report[name] for name in report if name.startswith(("bare", "cost"))}, indent=1),
+            flush=True,
+        )
+    if arguments.peer:
+        report["peer"] = measure_peer(arguments, count, min(seconds, 60))
+        print(json.dumps({"peer": report["peer"]}, indent=1), flush=True)
     report["table"] = table_rows(report)
     finish_report(report, arguments.out)
 

@@ -19,10 +19,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from benchmarks.common.listening import PIECE_TOKENS, PROBE_TOKENS, gaps_and_buffers, percentiles
+from benchmarks.common.listening import PIECE_TOKENS, PROBE_TOKENS, SENTENCE, gaps_and_buffers, percentiles
 from benchmarks.common.models import our_engine, random_model
 from benchmarks.common.report import finish_report, start_report, write_report
-from benchmarks.peers.streams import PEERS, SENTENCE, run_peers
+from benchmarks.peers.streams import PEERS, run_peers
 from orpheus.codec.stream_decoder import StreamDecoder
 from orpheus.common.errors import OrpheusError
 from orpheus.common.frame import FRAMES_PER_SECOND, TOKENS_PER_SECOND
@@ -67,10 +67,11 @@ class Arguments:
 
 
 class Listeners:
-    """Keeps `count` streams going."""
+    """Keeps `count` streams going. poll: seconds between two looks at them"""
 
-    def __init__(self, pool, tokens):
+    def __init__(self, pool, tokens, poll=POLL):
         self.pool, self.tokens, self.speeches, self.over, self.seed = pool, tokens, [], [], 0
+        self.poll = poll
 
     def ask(self, text=TEXT, **options):
         self.seed += 1
@@ -93,7 +94,7 @@ class Listeners:
 
     def look_after(self):
         """Asks again for those whose text is over; raises what broke one."""
-        time.sleep(POLL)
+        time.sleep(self.poll)
         for index, speech in enumerate(self.speeches):
             if speech.finish_reason:
                 self.over.append(speech)

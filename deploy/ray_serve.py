@@ -28,6 +28,8 @@ def application(args):
     own = {name: _number(name, args[name], kind) for name, kind in _OWN.items() if name in args}
     flags = [_flag(name, str(value)) for name, value in args.items() if name not in _OWN]
     arguments = parse(flags)
+    if arguments.serving.fronts != 1:
+        raise InputError("fronts are Ray's replicas here: leave fronts out, and say replicas=N")
     keys = read_keys(arguments.serving.keys)
     check_reach(arguments.serving, keys)
     gpus = own.get("gpus", float(arguments.device != "cpu" and gpus_there() > 0))
@@ -98,7 +100,7 @@ def builder_of(arguments, keys):
         from orpheus.server.speaking import Speaker
 
         options = arguments.serving
-        spec = EngineSpec(models_of(arguments), options.max_streams, options.length, options.queue)
+        spec = EngineSpec(models_of(arguments), options.max_streams, options.length, options.queue, options.cache)
         names = {name: name for name in options.voice_models}
         speaker = Speaker(options, Engine(spec, options.ahead_seconds), Preparer(), Metrics(), names)
         app = make_app(speaker, keys, options)

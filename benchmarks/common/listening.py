@@ -4,6 +4,7 @@ import numpy as np
 
 from orpheus.common.frame import SAMPLE_RATE
 
+SENTENCE = "It takes five minutes to walk from the swimming pool to the museum, and ten more to the old bridge. "
 PIECE_TOKENS, PROBE_TOKENS = 1200, 56
 TOGETHER = 0.005  # seconds: chunks closer than that came together, such as the end of a piece and the pause after it
 

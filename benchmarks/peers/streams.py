@@ -5,12 +5,11 @@ import time
 
 import torch
 
+from benchmarks.common.listening import SENTENCE
 from benchmarks.common.report import time_limit
 from benchmarks.peers.generate import continuous_generate, plain_generate
 from orpheus.common.frame import TOKENS_PER_SECOND
 from orpheus.engines.options import SamplingOptions
-
-SENTENCE = "It takes five minutes to walk from the swimming pool to the museum, and ten more to the old bridge. "
 
 
 def peer_prompts(tts, count):

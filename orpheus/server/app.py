@@ -27,7 +27,7 @@ def make_app(speaker, keys, options):
 
     @asynccontextmanager
     async def lifespan(_):
-        speaker.engine.start()
+        speaker.start()
         yield
         await asyncio.get_running_loop().run_in_executor(None, speaker.close)
 
@@ -126,7 +126,7 @@ def _add_health(app, speaker, shown):
 
     @app.get("/metrics")
     async def metrics():
-        return Response(speaker.metrics.page(), media_type=speaker.metrics.content_type)
+        return Response(await speaker.metrics.whole_page(), media_type=speaker.metrics.content_type)
 
 
 class Gate:

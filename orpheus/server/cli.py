@@ -63,7 +63,13 @@ def _work(argv):
     from orpheus.server.engine_process import EngineSpec
 
     spec = EngineSpec(models_of(arguments), options.max_streams, options.length, options.queue, options.cache)
-    Running(options, keys, spec, voice_models={name: name for name in options.voice_models}).run()
+    voice_models = {name: name for name in options.voice_models}
+    if options.fronts == 1:
+        return Running(options, keys, spec, voice_models=voice_models).run()
+    from orpheus.server.fronts import Fronts
+
+    engines = options.fronts if arguments.server.url else 1
+    Fronts(options, keys, spec, engines, voice_models).run()
 
 
 def main(argv=None):

@@ -2,18 +2,34 @@
 
 import asyncio
 import multiprocessing
-import queue
-import threading
 import time
 from collections import deque
+from functools import partial
 
 from orpheus.common.errors import OrpheusError
 from orpheus.common.frame import SAMPLE_RATE
 from orpheus.server.engine_process import run_engine
 from orpheus.server.journal import tell
+from orpheus.server.link import Link
 
-_PAUSES = (0.5, 1, 2, 5, 10, 30)  # seconds before it is started again, the last one from then on
+_PAUSES = (0.5, 1, 2, 5, 10, 30)  # seconds before a process is started again, the last one from then on
 _STEADY = 60.0  # seconds after which a death counts as the first again
+
+
+class Deaths:
+    """How often a process has died lately."""
+
+    def __init__(self):
+        self._count, self._started = 0, time.monotonic()
+
+    def begin(self):
+        """It is started."""
+        self._started = time.monotonic()
+
+    def pause(self):
+        """It has died: seconds until it is to be started again."""
+        self._count = 1 if time.monotonic() - self._started > _STEADY else self._count + 1
+        return _PAUSES[min(self._count, len(_PAUSES)) - 1]
 
 
 class EngineError(OrpheusError):
@@ -88,8 +104,8 @@ class Engine:
     def __init__(self, spec, ahead_seconds=30.0, work=run_engine):
         self.spec, self.ahead_seconds, self._work = spec, ahead_seconds, work
         self.on_ready = self.on_restart = None
-        self.state, self.reason, self.facts, self.deaths = "loading", None, None, 0
-        self._streams, self._next, self._process, self._outbox = {}, 0, None, None
+        self.state, self.reason, self.facts, self._deaths = "loading", None, None, Deaths()
+        self._streams, self._next, self._process, self._link = {}, 0, None, None
         self._changed, self._closing, self._loop = None, False, None
 
     def start(self):
@@ -111,11 +127,9 @@ class Engine:
 
     def _launch(self):
         ours, theirs = multiprocessing.Pipe()
-        self._process = self._start_process(theirs)
-        self._started, self._outbox = time.monotonic(), queue.SimpleQueue()
-        threading.Thread(target=_write, args=(ours, self._outbox), name="orpheus-to-engine", daemon=True).start()
-        reader = threading.Thread(target=self._read, args=(ours, self._process), name="orpheus-engine", daemon=True)
-        reader.start()
+        self._process = process = self._start_process(theirs)
+        self._deaths.begin()
+        self._link = Link(ours, self._heard, partial(self._died, process), process.join)
 
     def _start_process(self, theirs):
         """theirs: the process' end of the connection"""
@@ -124,19 +138,6 @@ class Engine:
         process.start()
         theirs.close()
         return process
-
-    def _read(self, connection, process):
-        """In a thread: one call into the loop for each message."""
-        try:
-            while True:
-                kind, value = connection.recv()
-                self._loop.call_soon_threadsafe(self._heard, kind, value)
-        except (EOFError, OSError):
-            process.join()
-        except RuntimeError:  # the loop is closed
-            return
-        if not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(self._died, process)
 
     def _heard(self, kind, value):
         if kind == "made":
@@ -155,19 +156,14 @@ class Engine:
     def _died(self, process):
         if self._closing or process is not self._process:
             return
-        first = self.facts is None
-        lost, status = len(self._streams), process.exitcode
-        self._outbox.put(None)
-        for stream in list(self._streams.values()):
-            stream.give("error", ("engine", "the engine stopped while this was spoken"))
-        self._streams.clear()
+        first, status = self.facts is None, process.exitcode
+        lost = self._cut_off()
         if first:  # it never spoke: the user is told why
             self.state = "failed"
             self.reason = self.reason or f"the engine's process ended with status {status} while it loaded"
             self._changed.set()
             return
-        self.deaths = 1 if time.monotonic() - self._started > _STEADY else self.deaths + 1
-        pause = _PAUSES[min(self.deaths, len(_PAUSES)) - 1]
+        pause = self._deaths.pause()
         self.state = "loading"
         why = f": {self.reason}" if self.reason else ""
         tell(
@@ -178,14 +174,23 @@ class Engine:
             self.on_restart()
         self._loop.call_later(pause, self._again)
 
+    def _cut_off(self):
+        """Ends what is being spoken; how many texts that were."""
+        lost = len(self._streams)
+        self._link.close()
+        for stream in list(self._streams.values()):
+            stream.give("error", ("engine", "the engine stopped while this was spoken"))
+        self._streams.clear()
+        return lost
+
     def _again(self):
         if not self._closing:
             self._launch()
 
     # --- texts ---
 
-    def speak(self, plan):
-        """An EngineStream for a Plan. Raises EngineError while it cannot speak."""
+    def speak(self, plan, which=None):
+        """An EngineStream for a Plan. which: see Engines. Raises EngineError while it cannot speak."""
         if self.state != "ready":
             raise EngineError("loading", "the engine is being loaded: ask again in some seconds")
         number, self._next = self._next, self._next + 1
@@ -194,7 +199,7 @@ class Engine:
         return stream
 
     def tell(self, kind, number, *rest):
-        self._outbox.put((kind, number, *rest))
+        self._link.send(kind, number, *rest)
 
     def forget(self, number, tell=True):
         if self._streams.pop(number, None) is not None and tell:
@@ -213,18 +218,9 @@ class Engine:
             return
         if loading:  # it does not listen yet
             self._process.kill()
-        self._outbox.put(("stop", None))
-        self._outbox.put(None)
+        self._link.send("stop", None)
+        self._link.close()
         self._process.join(seconds)
         if self._process.exitcode is None:
             self._process.kill()
             self._process.join()
-
-
-def _write(connection, outbox):
-    """In a thread: a text of 100,000 characters is more than a pipe holds."""
-    while (message := outbox.get()) is not None:
-        try:
-            connection.send(message)
-        except (OSError, ValueError):
-            return

@@ -4,17 +4,19 @@ It is told what to speak and tells what becomes of it, all through one connectio
 that a step with many streams wakes the other side once. Where the other side is gone, it ends.
 """
 
+import contextlib
 import os
 import pickle
 import queue
 import signal
 import threading
 from dataclasses import dataclass, replace
+from multiprocessing import AuthenticationError, current_process, parent_process
 from multiprocessing import connection as connections
-from multiprocessing import parent_process
 
 from orpheus.common.command import say
 from orpheus.common.errors import BusyError, InputError, OrpheusError
+from orpheus.server.warming import warm_pools
 
 
 @dataclass(frozen=True)
@@ -26,6 +28,8 @@ class EngineSpec:
     length: int
     waiting: int
     cache: str = "same"
+    threads: int | None = None  # of PyTorch on the CPU; None: all cores
+    door: str | None = None  # path of a Unix socket where other processes of the server may come in
 
 
 def run_engine(connection, spec, open_pools=None):
@@ -33,9 +37,12 @@ def run_engine(connection, spec, open_pools=None):
     its models"""
     for name in (signal.SIGINT, signal.SIGTERM):
         signal.signal(name, signal.SIG_IGN)  # who started it ends it, after the last stream
-    threading.Thread(target=_end_with, args=(parent_process(),), daemon=True).start()
+    end_with_parent()
     try:
+        if spec.threads is not None:
+            _share_cores(spec.threads)
         pools = (open_pools or _open)(spec)
+        warm_pools(pools)
     except (OrpheusError, OSError, MemoryError) as error:
         connection.send(("failed", str(error)))
         return
@@ -43,16 +50,52 @@ def run_engine(connection, spec, open_pools=None):
         connection.send(("failed", f"{type(error).__name__}: {error}"))
         raise
     try:
-        serve(connection, pools, facts_of(pools))
+        facts = facts_of(pools)
+        if spec.door is not None:
+            open_door(spec.door, pools, facts)
+        serve(connection, pools, facts)
     finally:
         for pool in pools.values():
             pool.close()
 
 
-def _end_with(parent):
+def end_with_parent():
     """Ends this process where the one that started it has ended, however that came."""
-    connections.wait([parent.sentinel])
-    os._exit(1)
+
+    def watch(parent):
+        connections.wait([parent.sentinel])
+        os._exit(1)
+
+    threading.Thread(target=watch, args=(parent_process(),), daemon=True).start()
+
+
+def _share_cores(threads):
+    import torch
+
+    torch.set_num_threads(threads)
+
+
+def open_door(address, pools, facts):
+    """Lets other processes of the same server in, and serves each in a thread."""
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(address)  # of a process that was killed
+    listener = connections.Listener(address, "AF_UNIX", backlog=64, authkey=current_process().authkey)
+
+    def look_after(connection):
+        with connection:
+            serve(connection, pools, facts)
+        if not all(pool.alive for pool in pools.values()):
+            os._exit(1)  # nobody else may notice before the next text
+
+    def let_in():
+        while True:
+            try:
+                connection = listener.accept()
+            except (OSError, EOFError, AuthenticationError):  # it left while it came in
+                continue
+            threading.Thread(target=look_after, args=(connection,), daemon=True).start()
+
+    threading.Thread(target=let_in, name="orpheus-door", daemon=True).start()
 
 
 def _open(spec):

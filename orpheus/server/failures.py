@@ -19,6 +19,11 @@ class Refusal(Exception):
         )
 
     @property
+    def parts(self):
+        """What makes the same one in another process."""
+        return self.status, self.message, self.kind, self.param, self.code, self.wait
+
+    @property
     def error(self):
         return {"message": self.message, "type": self.kind, "param": self.param, "code": self.code}
 

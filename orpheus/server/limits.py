@@ -39,6 +39,10 @@ class Admission:
         self._by_key[key] += 1
         return Ticket(self, key)
 
+    async def enter(self, key):
+        """The same, as it is where others must be asked."""
+        return self.admit(key)
+
     def _wait(self):
         """Seconds until a text has ended, about."""
         return min(60.0, self._seconds / max(1, self.slots))
@@ -67,6 +71,8 @@ class Admission:
 
 class Ticket:
     """A text's place; give it back once."""
+
+    engine = None  # the number of the engine that is to speak it, where there are several
 
     def __init__(self, admission, key):
         self._admission, self.key, self._began = admission, key, admission._clock()

@@ -30,6 +30,9 @@ class ServerOptions:
     """Texts spoken at the same time. Default: 32 with CUDA, 4 without."""
     queue: int = 64
     """Texts that wait for their turn; what is beyond is refused with 429."""
+    fronts: int = 1
+    """Processes that talk to clients, at one port. They share one engine; before a server that runs the model (--url) each has its own.
+    Limits are those of all together."""
     length: int = 1536
     """Tokens that a piece of text may have, prompt and speech: the memory of a stream."""
     cache: Literal[CACHES] = "same"
@@ -73,6 +76,7 @@ class ServerOptions:
         for name in ("max_streams", "streams_per_key"):
             if getattr(self, name) is not None:
                 check_whole(self, name, 1, 4096)
+        check_whole(self, "fronts", 1, 64, "; 1 does for some 200 listeners of PCM")
         if self.requests_per_minute is not None:
             check_whole(self, "requests_per_minute", 1, 1_000_000)
         check_whole(self, "queue", 0, 100_000)

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 from orpheus.common.errors import InputError, OrpheusError
 from orpheus.server.failures import broken, invalid, unavailable
+from orpheus.server.warming import TEXT
 
 _SHORT = 1000  # characters; more go to the process for long texts
 _SLOW = re.compile(r"\S{60}")  # what has no spaces may be a number of many digits
@@ -116,9 +117,19 @@ class _Lane:
                 raise
 
     def warm(self):
+        """Starts the process, which takes seconds, and reads a text for each model that it knows."""
         with self._lock:
-            if self._process is None:
-                self._start()
+            try:
+                if self._process is None:
+                    self._start()
+                for id in self._models:
+                    self._connection.send(("plan", id, TEXT, None, {}))
+                    if not self._connection.poll(_BEGINS):
+                        raise EOFError
+                    self._connection.recv()
+            except (EOFError, OSError):
+                self._end()
+                raise
 
     def _end(self):
         if self._process is not None:
@@ -138,12 +149,24 @@ class Preparer:
         self._lanes = {name: _Lane(limit) for name, limit in (_SECONDS | (seconds or {})).items()}
         self._threads = {name: ThreadPoolExecutor(1, f"orpheus-{name}-texts") for name in self._lanes}
 
-    async def teach(self, models):
-        """models: {id: pickled LoadedModel without engine and codec}"""
-        loop = asyncio.get_running_loop()
+    def start(self):
+        """Starts the processes; returns at once."""
         for name, lane in self._lanes.items():
-            await loop.run_in_executor(self._threads[name], lane.teach, models)
-            await loop.run_in_executor(self._threads[name], lane.warm)
+            self._threads[name].submit(lane.warm)  # where it fails, `teach` tries again, and says so
+
+    async def teach(self, models):
+        """models: {id: pickled LoadedModel without engine and codec}. Raises OrpheusError."""
+
+        def learn(lane):
+            lane.teach(models)
+            lane.warm()
+
+        loop = asyncio.get_running_loop()
+        try:
+            work = (loop.run_in_executor(self._threads[name], learn, lane) for name, lane in self._lanes.items())
+            await asyncio.gather(*work)
+        except (EOFError, OSError) as error:
+            raise OrpheusError(f"a process that reads texts ended, or did not begin within {_BEGINS:g} s") from error
 
     async def plan(self, model, text, voice, options):
         """A Plan. Raises Refusal."""

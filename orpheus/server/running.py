@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import json
 import logging
+import os
 import time
 
 import uvicorn
@@ -19,17 +20,32 @@ from orpheus.server.transport import LARGEST_HEADERS, guarded
 from orpheus.server.wyoming import serve_wyoming
 
 _LARGEST_FRAME = 256 * 1024  # bytes of a WebSocket's message
+BACKLOG = 2048  # connections that wait in the kernel
 _KEPT_ALIVE = 75  # seconds that an idle connection stays open
 
 
 class Running(uvicorn.Server):
-    """options: ServerOptions; keys: {key: name}; spec: EngineSpec; engine: another one than a process of `spec`'s models"""
+    """options: ServerOptions; keys: {key: name}; spec: EngineSpec; engine: another one than a process of `spec`'s models
 
-    def __init__(self, options, keys, spec=None, engine=None, preparer=None, voice_models=()):
+    metrics, admission: those of a front; backlog: connections that are taken in one turn of the event loop
+    """
+
+    def __init__(
+        self,
+        options,
+        keys,
+        spec=None,
+        engine=None,
+        preparer=None,
+        voice_models=(),
+        metrics=None,
+        admission=None,
+        backlog=BACKLOG,
+    ):
         self.options, self.keys = options, keys
-        metrics = Metrics()
+        metrics = metrics or Metrics()
         engine = engine or Engine(spec, options.ahead_seconds)
-        self.speaker = Speaker(options, engine, preparer or Preparer(), metrics, voice_models)
+        self.speaker = Speaker(options, engine, preparer or Preparer(), metrics, voice_models, admission)
         self.application = make_app(self.speaker, keys, options)
         self.failed, self._deadline, self.wyoming = None, None, None
         super().__init__(
@@ -45,17 +61,18 @@ class Running(uvicorn.Server):
                 access_log=False,
                 server_header=False,
                 proxy_headers=False,
+                backlog=backlog,
                 timeout_keep_alive=_KEPT_ALIVE,
                 timeout_graceful_shutdown=5,
                 h11_max_incomplete_event_size=LARGEST_HEADERS,
             )
         )
 
-    def run(self):
+    def run(self, sockets=None):
         """Serves until it is told to stop. Raises OrpheusError where the model cannot be loaded or the port not be had."""
         logging.getLogger("uvicorn.error").addFilter(_expected)
         try:
-            super().run()
+            super().run(sockets)
         except SystemExit as error:  # uvicorn's, after it has said why
             raise InputError(
                 f"{self.options.host}:{self.options.port} cannot be listened at: see above; --port takes another one"
@@ -83,7 +100,15 @@ class Running(uvicorn.Server):
             except OrpheusError as error:
                 self.failed, self.should_exit = error, True
                 return
-        for line in self.greeting(time.monotonic() - began):
+        self.greet(time.monotonic() - began)
+
+    def greet(self, seconds):
+        """It can speak, after so many seconds."""
+        catalogue = self.speaker.catalogue
+        model, slots = catalogue.models[catalogue.default], self.speaker.admission.slots
+        for line in greeting(
+            address_of(self.servers[0].sockets[0]), model, slots, self.keys, seconds, self.wyoming_address
+        ):
             tell(line)
 
     async def shutdown(self, sockets=None):
@@ -94,20 +119,26 @@ class Running(uvicorn.Server):
     @property
     def address(self):
         """http://host:port"""
-        host, port = self.servers[0].sockets[0].getsockname()[:2]
-        return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+        return address_of(self.servers[0].sockets[0])
 
-    def greeting(self, seconds):
-        """What is said once it can speak."""
-        catalogue, slots = self.speaker.catalogue, self.speaker.admission.slots
-        model = catalogue.models[catalogue.default]
-        voices = f" ({', '.join(model.voices)})" if model.voices else ""
-        key = " -H 'Authorization: Bearer KEY'" if self.keys else ""
-        if self.wyoming is not None:
-            yield f"Wyoming, for Home Assistant: tcp://{self.options.host}:{self.wyoming.sockets[0].getsockname()[1]}"
-        body = json.dumps({"input": "Hello there.", "voice": model.default_voice or "alloy"})
-        yield f"{self.address} speaks with {model.id}{voices}, {slots} texts at once; loaded in {seconds:.1f} s"
-        yield f"curl {self.address}/v1/audio/speech -H 'Content-Type: application/json'{key} -d '{body}' -o hello.mp3"
+    @property
+    def ready(self):
+        """Whether it would speak now."""
+        return self.started and self.speaker.ready
+
+    @property
+    def processes(self):
+        """[ids of processes that talk to clients], [ids of those that speak]"""
+        return [os.getpid()], [self.speaker.engine.pid]
+
+    def end(self):
+        """Ends it at once. From any thread."""
+        self.should_exit = True
+
+    @property
+    def wyoming_address(self):
+        """tcp://host:port, or None"""
+        return self.wyoming and f"tcp://{self.options.host}:{self.wyoming.sockets[0].getsockname()[1]}"
 
     # --- the end ---
 
@@ -132,6 +163,24 @@ class Running(uvicorn.Server):
         with super().capture_signals():
             yield
             self._captured_signals.clear()  # it ends by itself
+
+
+def address_of(listening):
+    """http://host:port of a socket."""
+    host, port = listening.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def greeting(address, model, slots, keys, seconds, wyoming=None, fronts=1):
+    """What is said once it can speak, line by line. model: ServedModel"""
+    voices = f" ({', '.join(model.voices)})" if model.voices else ""
+    key = " -H 'Authorization: Bearer KEY'" if keys else ""
+    if wyoming is not None:
+        yield f"Wyoming, for Home Assistant: {wyoming}"
+    several = f", {fronts} fronts" if fronts > 1 else ""
+    body = json.dumps({"input": "Hello there.", "voice": model.default_voice or "alloy"})
+    yield f"{address} speaks with {model.id}{voices}, {slots} texts at once{several}; loaded in {seconds:.1f} s"
+    yield f"curl {address}/v1/audio/speech -H 'Content-Type: application/json'{key} -d '{body}' -o hello.mp3"
 
 
 def _expected(record):

@@ -4,6 +4,7 @@ import asyncio
 import time
 from dataclasses import dataclass, field
 
+from orpheus.common.errors import OrpheusError
 from orpheus.common.frame import SAMPLE_RATE
 from orpheus.server.engine import EngineError
 from orpheus.server.failures import Refusal, broken, busy, invalid, late, unavailable
@@ -11,6 +12,7 @@ from orpheus.server.journal import tell
 from orpheus.server.limits import Admission
 from orpheus.server.sound import encoding_threads
 from orpheus.server.voices import Catalogue, ServedModel
+from orpheus.server.warming import warm_encoders
 
 _LOADING = 5  # seconds after which one should ask again
 
@@ -27,15 +29,23 @@ class Wanted:
 
 
 class Speaker:
-    """options: ServerOptions; engine: Engine, which `start` starts; preparer: Preparer; metrics: Metrics; voice_models: {voice: model's id}"""
+    """options: ServerOptions; engine: Engine, which `start` starts; preparer: Preparer; metrics: Metrics; voice_models: {voice: model's id};
+    admission: another one than its own Admission"""
 
-    def __init__(self, options, engine, preparer, metrics, voice_models=()):
+    def __init__(self, options, engine, preparer, metrics, voice_models=(), admission=None):
         self.options, self.engine, self.preparer, self.metrics = options, engine, preparer, metrics
         self.voice_models = dict(voice_models)
         self.catalogue, self.threads = None, encoding_threads()
-        self.admission = Admission(options, 1, metrics)
+        self.admission = admission or Admission(options, 1, metrics)
         self._ready, self._tasks, self._created = asyncio.Event(), set(), int(time.time())
+        self._broken = None  # the OrpheusError that keeps it from speaking although the engine would
         engine.on_ready, engine.on_restart = self._learn, self._lost
+
+    def start(self):
+        """Starts the processes, and all that they need for a first text; returns at once."""
+        self.engine.start()
+        self.preparer.start()
+        self._encoders = asyncio.get_running_loop().run_in_executor(self.threads, warm_encoders)
 
     def _learn(self, facts):
         """What the engine tells of itself."""
@@ -45,8 +55,14 @@ class Speaker:
         self._later(self._teach(facts["texts"]))
 
     async def _teach(self, texts):
-        await self.preparer.teach(texts)
-        self.metrics.ready.set(1)
+        try:
+            await self.preparer.teach(texts)
+            await self._encoders
+        except OrpheusError as error:
+            tell(f"the engine is there, but nothing can be spoken: {error}")
+            self._broken = error
+        else:
+            self.metrics.ready.set(1)
         self._ready.set()
 
     def _lost(self):
@@ -61,12 +77,14 @@ class Speaker:
 
     @property
     def ready(self):
-        return self._ready.is_set() and self.engine.state == "ready"
+        return self._ready.is_set() and self._broken is None and self.engine.state == "ready"
 
     async def settled(self):
-        """Waits until it can speak. Raises OrpheusError where the engine cannot be loaded."""
+        """Waits until it can speak. Raises OrpheusError where the engine cannot be loaded, or the rest not be started."""
         await self.engine.settled()
         await self._ready.wait()
+        if self._broken:
+            raise self._broken
 
     def check_names(self, model, voice):
         """Raises Refusal where there is no such model or voice, or nothing is known yet."""
@@ -90,7 +108,7 @@ class Speaker:
         if not self.ready:
             raise unavailable("the model is being loaded: ask again in some seconds", _LOADING)
         model, voice = self.catalogue.find(wanted.model, wanted.voice)
-        ticket = self.admission.admit(key)
+        ticket = await self.admission.enter(key)
         speech = Speech(self, ticket, began)
         try:
             await asyncio.wait_for(speech.begin(model, voice, wanted), self.options.first_audio_seconds)
@@ -159,7 +177,7 @@ class Speech:
             if self._speaker.options.log_text:
                 for warning in self.plan.warnings:
                     tell(f"warning: {warning}")
-            self._stream = self._speaker.engine.speak(self.plan)
+            self._stream = self._speaker.engine.speak(self.plan, self._ticket.engine)
             self._first = []
             while not any(kind == "chunk" for kind, *_ in self._first):
                 self._first += await self._stream.take()

@@ -111,6 +111,9 @@ class Reader:
     def __init__(self):
         self.models, self.texts = {}, []
 
+    def start(self):
+        pass
+
     async def teach(self, models):
         self.models = {id: pickle.loads(data) for id, data in models.items()}
 
