@@ -70,9 +70,13 @@ class Speaker:
 
     def check_names(self, model, voice):
         """Raises Refusal where there is no such model or voice, or nothing is known yet."""
+        self.check_loaded()
+        self.catalogue.find(model, voice)
+
+    def check_loaded(self):
+        """Raises Refusal where nothing is known of models and voices yet."""
         if self.catalogue is None:
             raise unavailable("the model is being loaded: ask again in some seconds", _LOADING)
-        self.catalogue.find(model, voice)
 
     def language(self, model, voice):
         """The language that a model's voice speaks; None where nobody says."""
