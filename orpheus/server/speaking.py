@@ -7,10 +7,12 @@ from dataclasses import dataclass, field
 from orpheus.common.frame import SAMPLE_RATE
 from orpheus.server.engine import EngineError
 from orpheus.server.failures import Refusal, broken, busy, invalid, late, unavailable
+from orpheus.server.hearing import WordListener
 from orpheus.server.journal import tell
 from orpheus.server.limits import Admission
 from orpheus.server.sound import encoding_threads
 from orpheus.server.voices import Catalogue, ServedModel
+from orpheus.server.words import WordTimes
 
 _LOADING = 5  # seconds after which one should ask again
 
@@ -33,6 +35,7 @@ class Speaker:
         self.options, self.engine, self.preparer, self.metrics = options, engine, preparer, metrics
         self.voice_models = dict(voice_models)
         self.catalogue, self.threads = None, encoding_threads()
+        self.listener = WordListener(options.word_times)
         self.admission = Admission(options, 1, metrics)
         self._ready, self._tasks, self._created = asyncio.Event(), set(), int(time.time())
         engine.on_ready, engine.on_restart = self._learn, self._lost
@@ -77,6 +80,11 @@ class Speaker:
         """Raises Refusal where nothing is known of models and voices yet."""
         if self.catalogue is None:
             raise unavailable("the model is being loaded: ask again in some seconds", _LOADING)
+
+    def word_times(self, plan, request):
+        """WordTimes of a Plan. request: SpeechRequest"""
+        language = self.language(request.model, request.voice_name)
+        return WordTimes(plan.pieces, request.speed, self.listener, language)
 
     def language(self, model, voice):
         """The language that a model's voice speaks; None where nobody says."""
@@ -129,6 +137,7 @@ class Speaker:
         """Ends engine and processes. Blocks."""
         self.engine.close()
         self.preparer.close()
+        self.listener.close()
         self.threads.shutdown(wait=False, cancel_futures=True)
 
 
