@@ -8,17 +8,21 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import PlainTextResponse, Response
 from starlette.exceptions import HTTPException
 
+from orpheus.common.encoders import MEDIA_TYPES
 from orpheus.server import websocket
 from orpheus.server.auth import Keys, check_origin, is_open
 from orpheus.server.failures import Refusal, broken, too_large, too_slow, unavailable
 from orpheus.server.page import page
+from orpheus.server.previews import FORMAT, Previews
 from orpheus.server.responses import SpeechResponse
 from orpheus.server.schemas import SpeechRequest, refusal_of
 from orpheus.server.speaking import Wanted
 from orpheus.server.transport import LARGEST_HEADERS
+from orpheus.server.voices import PREVIEW_PATH
 
 _ERROR = {"description": "Why not, in OpenAI's shape", "content": {"application/json": {"schema": {"type": "object"}}}}
 _ERRORS = {status: _ERROR for status in (400, 401, 403, 404, 408, 413, 429, 500, 503, 504)}
+_PREVIEW = {200: {"description": "The sound", "content": {MEDIA_TYPES[FORMAT]: {}}}}
 _SPEECH = {200: {"description": "The sound, while it is made", "content": {"audio/*": {}, "text/event-stream": {}}}}
 
 
@@ -83,9 +87,10 @@ def _answer(refusal, speaker, headers=None):
 
 def _add_lists(app, speaker):
     def catalogue():
-        if speaker.catalogue is None:
-            raise unavailable("the model is being loaded: ask again in some seconds", 5)
+        speaker.check_loaded()
         return speaker.catalogue
+
+    previews = Previews(speaker)
 
     @app.get("/v1/models")
     async def models():
@@ -102,6 +107,12 @@ def _add_lists(app, speaker):
     @app.get("/v1/audio/voices")
     async def voices():
         return catalogue().listed_voices()
+
+    @app.get(PREVIEW_PATH, responses=_PREVIEW | {status: _ERROR for status in (401, 404, 429, 503, 504)})
+    async def preview(voice: str, request: Request):
+        """How a voice sounds: spoken when it is first asked for."""
+        sound = await previews.of(voice, request.scope["orpheus.key"])
+        return Response(sound, media_type=MEDIA_TYPES[FORMAT], headers={"cache-control": "private, max-age=3600"})
 
 
 def _add_health(app, speaker, shown):

@@ -59,6 +59,9 @@ class ServerOptions:
     """Characters of a text that is asked for with `stream: false`, and so is kept in memory until it is spoken."""
     connections: int = 2000
     """Connections open at the same time."""
+    word_times: str = "auto"
+    """How words get their times: piece (they share their piece's), a model of faster-whisper by its size or folder (as it hears them), or
+    auto (its tiny.en where the packages of requirements-eval.txt are, for English; else piece)."""
     keys: Path | None = None
     """A file with the keys that clients may have, one a line, as NAME:KEY or KEY. Or in the environment's ORPHEUS_SERVER_KEYS, with
     commas between them."""
@@ -68,7 +71,7 @@ class ServerOptions:
     """Writes what is spoken, and warnings that quote it, into the log."""
 
     def __post_init__(self):
-        check_given(self, "host")
+        check_given(self, "host", "word_times")
         check_whole(self, "port", 0, 65_535)
         if self.wyoming is not None:
             check_whole(self, "wyoming", 0, 65_535)

@@ -17,7 +17,6 @@ from orpheus.server.failures import Refusal
 from orpheus.server.journal import tell
 from orpheus.server.sound import SoundWriter
 from orpheus.server.transport import abort
-from orpheus.server.words import WordTimes
 
 _LOOK = 0.5  # seconds between two looks at whether a client takes anything
 
@@ -139,12 +138,12 @@ class SpeechResponse(Response):
 
     async def _events(self, writer):
         await self._start("text/event-stream")
-        times = WordTimes(self._speech.plan.pieces, self._request.speed) if self._request.timestamps else None
+        times = self._speaker.word_times(self._speech.plan, self._request) if self._request.timestamps else None
         async for items in self._speech:
             if made := await writer.write(_chunks(items)):
                 await self._send(_event("speech.audio.delta", audio=base64.b64encode(made).decode()))
-            if times and (words := times.after(items)):
-                await self._send(_event("speech.audio.words", words=words))
+            for words, method in await times.after(items) if times else ():
+                await self._send(_event("speech.audio.words", words=words, method=method))
         if made := await writer.write([], last=True):
             await self._send(_event("speech.audio.delta", audio=base64.b64encode(made).decode()))
         self._over()

@@ -8,11 +8,13 @@ from orpheus.common.errors import OrpheusError
 from orpheus.common.frame import SAMPLE_RATE
 from orpheus.server.engine import EngineError
 from orpheus.server.failures import Refusal, broken, busy, invalid, late, unavailable
+from orpheus.server.hearing import WordListener
 from orpheus.server.journal import tell
 from orpheus.server.limits import Admission
 from orpheus.server.sound import encoding_threads
 from orpheus.server.voices import Catalogue, ServedModel
 from orpheus.server.warming import warm_encoders
+from orpheus.server.words import WordTimes
 
 _LOADING = 5  # seconds after which one should ask again
 
@@ -37,6 +39,7 @@ class Speaker:
         self.voice_models = dict(voice_models)
         self.catalogue, self.threads = None, encoding_threads()
         self.admission = admission or Admission(options, 1, metrics)
+        self.listener = WordListener(options.word_times)
         self._ready, self._tasks, self._created = asyncio.Event(), set(), int(time.time())
         self._broken = None  # the OrpheusError that keeps it from speaking although the engine would
         engine.on_ready, engine.on_restart = self._learn, self._lost
@@ -88,9 +91,18 @@ class Speaker:
 
     def check_names(self, model, voice):
         """Raises Refusal where there is no such model or voice, or nothing is known yet."""
+        self.check_loaded()
+        self.catalogue.find(model, voice)
+
+    def check_loaded(self):
+        """Raises Refusal where nothing is known of models and voices yet."""
         if self.catalogue is None:
             raise unavailable("the model is being loaded: ask again in some seconds", _LOADING)
-        self.catalogue.find(model, voice)
+
+    def word_times(self, plan, request):
+        """WordTimes of a Plan. request: SpeechRequest"""
+        language = self.language(request.model, request.voice_name)
+        return WordTimes(plan.pieces, request.speed, self.listener, language)
 
     def language(self, model, voice):
         """The language that a model's voice speaks; None where nobody says."""
@@ -143,6 +155,7 @@ class Speaker:
         """Ends engine and processes. Blocks."""
         self.engine.close()
         self.preparer.close()
+        self.listener.close()
         self.threads.shutdown(wait=False, cancel_futures=True)
 
 

@@ -2,9 +2,11 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import quote
 
 from orpheus.server.failures import invalid, unknown_model
 
+PREVIEW_PATH = "/v1/audio/voices/{voice}/preview"
 MODEL_ALIASES = ("tts-1", "tts-1-hd", "gpt-4o-mini-tts")
 # OpenAI's voices, and whether each is heard as a woman's. Theirs sound otherwise; only the names are the same.
 OPENAI_VOICES = {
@@ -155,4 +157,10 @@ class Catalogue:
 
     @staticmethod
     def _row(name, model, voice):
-        return {"id": name, "name": name, "language": model.language_of(voice), "preview": None, "model": model.id}
+        return {
+            "id": name,
+            "name": name,
+            "language": model.language_of(voice),
+            "preview": PREVIEW_PATH.format(voice=quote(name, safe="")),
+            "model": model.id,
+        }

@@ -1,7 +1,7 @@
-"""When each word of a speech is said, by its piece.
+"""When each word of a speech is said: as a recogniser hears it, or by its piece.
 
 A piece's beginning and end are known to the sample. Its words share the time between its first sound and its last, by how many letters
-they have.
+they have; where a recogniser listens, words that it hears as they were written have its times, and the others lie between them.
 """
 
 import re
@@ -9,6 +9,8 @@ import re
 import numpy as np
 
 from orpheus.common.frame import SAMPLE_RATE
+from orpheus.server.hearing import BY_PIECE, BY_RECOGNISER
+from orpheus.speech.subtitles import word_times
 
 _TAG = re.compile(r"<[^<>\s]+>")
 _WORD = re.compile(r"\S*\w\S*")
@@ -18,35 +20,45 @@ _STOP = 2  # letters that a pause after , ; : . ! ? is as long as
 
 
 class WordTimes:
-    """pieces: what is spoken, one text each; speed: of what is sent"""
+    """pieces: what is spoken, one text each; speed: of what is sent; listener: WordListener; language: of the voice"""
 
-    def __init__(self, pieces, speed=1.0):
-        self._pieces, self._speed = list(pieces), speed
+    def __init__(self, pieces, speed=1.0, listener=None, language=None):
+        self._pieces, self._speed, self._listener, self._language = list(pieces), speed, listener, language
         self._sound, self._before, self._next = [], 0, 0  # of this piece; samples before it; its number
 
-    def after(self, items):
-        """[{"word", "start", "end"}] of the pieces that end among these items, in seconds of the sound that is sent."""
-        words = []
+    async def after(self, items):
+        """[(words, method)] of the pieces that end among these items: [{"word", "start", "end"}] in seconds of the sound that is sent,
+        and how they were found, BY_PIECE or BY_RECOGNISER."""
+        ended = []
         for kind, value in items:
             if kind == "chunk":
                 self._sound.append(value)
             elif kind == "piece":
-                words += self._end_piece()
-        return words
+                ended.append(await self._end_piece())
+        return ended
 
-    def _end_piece(self):
+    async def _end_piece(self):
         sound = np.concatenate(self._sound) if self._sound else np.zeros(0, np.float32)
         text, before = self._pieces[self._next], self._before
         self._sound, self._next = [], self._next + 1
         self._before += len(sound)
-        return [
+        heard = None
+        if self._listener and self._listener.hears(self._language):
+            heard = await self._listener.words(sound, self._language)
+        shared = share(text, *voiced(sound))
+        if heard:
+            words = [word for word, *_ in shared]
+            times = word_times(words, heard, len(sound) / SAMPLE_RATE)
+            shared = [(word, *(time * SAMPLE_RATE for time in pair)) for word, pair in zip(words, times)]
+        timed = [
             {
                 "word": word,
                 "start": round((before + start) / SAMPLE_RATE / self._speed, 3),
                 "end": round((before + end) / SAMPLE_RATE / self._speed, 3),
             }
-            for word, start, end in share(text, *voiced(sound))
+            for word, start, end in shared
         ]
+        return timed, BY_RECOGNISER if heard else BY_PIECE
 
 
 def voiced(sound):

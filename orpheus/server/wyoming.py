@@ -1,7 +1,6 @@
 """Home Assistant's protocol, Wyoming: JSON lines over TCP. Text comes whole or in chunks; sound goes out as 16-bit PCM while it is made."""
 
 import asyncio
-import contextlib
 
 from orpheus.common.audio import to_pcm16
 from orpheus.common.errors import InputError
@@ -13,7 +12,8 @@ from orpheus.server.sentences import SentenceBuffer
 from orpheus.server.speaking import Wanted
 
 _LONGEST_LINE = 256 * 1024  # bytes of an event's header; asyncio's reader holds no more
-_SILENT = 300.0  # seconds that a client may be
+_SILENT = 300.0  # seconds that a client may be, while nothing is spoken for it
+_MOST_WAITING = 256  # events; then no more are read until some are answered
 _NAME, _URL = "orpheus", "https://github.com/canopyai/Orpheus-TTS"
 
 
@@ -65,27 +65,37 @@ class _Client:
         self._buffer, self._voice, self._begun = None, None, False  # of a text in chunks
 
     async def run(self):
+        """Until the client has gone: what is being spoken for it then ends at once."""
+        loop, events = asyncio.get_running_loop(), asyncio.Queue(_MOST_WAITING)
+        tasks = [loop.create_task(self._read(events)), loop.create_task(self._work(events))]
         try:
-            while await self._next():
-                pass
-        except (OSError, EOFError, asyncio.IncompleteReadError, asyncio.TimeoutError):
-            pass
-        except Exception as error:  # of a client that speaks something else
-            tell(f"{self._key}: Wyoming: {type(error).__name__}: {error}"[:300])
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            with contextlib.suppress(OSError):
-                self._writer.close()
+            for task in tasks:
+                task.cancel()
+            ended = await asyncio.gather(*tasks, return_exceptions=True)
+            self._writer.close()
+        for error in ended:
+            if isinstance(error, Exception) and not isinstance(error, (OSError, EOFError, asyncio.TimeoutError)):
+                tell(
+                    f"{self._key}: Wyoming: {type(error).__name__}: {error}"[:300]
+                )  # of a client that speaks something else
 
-    async def _next(self):
-        """Answers one event; whether there may be another."""
+    async def _read(self, events):
         from wyoming.event import async_read_event
+
+        while (event := await async_read_event(self._reader)) is not None:
+            await events.put(event)
+
+    async def _work(self, events):
+        while True:
+            await self._answer(await asyncio.wait_for(events.get(), _SILENT))
+
+    async def _answer(self, event):
         from wyoming.info import Describe
         from wyoming.ping import Ping, Pong
         from wyoming.tts import Synthesize, SynthesizeChunk, SynthesizeStart, SynthesizeStop, SynthesizeStopped
 
-        event = await asyncio.wait_for(async_read_event(self._reader), _SILENT)
-        if event is None:
-            return False
         if Describe.is_type(event.type):
             await self._send(info(self._speaker))
         elif Ping.is_type(event.type):
@@ -108,7 +118,6 @@ class _Client:
             self._voice, self._begun = whole.voice, False
             await self._say([whole.text])
             await self._end()
-        return True
 
     def _voice_name(self):
         return self._voice.name if self._voice else None

@@ -5,8 +5,9 @@ import json
 import httpx
 import pytest
 
+from orpheus.common.audio import decode_audio
 from orpheus.server.voices import OPENAI_VOICES, Catalogue, ServedModel, public_name, stand_ins
-from tests.fakes.server import serving
+from tests.fakes.server import serving, wait_for
 
 
 @pytest.mark.parametrize(
@@ -120,7 +121,32 @@ def test_lists(server):
     assert [voice["id"] for voice in voices[:2]] == ["ann", "bob"]
     assert {voice["id"] for voice in voices} == {"ann", "bob", *OPENAI_VOICES}
     assert all({"id", "name", "language", "preview"} <= set(voice) for voice in voices)
+    assert voices[0]["preview"] == "/v1/audio/voices/ann/preview"
     assert next(voice for voice in voices if voice["id"] == "alloy")["stands_for"] in ("ann", "bob")
+
+
+def test_previews_are_spoken_once(server, at_once):
+    def ask(voice="ann"):
+        return server.http.get(f"/v1/audio/voices/{voice}/preview")
+
+    first, second = at_once(ask, ask)
+    assert first.status_code == 200 and first.headers["content-type"] == "audio/mpeg"
+    assert first.content == second.content == ask().content and len(server.talker.spoken) == 1
+    samples, rate = decode_audio(first.content, "mp3")
+    assert rate == 24_000 and len(samples) >= 6 * 2048
+    assert ask("bob").status_code == ask("alloy").status_code == 200  # alloy stands for one of the two
+    one, other = server.talker.spoken
+    assert one != other  # the prompts
+    unknown = ask("eve")
+    assert unknown.status_code == 404 and unknown.json()["error"]["code"] == "voice_not_found"
+    assert ask("..%2F..%2Fetc%2Fpasswd").status_code == 404
+
+
+def test_a_preview_that_breaks_off_is_not_kept(server):
+    server.talker.fail = RuntimeError("a step failed")
+    assert server.http.get("/v1/audio/voices/ann/preview").status_code == 500
+    assert server.http.get("/v1/audio/voices/ann/preview").status_code == 200
+    wait_for(lambda: server.speaker.admission.active == 0)
 
 
 def test_root_health_and_metrics(server, speak):

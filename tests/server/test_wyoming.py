@@ -78,6 +78,28 @@ def test_pings_and_faults(home):
     assert "nothing to speak" in Error.from_event(event).text
 
 
+def test_a_client_that_hangs_up_frees_its_row_at_once(home, talker):
+    talker[0].frames, talker[0].pause = 500, 0.2  # a second and a half for a frame
+
+    async def main():
+        client = AsyncTcpClient("127.0.0.1", home.port)
+        await client.connect()
+        await client.write_event(Synthesize("Yes.").event())
+        while not home.speaker.engine.streams:
+            await asyncio.sleep(0.01)
+        await client.disconnect()
+
+    asyncio.run(main())
+    wait_for(lambda: home.speaker.engine.streams == home.speaker.admission.active == 0, "the row", 1)
+
+
+def test_events_that_come_while_a_text_is_spoken_are_answered_after_it(home):
+    heard = talk(home, Synthesize("Yes."), Ping(text="b"), Synthesize("No."), Ping(text="c"), until=AudioStop)
+    assert [event.type for event in heard][-1] == "audio-stop"
+    heard = talk(home, Synthesize("Yes."), Ping(text="b"), until=Pong)
+    assert [event.type for event in heard][-2:] == ["audio-stop", "pong"]
+
+
 @pytest.mark.parametrize(
     "data",
     [
