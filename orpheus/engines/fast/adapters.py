@@ -198,7 +198,7 @@ class AdapterEngine:
         return self.engine.caches
 
     def generate(self, prompts, sampling, seeds):
-        return self.engine.generate(prompts, sampling, seeds, self.adapter)
+        return self.engine.generate(prompts, sampling, seeds, adapter=self.adapter)
 
     def open(self, slots, length, **options):
         opened = self.engine.open(slots, length, **options)

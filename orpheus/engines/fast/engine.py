@@ -44,7 +44,9 @@ class FastEngine:
 
     caches = CACHES  # that `open` can make
 
-    def __init__(self, model, layout, head="position", weights="same", kernels=None, tiles=None, overlap=None, adapters=None):
+    def __init__(
+        self, model, layout, head="position", weights="same", kernels=None, tiles=None, overlap=None, adapters=None
+    ):
         if weights not in WEIGHTS:
             raise ValueError(f"weights must be {' or '.join(WEIGHTS)}, not {weights!r}")
         self._source, self.layout, self.head = model, layout, head
@@ -89,9 +91,7 @@ class FastEngine:
             yield from self._plain.generate(prompts, sampling, seeds)
             return
         try:
-            places = [
-                slots.join(prompt, sampling, seed, adapter) for prompt, seed in zip(prompts, seeds, strict=True)
-            ]
+            places = [slots.join(prompt, sampling, seed, adapter) for prompt, seed in zip(prompts, seeds, strict=True)]
             slots.admit_all()
             while slots.running:
                 yield slots.step()[places]
@@ -129,7 +129,8 @@ class FastEngine:
 
     def speaking_as(self, adapter):
         """One of its adapters, by its name, as an engine of its own; None for none."""
-        self.llama.adapters.number(adapter)
+        if adapter is not None:
+            self.llama.adapters.number(adapter)
         return AdapterEngine(self, adapter)
 
     def release(self):
