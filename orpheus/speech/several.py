@@ -69,34 +69,40 @@ def _on_one_base(loras, names):
 
     codec = Codec.from_folder(codec_folder, device)
     made = {id: without_engine(one, folder, codec, names["like"]) for id, one in resolved.items()}
-    if ids[0] is None and Path(made[None][0].name).name in ids:
-        raise InputError(f"the model itself is called {Path(made[None][0].name).name}: give the adapter another name")
-    adapters = {id: (one.adapter, made[id][1]) for id, one in resolved.items() if one.adapter}
-    base, changes, alone = read_shared(names["engine"], folder, adapters, device)
-    together = [id for id in ids if id not in alone]
+    called = made[ids[0]][0].name
+    if ids[0] is None and Path(called).name in ids:
+        raise InputError(f"the model itself is called {Path(called).name}: give the adapter another name")
+    made, resolved = ({id or called: value for id, value in found.items()} for found in (made, resolved))
+    groups = []
+    base, changes, alone = read_shared(
+        names["engine"], folder, {id: (one.adapter, made[id][1]) for id, one in resolved.items() if one.adapter}, device
+    )
+    together = [id for id in made if id not in alone]
     layouts = {id: made[id][0].prompts.layout for id in together}
     for id in [id for id in together if layouts[id] != layouts[together[0]]]:
         alone[id] = "its tokenizer has other ids for the codes than the base's"
         together.remove(id)
-    groups = []
     if base and len(together) > 1:
         changes = {id: change for id, change in changes.items() if id in together}
         shared = open_shared(names["engine"], base, changes, layouts[together[0]])
         speaking = {id: shared.speaking_as(id if id in changes else None) for id in together}
-        groups.append(Group({_name(id, made): replace(made[id][0], engine=speaking[id]) for id in together}))
-    for id in ids if not groups else alone:
-        if id in alone and id is not ids[0]:
-            size = bytes_of(folder, device) / 1e9
-            say(f"{id} is loaded as a whole model, {size:.2g} GB more, with a pool of its own: {alone[id]}")
+        groups.append(Group({id: replace(made[id][0], engine=speaking[id]) for id in together}))
+    first = next(iter(made))
+    apart = list(alone) if groups else list(made)
+    for id in apart:
         model, tokens = made[id]
+        if id in alone and id != first:
+            size = _size(bytes_of(folder, device))
+            say(f"{id} is loaded as a whole model, {size} more, with a pool of its own: {alone[id]}")
         opened = open_engine(names["engine"], folder, resolved[id].adapter, device, model.prompts.layout, tokens)
         own = Codec.from_folder(codec_folder, device) if groups else codec
-        groups.append(Group({_name(id, made): replace(model, engine=opened, codec=own)}))
-    return tuple(sorted(groups, key=lambda group: _name(ids[0], made) not in group.models))
+        groups.append(Group({id: replace(model, engine=opened, codec=own)}))
+    return tuple(sorted(groups, key=lambda group: first not in group.models))
 
 
-def _name(id, made):
-    return id or made[id][0].name
+def _size(count):
+    """Bytes, in words."""
+    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.1f} MB"
 
 
 def _resolved(loras, names):

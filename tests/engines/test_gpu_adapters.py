@@ -62,7 +62,7 @@ def test_two_adapters_in_bf16_at_the_full_shape():
 
     def speak(engine, asked):
         slots = engine.open(4, 512)
-        for row, name in enumerate(asked):
+        for name in asked:
             slots.join(TEXTS[0], sampling, 7, *([name] if name else []))
         rows = collect(slots, {})
         return [rows[row] for row in range(len(asked))]
