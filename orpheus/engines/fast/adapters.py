@@ -4,7 +4,8 @@ A linear layer's product is y = x @ W^T. To the rows of an adapter, (x @ A^T) @ 
 with an adapter that is not merged; a merged one differs by how sums round. Rows without an adapter get y as it is.
 
 On a CPU the rows are taken adapter by adapter. Elsewhere the adapters' A lie one below the other, all rows are multiplied by
-all of them, and what is not a row's own is set to 0: shapes do not depend on who speaks, so that a step can be captured.
+all of them, and what is not a row's own is set to 0: shapes do not depend on who speaks, so that a step can be captured. The
+kernels of kernels/adapted.py do the same, and leave out what no row of a tile has.
 """
 
 from functools import partial
@@ -19,8 +20,8 @@ class _Stack:
     """What the adapters add to one matrix, which may be several linear layers one below the other: its parts.
 
     a: (columns, in), the A of all adapters for the first part, then those for the second ...; parts: [(rows, columns, b)],
-    slices of the matrix's outputs and of a, and b (columns, rows), transposed and scaled; pairs: {adapter: [(rows, a, b)]}, views
-    of its own; owners: for each column the adapter that it belongs to
+    slices of the matrix's outputs and of a, and b (columns, rows), transposed and scaled, views of b, which is flat; pairs: {adapter: [(rows, a, b)]}, views
+    of its own; owners: int64 (columns,), the adapter that each column belongs to
     """
 
     def __init__(self, changes, rows, dtype, device):
@@ -31,27 +32,31 @@ class _Stack:
 
         own = [to(change.a) for part in changes for change in part.values()]
         self.a = torch.cat(own).to(dtype)
-        self.parts, self.pairs, self.owners, first, column = [], {}, [], 0, 0
+        size = sum(count * len(change.a) for part, count in zip(changes, rows) for change in part.values())
+        self.b, filled = torch.empty(size, dtype=dtype, device=device), 0
+        self.parts, self.pairs, owners, first, column = [], {}, [], 0, 0
         for part, count in zip(changes, rows):
             place = slice(first, first + count)
             first += count
             if not part:
                 continue
-            b = torch.cat([to(change.b).T * change.scaling for change in part.values()]).to(dtype)
+            b = self.b[filled : filled + count * sum(len(change.a) for change in part.values())].view(-1, count)
+            b.copy_(torch.cat([to(change.b).T * change.scaling for change in part.values()]))
+            filled += b.numel()
             self.parts.append((place, slice(column, column + len(b)), b))
             start = 0
             for number, change in part.items():
                 rank = len(change.a)
                 pair = self.a[column + start : column + start + rank], b[start : start + rank]
                 self.pairs.setdefault(number, []).append((place, *pair))
-                self.owners += [number] * rank
+                owners += [number] * rank
                 start += rank
             column += len(b)
-        self.owners = tuple(self.owners)
+        self.owners = torch.tensor(owners, device=device)
 
     @property
     def nbytes(self):
-        return self.a.nbytes + sum(b.nbytes for *_, b in self.parts)
+        return self.a.nbytes + self.b.nbytes
 
     def add_grouped(self, x, y, groups):
         """groups: [(adapter, its rows int64 (n,), or None for all)]"""
@@ -73,12 +78,39 @@ class _Stack:
         return y
 
 
+class _Rows:
+    """Whose the rows of a step are: chosen int64 (T,). groups: [(adapter, its rows int64 (n,), or None for all)], if they are taken so"""
+
+    def __init__(self, chosen, grouped, dtype):
+        self.chosen, self.groups, self._dtype, self._masks = chosen, None, dtype, {}
+        if grouped:
+            numbers = chosen.tolist()
+            same = len(set(numbers)) == 1
+            self.groups = [
+                (number, None if same else torch.tensor([row for row, own in enumerate(numbers) if own == number]))
+                for number in dict.fromkeys(filter(None, numbers))
+            ]
+
+    def mask(self, owners):
+        """(T, columns), 1 where a row's adapter owns the column; made once for owners that are alike"""
+        key = owners.data_ptr()
+        if key not in self._masks:
+            self._masks[key] = (self.chosen[:, None] == owners).to(self._dtype)
+        return self._masks[key]
+
+
 class Adapted:
     """A Matrix, and what the adapters of this step's rows add to its product. It has none of a Matrix's values: whoever
     multiplies by these alone would speak with nobody's voice."""
 
-    def __init__(self, matrix, add):
-        self.matrix, self.add = matrix, add  # add: (x (T, in), y (T, out)) -> y with what is added, in place
+    def __init__(self, matrix, stack, rows):
+        self.matrix, self.stack, self.rows = matrix, stack, rows
+
+    def add(self, x, y):
+        """y (T, out) with what is added for x (T, in), in place."""
+        if self.rows.groups is not None:
+            return self.stack.add_grouped(x, y, self.rows.groups)
+        return self.stack.add_masked(x, y, self.rows.mask(self.stack.owners))
 
     @property
     def shape(self):
@@ -101,7 +133,7 @@ class Adapters:
     def __init__(self, llama, changes):
         self.numbers = {name: number for number, name in enumerate(changes, 1)}
         self.dtype, self.device = llama.dtype, llama.device
-        self._stacks, self._owners = [], {}
+        self._stacks, alike = [], {}
         for index, layer in enumerate(llama.layers):
             stacks = {}
             for field, names, rows in _linear(index, layer, llama.shape):
@@ -111,8 +143,7 @@ class Adapters:
                 ]
                 if any(own):
                     stack = stacks[field] = _Stack(own, rows, self.dtype, self.device)
-                    if stack.owners not in self._owners:
-                        self._owners[stack.owners] = torch.tensor(stack.owners, device=self.device)
+                    stack.owners = alike.setdefault(tuple(stack.owners.tolist()), stack.owners)
             self._stacks.append(stacks)
 
     @property
@@ -128,25 +159,11 @@ class Adapters:
 
     def onto(self, layers, chosen, grouped):
         """The layers, to be multiplied by rows whose adapters are `chosen` int64 (T,)."""
-        if grouped:
-            numbers = chosen.tolist()
-            if not any(numbers):
-                return layers
-            same = len(set(numbers)) == 1
-            groups = [
-                (number, None if same else torch.tensor([row for row, own in enumerate(numbers) if own == number]))
-                for number in dict.fromkeys(filter(None, numbers))
-            ]
-            adders = {owners: groups for owners in self._owners}
-        else:
-            adders = {owners: (chosen[:, None] == own).to(self.dtype) for owners, own in self._owners.items()}
-
-        def adapted(matrix, stack):
-            add = stack.add_grouped if grouped else stack.add_masked
-            return Adapted(matrix, lambda x, y: add(x, y, adders[stack.owners]))
-
+        rows = _Rows(chosen, grouped, self.dtype)
+        if grouped and not rows.groups:
+            return layers
         return [
-            layer._replace(**{field: adapted(getattr(layer, field), stack) for field, stack in stacks.items()})
+            layer._replace(**{field: Adapted(getattr(layer, field), stack, rows) for field, stack in stacks.items()})
             for layer, stacks in zip(layers, self._stacks)
         ]
 
