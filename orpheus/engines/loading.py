@@ -1,5 +1,6 @@
 """From a checkpoint's folder to an engine."""
 
+import math
 from pathlib import Path
 from warnings import warn
 
@@ -9,8 +10,10 @@ from orpheus.common.errors import CheckpointError, InputError, OrpheusError, Orp
 from orpheus.common.hub import brief, read_json
 from orpheus.common.installed import TORCH, TRANSFORMERS, check_installed
 from orpheus.common.options import ORPHEUS_3B
-from orpheus.common.weights import check_sizes
+from orpheus.common.weights import check_sizes, shapes_of
 from orpheus.engines.merging import merge_adapter
+
+_SHARING = ("auto", "fast", "fast-int8", "fast-int4")  # engines whose weights several adapters can share
 
 
 def _dtype(device):
@@ -164,6 +167,46 @@ def read_llama(checkpoint, adapter, device, tokens=0):
         return merge_adapter(model, adapter, tokens) if adapter else model
 
     return stored_llama(checkpoint, adapter, device, _dtype(device), tokens, whole)
+
+
+def read_shared(name, checkpoint, adapters, device):
+    """A checkpoint whose weights several adapters can share, and which of these can.
+
+    name: one of ENGINES; adapters: {id: (its folder, how many tokens the tokenizer knows if it is the adapter's own, else 0)}
+    returns: (StoredLlama, or None where each must have the weights to itself; {id: {layer: plain_lora.Change}} of those that can;
+        {id: why} of those that cannot). Raises InputError and CheckpointError for what nothing can load.
+    """
+    from orpheus.engines.plain_lora import why_not_plain
+
+    base = read_llama(checkpoint, None, device) if name in _SHARING else None
+    if base is None:
+        why = f"engine {name}" if name not in _SHARING else f"a model that the fast engine does not read, or {device}"
+        return (
+            None,
+            {},
+            dict.fromkeys(adapters, f"only the fast engine on CUDA and CPUs can share weights, and this is {why}"),
+        )
+    changes, alone = {}, {}
+    for id, (folder, tokens) in adapters.items():
+        found = read_llama(checkpoint, folder, device, tokens)
+        if found:
+            changes[id] = found.lora
+        else:
+            alone[id] = why_not_plain(folder, tokens > base.config.vocab_size)
+    return base, changes, alone
+
+
+def open_shared(name, base, changes, layout):
+    """The engine `name` for a StoredLlama with adapters beside it, {id: {layer: plain_lora.Change}}: see FastEngine.speaking_as."""
+    from orpheus.engines.fast.engine import FastEngine
+
+    _check_room(base.config.vocab_size, base.folder, layout)
+    return FastEngine(base, layout, weights=_weights(name), adapters=changes)
+
+
+def bytes_of(checkpoint, device):
+    """What a checkpoint's weights take on a device, as they are."""
+    return sum(map(math.prod, shapes_of(checkpoint).values())) * _dtype(device).itemsize
 
 
 def _check_room(rows, checkpoint, layout):

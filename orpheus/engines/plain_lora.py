@@ -15,7 +15,12 @@ from safetensors.torch import load_file
 from orpheus.common.checkpoints import ADAPTER_WEIGHTS
 from orpheus.engines.merging import adapter_config, adapter_shapes, check_finite_adapter
 
-_MORE = ("use_dora", "modules_to_save", "trainable_token_indices", "fan_in_fan_out")
+_MORE = {
+    "use_dora": "it is DoRA",
+    "modules_to_save": "it replaces whole modules",
+    "trainable_token_indices": "it changes the embeddings of single tokens",
+    "fan_in_fan_out": "its weights are stored the other way round",
+}
 _PROJECTIONS = re.compile(r"model\.layers\.\d+\.(?:self_attn\.[qkvo]|mlp\.(?:gate|up|down))_proj")
 
 
@@ -61,6 +66,18 @@ def plain_lora(folder, shapes, tokens=0):
         )
         for layer in wanted
     }
+
+
+def why_not_plain(folder, more_tokens=False):
+    """Why an adapter that `plain_lora` has None for is not plain, in a few words. more_tokens: whether it has more than its model"""
+    config = adapter_config(folder)
+    if more_tokens:
+        return "it has tokens that the model lacks"
+    if config.get("bias", "none") != "none":
+        return "it changes biases"
+    return next(
+        (reason for name, reason in _MORE.items() if config.get(name)), "it is not of the layers' projections alone"
+    )
 
 
 def _stored_shapes(config, wanted, shapes):

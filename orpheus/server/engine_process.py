@@ -99,27 +99,30 @@ def open_door(address, pools, facts):
 
 
 def _open(spec):
-    """{id: StreamPool}"""
+    """{id: StreamPool, or one of its voices}"""
     import warnings
 
     from orpheus.server.pool import StreamPool
     from orpheus.server.voices import public_name
-    from orpheus.speech.model import load_model
+    from orpheus.speech.several import load_models
 
     warnings.showwarning = lambda message, *_: say(f"warning: {message}")
-    pools = {}
-    for id, names in spec.models:
-        model, _ = load_model(**names)
+    named, pools = {id for id, _ in spec.models}, {}
+    for group in load_models(spec.models):
+        models = {id if id in named else public_name(id): model for id, model in group.models.items()}
+        model = next(iter(models.values()))
         slots = spec.slots or (32 if str(getattr(model.codec, "device", "cpu")).startswith("cuda") else 4)
-        pools[id or public_name(model.name)] = StreamPool(model, slots, spec.length, spec.waiting, cache=spec.cache)
+        voices = models if len(models) > 1 else None
+        pool = StreamPool(model, slots, spec.length, spec.waiting, cache=spec.cache, voices=voices)
+        pools |= pool.voices or dict.fromkeys(models, pool)
     return pools
 
 
 def facts_of(pools):
-    """What the other side must know of pools, {id: StreamPool}: their models, what reads texts for them, and the slots of each."""
+    """What the other side must know of pools, {id: StreamPool or PooledVoice}: their models, what reads texts for them, and the slots of each."""
     facts = {"models": {}, "texts": {}, "slots": min(pool.slots for pool in pools.values())}
     for id, pool in pools.items():
-        model = pool.tts.model
+        model = pool.model
         facts["models"][id] = {
             "voices": tuple(model.voices),
             "default_voice": model.default_voice,

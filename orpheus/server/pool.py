@@ -11,15 +11,13 @@ import threading
 import time
 import weakref
 from collections import deque
-from dataclasses import dataclass, fields
 
 from orpheus.codec.stream_decoder import StreamDecoder
 from orpheus.common.command import say
 from orpheus.common.errors import BusyError, InputError, OrpheusError
 from orpheus.common.frame import CODES_PER_FRAME, CONTEXT_FRAMES
 from orpheus.engines import ENDED, WAITING, SequenceError
-from orpheus.server.pooled import PooledSpeech, cache_arguments, is_out_of_memory
-from orpheus.speech.options import StreamOptions
+from orpheus.server.pooled import Job, PooledSpeech, PooledVoice, cache_arguments, check_options, is_out_of_memory
 from orpheus.speech.request import plan_stream
 from orpheus.speech.synthesis import OrpheusInference
 
@@ -33,17 +31,6 @@ def _close_pools():
         pool.close()
 
 
-@dataclass(eq=False)
-class _Job:
-    """One utterance of one text, in progress."""
-
-    speech: PooledSpeech
-    utterance: object
-    slot: int  # of the engine
-    stream: int  # of the decoder
-    ended: bool = False  # no more tokens will come
-
-
 class StreamPool:
     """Serves texts to streams of chunks with one model.
 
@@ -53,14 +40,17 @@ class StreamPool:
     waiting: texts that can wait for a slot before `submit` refuses
     tick_steps: the most steps between decodes: 7 decode each stream's frames one by one, more in fewer, larger batches
     cache: "same", or "fp8" for more streams at once (see orpheus.engines.fast.engine.FastEngine.open)
+    voices: {name: LoadedModel} of a Group of orpheus.speech.several, the model's own too: asked for by `voice`, in the same batch
 
     `with StreamPool(...) as pool` closes it at the end. Raises whatever loading and capturing raise.
     """
 
-    def __init__(self, model, slots=8, length=1536, waiting=64, tick_steps=CODES_PER_FRAME, cache="same"):
+    def __init__(self, model, slots=8, length=1536, waiting=64, tick_steps=CODES_PER_FRAME, cache="same", voices=None):
         self.tts = model if isinstance(model, OrpheusInference) else OrpheusInference(model)
         self.slots, self.length, self.limit, self.tick_steps = slots, length, waiting, tick_steps
-        self._cache = cache_arguments(self.tts.engine, cache)
+        self.model, self._shared = self.tts.model, self.tts.engine.engine if voices else self.tts.engine
+        self.voices = {name: PooledVoice(self, name, voice) for name, voice in (voices or {}).items()}
+        self._cache = cache_arguments(self._shared, cache)
         self.seconds = {"engine": 0.0, "decoder": 0.0}  # spent in the loop; the GPU may go on working after that
         self.counts = {"steps": 0, "tokens": 0, "ticks": 0, "decoder_steps": 0, "frames": 0}
         self._waiting, self._changed, self._closing, self._error = deque(), threading.Condition(), False, None
@@ -77,7 +67,7 @@ class StreamPool:
         self._in_flight = deque()  # (Decoded or None, {stream: job}, jobs that end with it)
         while True:
             try:
-                self._engine = self.tts.engine.open(self.slots, self.length, **self._cache)
+                self._engine = self._shared.open(self.slots, self.length, **self._cache)
                 # Twice the slots: a piece's last frames may still be decoding when the next one already has its slot.
                 self._decoder = StreamDecoder(self.tts.codec, 2 * self.slots, batch=self.slots)
                 return
@@ -90,26 +80,30 @@ class StreamPool:
     def _take_fewer_slots(self):
         wanted, self.slots = self.slots, max(1, self.slots * 3 // 4)
         say(f"memory is too short for {wanted} slots of {self.length} tokens: going on with {self.slots}")
-        self.tts.engine.release()
+        self._shared.release()
 
     # --- for callers ---
 
     def submit(self, text, voice=None, **options):
         """Asks for a text to be spoken; returns at once, with a PooledSpeech.
 
-        options: fields of SamplingOptions, TextOptions, LongTextOptions and ReferenceOptions. Raises InputError if the text cannot be
-        spoken, BusyError if `waiting` texts are waiting already.
+        voice: one of `voices`, or of the model's own; options: fields of SamplingOptions, TextOptions, LongTextOptions and
+        ReferenceOptions. Raises InputError if the text cannot be spoken, BusyError if `waiting` texts are waiting already.
         """
-        for name in options:
-            if name in {field.name for field in fields(StreamOptions)}:
-                raise InputError(f"{name} is not a pool option: leave it out; a pool's audio is exact, frame by frame")
+        if voice in self.voices:
+            return self.voices[voice].submit(text, **options)
+        return self._submit(self.model, text, voice, options)
+
+    def _submit(self, model, text, voice, options):
+        check_options(options)
         self.check_process()
         with self._asking:
-            request, sampling, _ = plan_stream(self.tts.model, text, voice, options)
-        return self.start(request, sampling)
+            request, sampling, _ = plan_stream(model, text, voice, options)
+        return self.start(request, sampling, model=model)
 
-    def start(self, request, sampling, listener=None):
-        """The same for a text that is planned already, by orpheus.speech.request.plan_stream. listener: see PooledSpeech."""
+    def start(self, request, sampling, listener=None, model=None):
+        """The same for a text that is planned already, by orpheus.speech.request.plan_stream. listener: see PooledSpeech; model: that of
+        one of `voices`, where it is not the pool's."""
         self.check_process()
         longest = max(len(utterance.prompt) for utterance in request.utterances) + sampling.max_new_tokens
         if longest > self.length:
@@ -117,7 +111,8 @@ class StreamPool:
                 f"the prompt and max_new_tokens, {longest} tokens together, exceed the pool's length {self.length}: "
                 "lower max_new_tokens or piece_seconds, give shorter reference clips, or raise the pool's length"
             )
-        speech = PooledSpeech(self, request, sampling, listener)
+        speaker = {"adapter": (model or self.model).engine.adapter} if self.voices else {}
+        speech = PooledSpeech(self, request, sampling, listener, speaker)
         with self._changed:
             if self._closing:
                 raise OrpheusError("the pool is closed") from self._error
@@ -260,11 +255,11 @@ class StreamPool:
         """Gives a slot to the next piece of a text."""
         utterance = speech._utterances.popleft()
         try:
-            slot = self._engine.join(utterance.prompt, speech._sampling, utterance.seed)
+            slot = self._engine.join(utterance.prompt, speech._sampling, utterance.seed, **speech._speaker)
         except Exception as error:  # affects this text only
             self._fail([speech], error)
             return
-        self._jobs.append(_Job(speech, utterance, slot, self._decoder.join(utterance.seed)))
+        self._jobs.append(Job(speech, utterance, slot, self._decoder.join(utterance.seed)))
 
     def _advance(self):
         """One step of the engine; complete frames go to the decoder."""

@@ -3,12 +3,14 @@
 import queue
 import time
 from collections import deque
+from dataclasses import dataclass, fields
 
 import numpy as np
 
 from orpheus.common.audio import silence
 from orpheus.common.errors import InputError
 from orpheus.common.frame import SAMPLE_RATE
+from orpheus.speech.options import StreamOptions
 from orpheus.speech.request import NOTHING_SAMPLES, first_trouble, warn_about_end
 
 OVER = object()  # the last thing that is known of a text
@@ -28,11 +30,12 @@ class PooledSpeech:
     must not hold up: a chunk, an Utterance whose last chunk has come, an Exception, or OVER. After these two nothing follows.
     """
 
-    def __init__(self, pool, request, sampling, listener=None):
+    def __init__(self, pool, request, sampling, listener=None, speaker=None):
         self.sample_rate = SAMPLE_RATE
         self.finish_reason = None  # known after the last chunk
         self.arrivals = []  # (seconds after `submit`, samples) of every chunk so far
         self._pool, self._request, self._sampling = pool, request, sampling
+        self._speaker = speaker or {}  # what the engine is told beside that: {"adapter": its name}
         self._utterances = deque(request.utterances)  # those not started yet
         self._items = _Listener(listener) if listener else queue.SimpleQueue()
         self.submitted, self._closed, self._held = time.perf_counter(), False, False
@@ -82,6 +85,51 @@ class PooledSpeech:
         else:
             self.finish_reason = first_trouble(self._request.finish_reasons)
             self._items.put(OVER)
+
+
+@dataclass(eq=False)
+class Job:
+    """One utterance of one text, in progress."""
+
+    speech: PooledSpeech
+    utterance: object
+    slot: int  # of the engine
+    stream: int  # of the decoder
+    ended: bool = False  # no more tokens will come
+
+
+class PooledVoice:
+    """One of a pool's `voices`: a model that speaks in the pool's batch, to be used as a pool of its own."""
+
+    def __init__(self, pool, name, model):
+        self.pool, self.name, self.model = pool, name, model
+
+    def submit(self, text, voice=None, **options):
+        """See StreamPool.submit. voice: one of this model's own."""
+        return self.pool._submit(self.model, text, voice, options)
+
+    def start(self, request, sampling, listener=None):
+        """See StreamPool.start."""
+        return self.pool.start(request, sampling, listener, self.model)
+
+    @property
+    def slots(self):
+        return self.pool.slots
+
+    @property
+    def alive(self):
+        return self.pool.alive
+
+    def close(self):
+        """Closes the pool, for all voices."""
+        self.pool.close()
+
+
+def check_options(options):
+    """Refuses what a pool does not let one choose. Raises InputError."""
+    for name in options:
+        if name in {field.name for field in fields(StreamOptions)}:
+            raise InputError(f"{name} is not a pool option: leave it out; a pool's audio is exact, frame by frame")
 
 
 def is_out_of_memory(error):

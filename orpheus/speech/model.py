@@ -200,31 +200,48 @@ def load_model(
     if engine == "llama.cpp":
         raise refuse_no_gguf(model)
     resolved = resolve(model, lora, device, lora_anyway)
-    checkpoint, adapter = resolved.checkpoint, resolved.adapter
     if resolved.note:
         say(resolved.note)
-    description = describe(checkpoint, adapter, like)
-    folder = locate(checkpoint, MODEL_FILES)
-    check_model(folder, resolved.device, checkpoint)
-    if not resolved.compared:
-        check_adapter_fits(adapter, checkpoint, lora_anyway, folder)
-    speaking, tokens = tokenizer_folder(folder, adapter)
+    folder = find_model(resolved, lora_anyway)
     codec_folder = find_codec(codec, folder)
 
     from orpheus.codec.snac import Codec
+
+    codec = Codec.from_folder(codec_folder, resolved.device)
+    described, tokens = without_engine(resolved, folder, codec, like)
+    layout = described.prompts.layout
+    opened = open_engine(engine, folder, resolved.adapter, resolved.device, layout, tokens)
+    return replace(described, engine=opened), resolved.fell_back
+
+
+def find_model(resolved, lora_anyway=False):
+    """The folder of a Resolved's model, fetched and checked, and its adapter with it. Raises InputError and CheckpointError."""
+    folder = locate(resolved.checkpoint, MODEL_FILES)
+    check_model(folder, resolved.device, resolved.checkpoint)
+    if not resolved.compared:
+        check_adapter_fits(resolved.adapter, resolved.checkpoint, lora_anyway, folder)
+    return folder
+
+
+def without_engine(resolved, folder, codec, like=None):
+    """(the LoadedModel of what was resolved, with None for its engine; how many tokens the tokenizer knows if it is the adapter's).
+
+    folder: its model's; codec: a Codec; like: see `load_model`
+    """
     from orpheus.text.prompt import PromptBuilder, layout_of
     from orpheus.text.tokenizer import plain_tokenizer
 
+    checkpoint, adapter = resolved.checkpoint, resolved.adapter
+    description = describe(checkpoint, adapter, like)
+    speaking, tokens = tokenizer_folder(folder, adapter)
     if description.guessed:
-        warnings.warn(guess_of(description), OrpheusWarning, stacklevel=2)
-    codec = Codec.from_folder(codec_folder, resolved.device)
+        warnings.warn(guess_of(description), OrpheusWarning, stacklevel=3)
     tokenizer = plain_tokenizer(speaking) or load_tokenizer(speaking)
     prompts = PromptBuilder(tokenizer, layout_of(tokenizer, codec.codebook_size), description.prompt)
-    opened = open_engine(engine, folder, adapter, resolved.device, prompts.layout, tokens)
     voices = tuple(dict.fromkeys((*description.voices, *prompts.voice_tokens())))
     name = DEMO_VOICE.name if checkpoint == str(DEMO_VOICE) else checkpoint
     name = f"{name} + {adapter}" if adapter else name
-    return LoadedModel(name, opened, prompts, codec, replace(description, voices=voices)), resolved.fell_back
+    return LoadedModel(name, None, prompts, codec, replace(description, voices=voices)), tokens
 
 
 def guess_of(description):

@@ -3,11 +3,14 @@
 import torch
 import triton.runtime.interpreter as interpreter
 
+from orpheus.engines.fast.adapters import Adapters
 from orpheus.engines.fast.head import Head, State
+from orpheus.engines.fast.kernels.adapted import AdaptedOperations
 from orpheus.engines.fast.kernels.head import KernelHead
 from orpheus.engines.fast.kernels.layer import KernelOperations
 from orpheus.engines.fast.llama import FP8, Llama, Tokens, TorchOperations
 from orpheus.engines.fast.matrix import WEIGHTS
+from orpheus.engines.plain_lora import Change
 from orpheus.engines.sampling import uniforms, whole
 from tests.fakes.checkpoints import SMALL_CONFIG, SMALL_LAYOUT, walking_model
 
@@ -65,6 +68,42 @@ def check_steps(weights, kind):
 for weights in WEIGHTS:
     check_steps(weights, "same")
 plain, fused = check_steps("same", "fp8")
+
+
+def check_adapters(weights):
+    """Rows of two adapters and of none, then one row alone, in the products that a step with kernels takes and in plain PyTorch."""
+    torch.manual_seed(3)
+    shapes = {
+        name.removesuffix(".weight"): parameter.shape for name, parameter in model.named_parameters() if "_proj" in name
+    }
+    changes = {
+        name: {
+            layer: Change(torch.randn(rank, columns) * 0.1, torch.randn(rows, rank) * 0.1, 0.5)
+            for layer, (rows, columns) in shapes.items()
+            if end in layer
+        }
+        for name, rank, end in (("anna", 4, "proj"), ("ben", 3, "self_attn"))
+    }
+    hidden = []
+    for operations in (TorchOperations, AdaptedOperations()):
+        llama = Llama(model, weights, operations)
+        llama.adapters = Adapters(llama, changes)
+        seated, cache, rope = llama.seated(SLOTS + 1), llama.cache(SLOTS + 1, LENGTH), llama.rope(LENGTH)
+        seated.choose(0, "anna")
+        seated.choose(2, "ben")
+        for ids, slots, positions in (([300, 5, 261], [2, 0, 1], [0, 0, 0]), ([7], [0], [1]), ([9], [1], [1])):
+            spans = [(index, index + 1, *place) for index, place in enumerate(zip(slots, positions))]
+            tokens = Tokens(*(torch.tensor(values) for values in (ids, slots, positions)), spans)
+            hidden.append(seated.hidden(tokens, cache, rope))
+    plain = Llama(model, weights, TorchOperations)
+    tokens = Tokens(*(torch.tensor(values) for values in ([261], [1], [0])), [(0, 1, 1, 0)])
+    close(hidden[3][2:], plain.hidden(tokens, plain.cache(SLOTS, LENGTH), rope), "a row of none", 5e-4)
+    for found, expected in zip(hidden[3:], hidden[:3]):
+        close(found, expected, ("adapters", weights), 5e-4 if weights == "int4" else 2e-5)
+
+
+check_adapters("same")
+check_adapters("int8")
 
 
 def state(temperatures, head):

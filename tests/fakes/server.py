@@ -81,12 +81,12 @@ class _Thread:
 
 
 class ThreadEngine(Engine):
-    """An engine without a process. models: {id: LoadedModel}"""
+    """An engine without a process. models: {id: LoadedModel}; together: whether they are voices of one pool"""
 
-    def __init__(self, models, slots, waiting, ahead_seconds=30.0):
+    def __init__(self, models, slots, waiting, ahead_seconds=30.0, together=False):
         super().__init__(None, ahead_seconds)
         self._models, self._slots, self._waiting, self.pools = models, slots, waiting, {}
-        self.launches = 0
+        self.launches, self._together = 0, together
 
     def _start_process(self, theirs):
         self.launches += 1
@@ -94,7 +94,11 @@ class ThreadEngine(Engine):
         return _Thread(lambda: self._speak(theirs))
 
     def _speak(self, theirs):
-        self.pools = {id: StreamPool(m, self._slots, 1536, self._waiting) for id, m in self._models.items()}
+        if self._together:
+            first = next(iter(self._models.values()))
+            self.pools = StreamPool(first, self._slots, 1536, self._waiting, voices=self._models).voices
+        else:
+            self.pools = {id: StreamPool(m, self._slots, 1536, self._waiting) for id, m in self._models.items()}
         serve(theirs, self.pools, facts_of(self.pools))
         for pool in self.pools.values():
             pool.close()
@@ -129,13 +133,13 @@ class Reader:
 
 
 @contextmanager
-def serving(models, keys=None, slots=2, voice_models=(), **options):
+def serving(models, keys=None, slots=2, voice_models=(), together=False, **options):
     """A server at a free port of this machine: yields the Running, whose `address` and `speaker.engine` are there.
 
-    models: {id: LoadedModel}; keys: {key: name}; options: of ServerOptions
+    models: {id: LoadedModel}, and whether they are voices of one pool; keys: {key: name}; options: of ServerOptions
     """
     chosen = ServerOptions(port=0, **options)
-    engine = ThreadEngine(models, slots, chosen.queue, chosen.ahead_seconds)
+    engine = ThreadEngine(models, slots, chosen.queue, chosen.ahead_seconds, together)
     server = Running(chosen, keys or {}, engine=engine, preparer=Reader(), voice_models=voice_models)
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()

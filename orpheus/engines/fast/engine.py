@@ -12,6 +12,7 @@ import torch
 from orpheus.common.errors import InputError, OrpheusError, OrpheusWarning
 from orpheus.common.frame import CODES_PER_FRAME
 from orpheus.engines import check_length, too_large
+from orpheus.engines.fast.adapters import AdapterEngine, Adapters
 from orpheus.engines.fast.head import Head
 from orpheus.engines.fast.llama import Llama, TorchOperations, unfit
 from orpheus.engines.fast.matrix import WEIGHTS
@@ -36,17 +37,23 @@ class FastEngine:
     kernels: True, False, or None to use them on CUDA
     tiles: {name: Tile} instead of those in orpheus/engines/fast/kernels/layer.py
     overlap: whether kernels overlap; None if the GPU can
+    adapters: {name: {layer: plain_lora.Change}}, any of which a sequence can speak with, beside those that speak with none. Then a
+        single sequence takes the products of several, not the kernels for one
     Raises ValueError for a model that it cannot run; `unfit` says why.
     """
 
     caches = CACHES  # that `open` can make
 
-    def __init__(self, model, layout, head="position", weights="same", kernels=None, tiles=None, overlap=None):
+    def __init__(
+        self, model, layout, head="position", weights="same", kernels=None, tiles=None, overlap=None, adapters=None
+    ):
         if weights not in WEIGHTS:
             raise ValueError(f"weights must be {' or '.join(WEIGHTS)}, not {weights!r}")
         self._source, self.layout, self.head = model, layout, head
         self.captured = model.device.type == "cuda" and kernels is not False
         self.llama = Llama(model, weights)
+        if adapters:
+            self.llama.adapters = Adapters(self.llama, adapters)
         self._tuning = tiles, overlap
         self._plain = None  # the engine used instead, once something has failed
         self._idle = None  # Slots not in use
@@ -72,16 +79,19 @@ class FastEngine:
 
     # --- ways to speak ---
 
-    def generate(self, prompts, sampling, seeds):
+    def generate(self, prompts, sampling, seeds, adapter=None):
+        """adapter: the name of the one that speaks"""
         check_length(prompts, sampling, self.llama.limit)
         slots = None
         if not self._plain:
             slots = self._guarded(self._slots_for, prompts, sampling)
+        if slots is None and self.llama.adapters:  # transformers has none of them
+            slots = self._slots_for(prompts, sampling)
         if slots is None:
             yield from self._plain.generate(prompts, sampling, seeds)
             return
         try:
-            places = [slots.join(prompt, sampling, seed) for prompt, seed in zip(prompts, seeds, strict=True)]
+            places = [slots.join(prompt, sampling, seed, adapter) for prompt, seed in zip(prompts, seeds, strict=True)]
             slots.admit_all()
             while slots.running:
                 yield slots.step()[places]
@@ -117,6 +127,12 @@ class FastEngine:
         except torch.OutOfMemoryError as error:
             raise too_large(slots) from error
 
+    def speaking_as(self, adapter):
+        """One of its adapters, by its name, as an engine of its own; None for none."""
+        if adapter is not None:
+            self.llama.adapters.number(adapter)
+        return AdapterEngine(self, adapter)
+
     def release(self):
         """Frees the memory kept for the next call."""
         self._idle = None
@@ -132,7 +148,10 @@ class FastEngine:
 
         tiles, overlap = self._tuning
         overlap = can_overlap(self.llama.device) if overlap is None else overlap
-        self.llama.operations = KernelOperations(tiles, overlap)
+        kind = KernelOperations
+        if self.llama.adapters:
+            from orpheus.engines.fast.kernels.adapted import AdaptedOperations as kind
+        self.llama.operations = kind(tiles, overlap)
 
     def _try_steps(self):
         """Two tokens, to learn whether a device that this was never run on has all that a step needs."""

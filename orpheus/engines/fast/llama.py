@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from orpheus.engines.fast.adapters import SeatedLlama
 from orpheus.engines.fast.matrix import Matrix, quantized
 from orpheus.engines.layers import inverse_frequencies, rms_norm, rope, rotate
 
@@ -168,6 +169,7 @@ class Llama:
     def __init__(self, model, weights="same", operations=None):
         parts = model.parts(weights) if hasattr(model, "parts") else parts_of(model, weights)
         self.operations = operations or TorchOperations
+        self.adapters = None  # adapters.Adapters, where rows may speak with one
         config, self.layers, self.embeddings, self.norm, self.head = parts
         self.shape = Shape(config.num_attention_heads, config.num_key_value_heads, config.head_dim, config.rms_norm_eps)
         self.dtype, self.device = self.embeddings.dtype, self.embeddings.device
@@ -187,10 +189,19 @@ class Llama:
         """(cos, sin), each (length, dim), of positions 0 to length - 1."""
         return rope(torch.arange(length, device=self.device), *self._frequencies, self.dtype)
 
-    def hidden(self, tokens, cache, rope):
-        """The last layer's output for `tokens`, before the final norm: (T, hidden). Fills the cache."""
+    @property
+    def by_kernels(self):
+        """Whether its operations are Triton kernels."""
+        return self.operations is not TorchOperations
+
+    def seated(self, slots):
+        """What a Slots of `slots` slots runs: where there are adapters, each slot can have one."""
+        return self if self.adapters is None else SeatedLlama(self, slots)
+
+    def hidden(self, tokens, cache, rope, layers=None):
+        """The last layer's output for `tokens`, before the final norm: (T, hidden). Fills the cache. layers: instead of its own"""
         do, x = self.operations, F.embedding(tokens.ids, self.embeddings)
-        for index, layer in enumerate(self.layers):
+        for index, layer in enumerate(layers or self.layers):
             place = cache.layer(index)
             q = do.qkv(x, layer, self.shape, rope, tokens, place)
             x = do.add_product(x, do.attend(q, place, tokens), layer.o)

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from orpheus.common.errors import OrpheusError
+from orpheus.common.errors import InputError, OrpheusError
 from orpheus.engines import ENDED, WAITING, check_length
 from orpheus.engines.fast.head import State
 from orpheus.engines.fast.llama import Tokens
@@ -61,7 +61,7 @@ class Slots:
 
     @torch.inference_mode()
     def __init__(self, llama, make_head, slots, length, captured, cache="same"):
-        self.llama, self.slots, self.length, self.captured = llama, slots, length, captured
+        self.llama, self.slots, self.length, self.captured = llama.seated(slots + 1), slots, length, captured
         self.spare, self.fixed = slots, None
         self.head = make_head(self.spare)
         self.cache = llama.cache(slots + 1, length, cache)
@@ -85,11 +85,11 @@ class Slots:
         """How many sequences are not over, waiting ones included."""
         return sum(sequence is not None and not sequence.over for sequence in self._seats)
 
-    def join(self, prompt, sampling, seed):
+    def join(self, prompt, sampling, seed, adapter=None):
         """Adds a sequence; returns its slot, an int. Its first token comes with one of the next steps.
 
-        prompt: token ids; sampling: SamplingOptions; seed: 0..2^63-1
-        Raises InputError if prompt and max_new_tokens exceed `length`, OrpheusError if no slot is free.
+        prompt: token ids; sampling: SamplingOptions; seed: 0..2^63-1; adapter: the name of one of the engine's, None for none
+        Raises InputError for an adapter that there is not, and if prompt and max_new_tokens exceed `length`, OrpheusError if no slot is free.
         """
         if not len(prompt):
             raise ValueError("a prompt needs at least one token")
@@ -97,6 +97,10 @@ class Slots:
         if None not in self._seats:
             raise OrpheusError(f"all {self.slots} slots are taken: leave one first")
         sequence = _Sequence(self._seats.index(None), [int(token) for token in prompt], sampling, int(seed))
+        if self.llama.adapters:
+            self.llama.choose(sequence.slot, adapter)
+        elif adapter is not None:
+            raise InputError(f"there is no adapter {adapter!r}: the engine was opened without any")
         self._seats[sequence.slot] = sequence
         self._waiting.append(sequence)
         return sequence.slot

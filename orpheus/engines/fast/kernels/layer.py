@@ -249,7 +249,7 @@ class KernelOperations:
         return x
 
     def gate_up(self, x, layer, shape):
-        scale, inner = layer.gate_up.scale, layer.gate_up.values.shape[0] // 2
+        scale, inner = None if len(x) > 1 else layer.gate_up.scale, layer.gate_up.shape[0] // 2
         y = torch.empty(len(x), inner, dtype=x.dtype, device=x.device)
         if len(x) == 1:
             weight, options = self.launch("gate_up", layer.gate_up)
