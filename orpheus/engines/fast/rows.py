@@ -9,12 +9,11 @@ import numpy as np
 import torch
 
 from orpheus.common.frame import CODES_PER_FRAME
-from orpheus.common.tokens import CONTROL_TOKENS
 from orpheus.engines.fast.matrix import Matrix
 from orpheus.engines.sampling import draw_row, penalize_row
 
 LARGEST = 2**28  # bytes of layers: their copy, input by input, is small, and one core reads them fast enough
-MOST = 8  # sequences; for more, PyTorch's products over all of them are faster
+MOST = 32  # sequences; for more, PyTorch's products over all of them and its threads pay
 _ONE_BY_ONE = 3  # rows up to which a product is faster row by row
 
 
@@ -65,7 +64,7 @@ def normed(x, weight, eps):
 
 
 class RowSteps:
-    """Steps for the sequences of one Slots, whose cache and state it shares.
+    """Steps for the sequences of one Slots, whose cache and state it shares: PyTorch's own steps may come in between.
 
     weights: RowWeights; head: a Head; cache: a Cache; rope: (cos, sin); state: a State
     """
@@ -113,7 +112,9 @@ class RowSteps:
         state, head = self.state, self.head
         count = int(state["counts"][slot])
         runs = head.runs(count % CODES_PER_FRAME)
-        logits = np.concatenate([np.dot(self.weights.head[head.first + run.start : head.first + run.stop], x) for run in runs])
+        logits = np.concatenate(
+            [np.dot(self.weights.head[head.first + run.start : head.first + run.stop], x) for run in runs]
+        )
         seen = np.concatenate([state["seen"][slot, run] for run in runs])
         penalize_row(logits, seen, state["penalty"][slot])
         temperature = state["temperature"][slot]
