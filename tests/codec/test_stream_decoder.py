@@ -186,3 +186,23 @@ def test_a_product_gives_the_transposed_convolution_of_a_few_times(rows, channel
     made = upsample_few(x, weight, bias, stride)
     assert made.shape == (rows, outputs, times * stride)
     torch.testing.assert_close(made, expected, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize(("streams", "threads"), [(1, 1), (4, 1), (5, 2)])
+def test_few_streams_are_decoded_in_one_thread_of_a_cpu(small_codec, random, monkeypatch, streams, threads):
+    before, seen, run = torch.get_num_threads(), [], stream_layers.StreamLayers.__call__
+    monkeypatch.setattr(
+        stream_layers.StreamLayers,
+        "__call__",
+        lambda self, inputs: seen.append(torch.get_num_threads()) or run(self, inputs),
+    )
+    torch.set_num_threads(2)
+    try:
+        decoder = StreamDecoder(small_codec, 5)
+        for seed in range(streams):
+            decoder.push(decoder.join(seed), random.integers(0, 32, 7))
+        decoder.step()
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+    assert seen == [threads]
