@@ -7,6 +7,7 @@ is how far the exact output lags behind.
 """
 
 import warnings
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,6 +21,9 @@ from orpheus.common.frame import CODES_PER_FRAME, CONTEXT_FRAMES, FRAME_SAMPLES,
 from orpheus.common.tokens import deinterleave
 
 _UNKNOWN = 2**40  # frames of a stream that has not ended
+# Streams up to which a step on a CPU runs in one thread: its layers are so small that two threads took as long or a third longer, and
+# beside other busy programs, whose turn they wait for, several times as long. The rest of the cores is for the others.
+_FEW = 4
 
 
 @dataclass
@@ -77,6 +81,17 @@ def _fused_layers(model, rows):
     message = f"the decoder's kernels do not work on this GPU: {reason}. Streams are decoded in plain PyTorch, slower"
     warnings.warn(message, OrpheusWarning, stacklevel=3)
     return None
+
+
+@contextmanager
+def _one_thread():
+    """PyTorch's operations run in the calling thread alone."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 class Decoded:
@@ -216,7 +231,8 @@ class StreamDecoder:
 
     def _run(self, inputs, parts):
         if self._queue is None:
-            return Decoded(self._layers(inputs), parts, None)
+            with _one_thread() if len(inputs) <= _FEW else nullcontext():
+                return Decoded(self._layers(inputs), parts, None)
         with torch.cuda.device(self.device), torch.cuda.stream(self._queue):
             if self._graphs:
                 graph, static, samples = self._graphs[len(inputs)]

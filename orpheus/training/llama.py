@@ -12,6 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch.utils.checkpoint import checkpoint
 
+from orpheus.engines.fast.llama import Layer, Parts
+from orpheus.engines.fast.matrix import Matrix
 from orpheus.engines.layers import inverse_frequencies, rms_norm, rope, rotate
 from orpheus.training.lora import FlatAdapter, LoraGroup, lora_linear
 from orpheus.training.packing import HEAD_POSITIONS
@@ -177,7 +179,19 @@ class LoraLlama:
         head = (self.head.shape[0] - first) * self.config.hidden_size
         return 4 * (layers + head) + 6 * len(self.adapter.master)
 
-    # --- speaking: what TransformersEngine needs of a model ---------------------------------------------------------------
+    # --- speaking: what the engines need of a model ---------------------------------------------------------------
+
+    def parts(self, weights="same"):
+        """What FastEngine speaks with: a copy of the layers, the adapter as it is now merged into them."""
+        if weights != "same":
+            raise ValueError(f"weights must be same in training, not {weights!r}")
+        layers = []
+        for index, groups in enumerate(self.groups):
+            norm, mlp_norm = (weight.detach() for weight in self._norms(index))
+            qkv, o, gate_up, down = (Matrix(group.merged()) for group in groups)
+            layers.append(Layer(norm, qkv, o, mlp_norm, gate_up, down))
+        embeddings, norm, head = (w.detach() for w in (self.embeddings, self.decoder.norm.weight, self.head))
+        return Parts(self.config, layers, embeddings, norm, head)
 
     def eval(self):
         return self

@@ -130,6 +130,12 @@ class LoraGroup:
         """The same with 4-bit weights taken out of their 4 bits."""
         return (self.w() if self.quantized else self.w, self.scale, self.a, *self.bs)
 
+    @torch.no_grad()
+    def merged(self):
+        """The layers' weights with their adapters added, one below the other: (out, in)."""
+        whole = self.w() if self.quantized else self.w
+        return torch.addmm(whole[:, : self.width], whole[:, self.width :], self.a)
+
 
 class FlatAdapter:
     """The adapter weights of several groups as `master`, one float32 vector whose slices peft's modules hold.

@@ -12,6 +12,8 @@ import torch.distributed as dist
 
 from orpheus.common.errors import InputError, OrpheusError, OutputError
 from orpheus.common.files import atomic_file
+from orpheus.engines.fast.engine import FastEngine
+from orpheus.engines.fast.rows import LARGEST
 from orpheus.engines.transformers import TransformersEngine
 from orpheus.evaluate.judges import load_judges
 from orpheus.evaluate.options import JudgeOptions
@@ -144,11 +146,40 @@ def _kept(path):
         raise OrpheusError(f"{path} cannot be read ({error}): start again without --resume") from error
 
 
+class MergedEngine:
+    """See orpheus.engines.Engine: the fast engine with the adapter as it is when something is asked for, on a CPU.
+
+    It copies the layers, and speaks three times as fast as over transformers' cache.
+    """
+
+    def __init__(self, llama, layout):
+        self.model, self.layout, self._engine = llama, layout, None
+
+    def _fresh(self):
+        self._engine = FastEngine(self.model, self.layout)
+        return self._engine
+
+    def generate(self, prompts, sampling, seeds):
+        yield from self._fresh().generate(prompts, sampling, seeds)
+
+    def open(self, slots, length):
+        return self._fresh().open(slots, length)
+
+    def release(self):
+        self._engine = None
+
+
+def _is_small(llama):
+    """Whether a LoraLlama is on a CPU, and of a size that there is room for twice."""
+    size = sum(sum(group.rows) * group.width for group in llama.adapter.groups) * llama.dtype.itemsize
+    return llama.device.type == "cpu" and llama.dtype == torch.float32 and size <= LARGEST
+
+
 class Samples:
     """Speaks sample sentences with the adapter as it is now, while training."""
 
     def __init__(self, llama, prompts, codec, description, sentences):
-        engine = TransformersEngine(llama, prompts.layout)
+        engine = (MergedEngine if _is_small(llama) else TransformersEngine)(llama, prompts.layout)
         loaded = LoadedModel("the model in training", engine, prompts, codec, description)
         self.tts, self.sentences = OrpheusInference(loaded), sentences
 

@@ -3,11 +3,14 @@
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from orpheus.codec import stream_layers
 from orpheus.codec.snac import Codec
 from orpheus.codec.stream_decoder import StreamDecoder, _sizes_up_to
+from orpheus.codec.stream_layers import upsample_few
 from orpheus.common.errors import InputError, OrpheusError
 from tests.fakes.checkpoints import save_codec, snac_config
 
@@ -39,13 +42,20 @@ def test_a_stream_equals_the_whole(small_codec, frames, random):
             assert np.abs(audio - small_codec.decode_window(codes, seed, 0)).max() < 1e-5
 
 
-def test_the_real_shape_equals_the_whole(tmp_path, random):
+def test_the_real_shape_equals_the_whole(tmp_path, random, monkeypatch):
     save_codec(tmp_path, snac_config(4096, encoder_dim=48, decoder_dim=1024))
-    codec = Codec.from_folder(tmp_path)
+    codec, products = Codec.from_folder(tmp_path), set()
+
+    def noted(x, weight, *rest):
+        products.add(tuple(weight.shape))
+        return upsample_few(x, weight, *rest)
+
+    monkeypatch.setattr(stream_layers, "upsample_few", noted)
     codes, decoder = random.integers(0, 4096, (5, 7)), StreamDecoder(codec, 1)
     assert decoder.delay == 4757  # the codec's reach as measured
     assert decoder.state_bytes == 327_168
     assert np.abs(decode_alone(decoder, codes, 1) - codec.decode_window(codes, 1, 0)).max() < 1e-5
+    assert products == {(1024, 512, 16), (512, 256, 16)}  # those with few times and many weights
 
 
 @pytest.mark.parametrize("change", [{"noise": False}, {"depthwise": False}])
@@ -161,3 +171,38 @@ def test_the_codec_is_left_alone(small_codec, random):
     decode_alone(StreamDecoder(small_codec, 1), codes, 5)
     assert np.array_equal(small_codec.decode(codes, 2), before)
     assert not torch.is_inference_mode_enabled()
+
+
+@pytest.mark.parametrize(
+    ("rows", "channels", "outputs", "stride", "times"), [(1, 24, 6, 8, 4), (3, 5, 7, 2, 9), (2, 4, 3, 1, 1)]
+)
+def test_a_product_gives_the_transposed_convolution_of_a_few_times(rows, channels, outputs, stride, times):
+    generator = torch.Generator().manual_seed(rows)
+    x, weight, bias = (
+        torch.randn(shape, generator=generator)
+        for shape in ((rows, channels, 1 + times), (channels, outputs, 2 * stride), (outputs,))
+    )
+    expected = F.conv_transpose1d(x, weight, bias, stride=stride, padding=stride)
+    made = upsample_few(x, weight, bias, stride)
+    assert made.shape == (rows, outputs, times * stride)
+    torch.testing.assert_close(made, expected, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize(("streams", "threads"), [(1, 1), (4, 1), (5, 2)])
+def test_few_streams_are_decoded_in_one_thread_of_a_cpu(small_codec, random, monkeypatch, streams, threads):
+    before, seen, run = torch.get_num_threads(), [], stream_layers.StreamLayers.__call__
+    monkeypatch.setattr(
+        stream_layers.StreamLayers,
+        "__call__",
+        lambda self, inputs: seen.append(torch.get_num_threads()) or run(self, inputs),
+    )
+    torch.set_num_threads(2)
+    try:
+        decoder = StreamDecoder(small_codec, 5)
+        for seed in range(streams):
+            decoder.push(decoder.join(seed), random.integers(0, 32, 7))
+        decoder.step()
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+    assert seen == [threads]

@@ -6,14 +6,22 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 
 from orpheus.common.errors import InputError
 from orpheus.data.examples import Example
+from orpheus.engines.fast.engine import FastEngine
+from orpheus.engines.options import SamplingOptions
+from orpheus.engines.transformers import TransformersEngine
 from orpheus.evaluate.scoring import Judges
 from orpheus.text.recognition import Heard
+from orpheus.training import samples
+from orpheus.training.llama import LoraLlama
 from orpheus.training.options import TrainingOptions
-from orpheus.training.samples import SpokenEvaluation
+from orpheus.training.samples import MergedEngine, SpokenEvaluation
 from orpheus.training.trainer import Trainer, TrainerState
+from tests.fakes.checkpoints import SMALL_LAYOUT
+from tests.fakes.training import peft_model
 
 
 def best_steps(keep_best_by, *measured):
@@ -111,3 +119,46 @@ def test_a_resumed_run_has_the_base_models_clips(spoken, tmp_path):
 def test_there_must_be_held_out_rows(small_voice, tmp_path):
     with pytest.raises(InputError, match="--evaluate needs held-out examples"):
         SpokenEvaluation(small_voice, [], TrainingOptions(evaluate=True), tmp_path, None)
+
+
+# --- the engine of the samples ---
+
+
+def adapted():
+    """A LoraLlama whose adapter does something."""
+    return LoraLlama(peft_model())
+
+
+@pytest.mark.parametrize("temperature", [0.0, 0.7, 1.3])
+def test_a_small_models_samples_are_those_of_the_model_that_peft_merges(temperature):
+    merged = FastEngine(peft_model().merge_and_unload(), SMALL_LAYOUT)
+    sampling = SamplingOptions(max_new_tokens=21, temperature=temperature)
+    start = SMALL_LAYOUT.start_of_speech
+    prompts, found = [[4, 5, 6, start], [7, start], [9, 10, 11, 12, start]], []
+    for engine in (MergedEngine(adapted(), SMALL_LAYOUT), merged):
+        found.append(np.stack(list(engine.generate(prompts, sampling, [1, 2, 3]))))
+    assert np.array_equal(*found)
+    assert found[0].shape[0] >= 14
+
+
+def test_samples_are_spoken_with_the_adapter_as_it_is_now():
+    llama = adapted()
+    engine, merged = MergedEngine(llama, SMALL_LAYOUT), []
+    for strength in (1.0, 0.0):
+        llama.adapter.multiply(strength)
+        next(engine.generate([[4, 5]], SamplingOptions(max_new_tokens=7), [0]))
+        merged.append(engine._engine.llama.layers[0].qkv.values)
+        engine.release()
+        assert engine._engine is None
+    base = llama.groups[0][0]
+    assert torch.equal(merged[1], base.w[:, : base.width])
+    assert torch.allclose(merged[0], base.w[:, : base.width] + adapted().groups[0][0].w[:, base.width :] @ base.a)
+    assert (merged[0] - merged[1]).abs().max() > 1e-4
+
+
+def test_a_model_too_large_to_be_copied_speaks_as_it_is(monkeypatch, small_voice):
+    voice, llama = small_voice, adapted()
+    for limit, kind in ((samples.LARGEST, MergedEngine), (1000, TransformersEngine)):
+        monkeypatch.setattr(samples, "LARGEST", limit)
+        made = samples.Samples(llama, voice.prompts, voice.codec, voice.model.description, ["Hello."])
+        assert type(made.tts.engine) is kind

@@ -193,6 +193,10 @@ class SeatedLlama:
         with torch.inference_mode():
             self._chosen[slot] = self._llama.adapters.number(adapter)
 
+    def adapted(self, slots):
+        """Whether any of these slots has an adapter."""
+        return bool(self._chosen[slots].any())
+
     def hidden(self, tokens, cache, rope):
         """See Llama.hidden."""
         llama, count = self._llama, len(tokens.ids)

@@ -16,6 +16,7 @@ from orpheus.engines.fast.adapters import AdapterEngine, Adapters
 from orpheus.engines.fast.head import Head
 from orpheus.engines.fast.llama import Llama, TorchOperations, unfit
 from orpheus.engines.fast.matrix import WEIGHTS
+from orpheus.engines.fast.rows import RowWeights, fits
 from orpheus.engines.fast.slots import Slots, sizes_up_to
 from orpheus.engines.fast.stored import StoredLlama
 from orpheus.engines.fast.whole import whole_model
@@ -168,8 +169,12 @@ class FastEngine:
 
         return KernelHead(self.llama, self.layout, self.head, self.llama.operations, spare)
 
+    @functools.cached_property
+    def _row_weights(self):
+        return RowWeights(self.llama) if self.llama.operations is TorchOperations and fits(self.llama) else None
+
     def _open(self, slots, length, cache="same", capture=False):
-        opened = Slots(self.llama, self._make_head, slots, length, self.captured, cache)
+        opened = Slots(self.llama, self._make_head, slots, length, self.captured, cache, self._row_weights)
         if capture:
             opened.capture()
         return opened

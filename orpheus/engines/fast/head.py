@@ -68,6 +68,13 @@ class Head:
         """The rows of all columns, plus a few before them: (above + columns, hidden)."""
         return self.weight[self.first - self.above : self.first + self.columns]
 
+    def runs(self, place):
+        """`drawable` at one position in the frame as slices."""
+        if self.kind == "full":
+            return [slice(0, self.width)]
+        start = CONTROL_TOKENS + place * self.codes
+        return [slice(0, CONTROL_TOKENS), slice(start, start + self.codes)]
+
     def logits(self, x, counts):
         """x (T, hidden), counts int64 (T,) -> float32 (T, width)."""
         hidden = rms_norm(x, self.norm, self.eps)
@@ -75,8 +82,7 @@ class Head:
             return F.linear(hidden, self.weight).float()
         places = counts % CODES_PER_FRAME
         if len(x) == 1 and not x.is_cuda:  # the position is known here
-            start = self.first + CONTROL_TOKENS + int(places) * self.codes
-            rows = self.weight[self.first : self.first + CONTROL_TOKENS], self.weight[start : start + self.codes]
+            rows = [self.weight[self.first + run.start : self.first + run.stop] for run in self.runs(int(places))]
             return torch.cat([F.linear(hidden, part) for part in rows], dim=1).float()
         logits = F.linear(hidden, self.audio_rows())[:, self.above :].float()
         return logits.gather(1, self.drawable(places))

@@ -198,6 +198,10 @@ class Llama:
         """What a Slots of `slots` slots runs: where there are adapters, each slot can have one."""
         return self if self.adapters is None else SeatedLlama(self, slots)
 
+    def adapted(self, slots):
+        """Whether any of these slots has an adapter."""
+        return False
+
     def hidden(self, tokens, cache, rope, layers=None):
         """The last layer's output for `tokens`, before the final norm: (T, hidden). Fills the cache. layers: instead of its own"""
         do, x = self.operations, F.embedding(tokens.ids, self.embeddings)

@@ -18,6 +18,7 @@ from orpheus.common.errors import InputError, OrpheusError
 from orpheus.engines import ENDED, WAITING, check_length
 from orpheus.engines.fast.head import State
 from orpheus.engines.fast.llama import Tokens
+from orpheus.engines.fast.rows import MOST, RowSteps
 
 PREFILL_TOKENS = 512  # prompt tokens read between two steps: about as much work as three steps at the 3B shape
 _PREFILL_SIZES = (64, 128, 256, 512)  # of captured prefills; longer ones run uncaptured
@@ -57,16 +58,18 @@ class Slots:
     """`slots` sequences side by side, each of at most `length` tokens, prompt included. See FastEngine.open.
 
     fixed: the number of sequences that every step computes; None for the smallest that holds the running ones
+    weights: RowWeights, with which few sequences' steps run in numpy; None for a device or a model that numpy is not for
     """
 
     @torch.inference_mode()
-    def __init__(self, llama, make_head, slots, length, captured, cache="same"):
+    def __init__(self, llama, make_head, slots, length, captured, cache="same", weights=None):
         self.llama, self.slots, self.length, self.captured = llama.seated(slots + 1), slots, length, captured
         self.spare, self.fixed = slots, None
         self.head = make_head(self.spare)
         self.cache = llama.cache(slots + 1, length, cache)
         self.rope = llama.rope(length)
         self.state = State.empty(slots + 1, length, self.head.columns, llama.device)
+        self._rows = weights and cache == "same" and RowSteps(weights, self.head, self.cache, self.rope, self.state)
         self._seats = [None] * slots
         self._waiting, self._flights = deque(), deque()
         self._steps, self._prefills, self._pool = {}, {}, None
@@ -180,6 +183,8 @@ class Slots:
             arrival.copy_(drawn[: len(sequences)], non_blocking=True)
             event = torch.cuda.Event()
             event.record()
+        elif self._rows and len(slots) <= MOST and not self.llama.adapted(slots):
+            arrival = np.array(self._rows.advance(slots))
         else:
             spans = [(index, index + 1, sequence.slot, sequence.position) for index, sequence in enumerate(sequences)]
             arrival.copy_(self._advance(torch.tensor(slots, device=self.llama.device), spans))
