@@ -218,8 +218,8 @@ class Finetune:
                 self.model = load_with_unsloth(checkpoint, self.options)
             else:
                 self.model = load_with_peft(self.folder, device, self.options)
-        self.compiled = compiles(device, self.options)
-        self.llama = LoraLlama(self.model, self.compiled, self.options.gradient_checkpointing)
+        compiled = compiles(device, self.options)
+        self.llama = LoraLlama(self.model, compiled, self.options.gradient_checkpointing, self.options.fp8)
         self.memory = Memory()
 
     def learn(self):
@@ -270,7 +270,6 @@ class Finetune:
             options=options,
             folder=folder,
             log=self.log,
-            compiled=self.compiled,
             on_best=self.best.save if options.keep_best else None,
             on_sample=lambda step: self.samples.speak(folder / "samples" / f"step_{step}") if first else None,
             on_evaluate=self.spoken.measure if self.spoken else None,

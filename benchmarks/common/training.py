@@ -72,8 +72,8 @@ def load(folder, rank, adapter=None, four_bit=False):
 class Side:
     """This project's model with a way back to the weights that it started from."""
 
-    def __init__(self, model, layout, compiled, checkpointing=False):
-        self.llama, self.layout, self.compiled = LoraLlama(model, compiled, checkpointing), layout, compiled
+    def __init__(self, model, layout, compiled, checkpointing=False, fp8=False):
+        self.llama, self.layout = LoraLlama(model, compiled, checkpointing, fp8), layout
         self.start = self.llama.adapter.master.data.clone()
 
     def restart(self, optimizer):
@@ -83,15 +83,14 @@ class Side:
         adapter.zero_grad()
         return make_optimizer(optimizer, adapter.master, SimpleNamespace(weight_decay=DECAY))[0]
 
-    def step(self, examples, optimizer, rate, tokens, longest, first):
+    def pack(self, examples):
+        return make_pack(examples, self.layout, self.llama.device, multiple=self.llama.multiple)
+
+    def step(self, examples, optimizer, rate, first):
         """One whole optimizer step; returns its mean loss."""
         adapter = self.llama.adapter
         adapter.zero_grad()
-        fixed = {"tokens": tokens, "longest": longest} if self.compiled else {}
-        pack = make_pack(examples, self.layout, self.llama.device, **fixed)
-        loss = self.llama.loss(pack, first) / sum(
-            len(example.input_ids) - example.prompt_tokens for example in examples
-        )
+        loss = self.llama.loss(self.pack(examples), first) / sum(targets_of(example, 0) for example in examples)
         loss.backward()
         adapter.collect()
         torch.nn.utils.clip_grad_norm_([adapter.master], 1.0)
@@ -102,12 +101,11 @@ class Side:
         return loss.item()
 
     @torch.no_grad()
-    def loss(self, examples, tokens, longest):
-        """Mean cross-entropy of the examples' audio over the whole vocabulary, in packs of a size that steps have."""
+    def loss(self, examples, tokens):
+        """Mean cross-entropy of the examples' audio over the whole vocabulary, so many tokens at once."""
         lengths = [len(example.input_ids) for example in examples]
-        fixed = {"tokens": tokens, "longest": longest} if self.compiled else {}
         packs = split_step(range(len(examples)), lengths, 1, tokens)[0]
-        made = (make_pack([examples[i] for i in pack], self.layout, self.llama.device, **fixed) for pack in packs)
+        made = (self.pack([examples[i] for i in pack]) for pack in packs)
         return sum(self.llama.loss(pack).item() for pack in made) / sum(targets_of(e, 0) for e in examples)
 
     def flop_per_token(self, first):
@@ -137,16 +135,15 @@ def linear_rate(step, total):
     return LEARNING_RATE * (total - step) / max(1, total - WARMUP)
 
 
-def train(side, steps, optimizer, tokens, longest, first, skip):
+def train(side, steps, optimizer, first, skip):
     """Trains on the given examples of each step; returns rates, peak memory and losses."""
     reset_peak()
     work = side.restart(optimizer)
 
     def step(examples, number):
-        return side.step(examples, work, linear_rate(number, len(steps)), tokens, longest, first)
+        return side.step(examples, work, linear_rate(number, len(steps)), first)
 
-    result = timed_steps(step, steps, skip)
-    return result | {"filled": round(sum(map(tokens_of, steps)) / len(steps) / tokens, 4)}
+    return timed_steps(step, steps, skip)
 
 
 def tokens_of(examples):
@@ -186,32 +183,28 @@ def steps_in_order(examples, size, count):
     return [list(itertools.islice(stream, size)) for _ in range(count)]
 
 
-def longest_of(examples):
-    return max(len(example.input_ids) for example in examples)
-
-
 def measure_quality(bench, side, examples, held_out, heads):
     """Times to quality of ours, with the recipe's own size of a step and with large packs; returns the loss to reach.
 
     heads: {what the training loss is over: the first row of the head}
     """
-    chosen, longest, largest = bench.chosen, longest_of([*examples, *held_out]), max(bench.chosen.tokens)
+    chosen, largest = bench.chosen, max(bench.chosen.tokens)
     optimizer = chosen.optimizers[-1]
 
-    def curve(steps, tokens, first, target=0.0):
+    def curve(steps, first, target=0.0):
         work = side.restart(optimizer)
-        side.step(steps[0], work, 0.0, tokens, longest, first)  # what is compiled is compiled here
+        side.step(steps[0], work, 0.0, first)  # what is compiled is compiled here
         work = side.restart(optimizer)
 
         def step(chosen_examples, number):
-            side.step(chosen_examples, work, linear_rate(number, len(steps)), tokens, longest, first)
+            side.step(chosen_examples, work, linear_rate(number, len(steps)), first)
 
-        return quality.watched(step, steps, lambda: side.loss(held_out, largest, longest), target)
+        return quality.watched(step, steps, lambda: side.loss(held_out, largest), target)
 
     notebook = steps_in_order(examples, NOTEBOOK_EXAMPLES, -(-len(examples) // NOTEBOOK_EXAMPLES))
-    after = curve(notebook, max(largest, *map(tokens_of, notebook)), 0)[-1]["loss"]
+    after = curve(notebook, 0)[-1]["loss"]
     side.restart(optimizer)
-    before = side.loss(held_out, largest, longest)
+    before = side.loss(held_out, largest)
     target = quality.goal(before, after)
     found = {"before": before, "notebook": after, "target": target, "steps": len(notebook)}
     bench.report["quality"] |= found | {"examples": len(examples), "held_out": len(held_out)}
@@ -220,10 +213,9 @@ def measure_quality(bench, side, examples, held_out, heads):
         f"{after:.4f}; to reach: {target:.4f}"
     )
     for tokens in sorted({auto_tokens([len(example.input_ids) for example in examples]), largest}):
-        size = -(-max(longest, tokens) // 128) * 128
         for head, first in heads.items():
             found = quality.time_to_quality(
-                lambda passes, t=tokens, s=size, f=first: curve(packed_steps(examples, t, passes=passes), s, f, target),
+                lambda passes, t=tokens, f=first: curve(packed_steps(examples, t, passes=passes), f, target),
                 target,
             )
             bench.note_quality(f"ours, {tokens:,} packed, {head}", found)

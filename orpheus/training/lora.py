@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from orpheus.engines.loading import load_language_model
+from orpheus.training.eight import EightWeight
 from orpheus.training.options import LORA_TARGETS
 
 ADAPTER = "default"  # the name that peft gives to the first adapter
@@ -47,11 +48,7 @@ class LoraLinear(torch.autograd.Function):
 
 
 def lora_linear(x, w, scale, a, *bs):
-    """LoraLinear where gradients are wanted, else its product alone.
-
-    Compiled code that has traced an autograd.Function with gradients cannot trace it once more without (PyTorch 2.11 to 2.13):
-    a held-out loss after the first training step ended in mixed-up shapes.
-    """
+    """LoraLinear where gradients are wanted, else its product alone."""
     if torch.is_grad_enabled():
         return LoraLinear.apply(x, w, scale, a, *bs)
     return torch.cat([x, x @ a.T], dim=1) @ (w() if callable(w) else w).T
@@ -70,7 +67,8 @@ def dequantized(module):
 class LoraGroup:
     """Linear layers that share their input (q, k, v, say), with their adapters.
 
-    a, bs: the adapters' leaves in the model's compute dtype; `w` is what LoraLinear takes.
+    a, bs: the adapters' leaves in the model's compute dtype; `w` is what LoraLinear takes; eight: the EightWeight, where products
+    are in FP8
     """
 
     def __init__(self, modules, dtype):
@@ -84,6 +82,7 @@ class LoraGroup:
         self.rows = [module.lora_B[ADAPTER].weight.shape[0] for module in modules]
         self.quantized = getattr(self.base[0].weight, "quant_state", None) is not None
         self.a = self.bs = None  # set by FlatAdapter
+        self.eight = None
         self.w = self._dequantize if self.quantized else self._fuse()
 
     def _fuse(self):
@@ -111,7 +110,7 @@ class LoraGroup:
     def _write_bs(self, fused):
         row, column = 0, self.width
         for b in self.bs:
-            fused[row : row + b.shape[0], column : column + b.shape[1]] = b.detach() * self.scale
+            torch.mul(b.detach(), self.scale, out=fused[row : row + b.shape[0], column : column + b.shape[1]])
             row, column = row + b.shape[0], column + b.shape[1]
 
     @torch.no_grad()
@@ -119,16 +118,21 @@ class LoraGroup:
         """Takes over the B's after an optimizer step."""
         if not self.quantized:
             self._write_bs(self.w)
+        if self.eight:
+            self.eight.refresh()
+
+    def in_eight(self, passes):
+        """Lets products be in FP8 from now on; `passes` as for FusedLayer."""
+        self.eight = EightWeight(self.w, self.width, passes)
+
+    def weight(self):
+        """[W | B] (out, in + R) in 16 bits or more, made anew where it is stored in 4."""
+        return self.w() if self.quantized else self.w
 
     @property
     def weights(self):
         """What LoraLinear takes after x."""
         return (self.w, self.scale, self.a, *self.bs)
-
-    @property
-    def whole_weights(self):
-        """The same with 4-bit weights taken out of their 4 bits."""
-        return (self.w() if self.quantized else self.w, self.scale, self.a, *self.bs)
 
 
 class FlatAdapter:

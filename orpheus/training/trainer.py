@@ -43,7 +43,6 @@ class Trainer:
         options,
         folder,
         log,
-        compiled=False,
         on_best=None,
         on_sample=None,
         on_evaluate=None,
@@ -68,7 +67,7 @@ class Trainer:
         if self.world > 1:  # one beginning for all
             dist.broadcast(llama.adapter.master.data, 0)
             llama.adapter.refresh()
-        self.compiled, self.stop = compiled, False
+        self.stop = False
         self.state = TrainerState(falls_from=None if self.plan.rounds else 0)
         self.best, self.saved = best, None  # the step after which a state was saved last
         self.states = Path(folder) / "states"
@@ -84,8 +83,7 @@ class Trainer:
     # --- one step ---
 
     def _pack(self, examples, text_loss_weight=0.0):
-        fixed = {"tokens": -(-self.capacity // 128) * 128, "longest": self.longest} if self.compiled else {}
-        return make_pack(examples, self.layout, self.llama.device, text_loss_weight, **fixed)
+        return make_pack(examples, self.layout, self.llama.device, text_loss_weight, self.llama.multiple)
 
     def _gradients(self, examples):
         """Adds up the step's gradients of this rank in micro-batches; returns the loss of its share, a tensor."""
