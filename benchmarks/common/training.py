@@ -17,6 +17,7 @@ from orpheus.training.llama import LoraLlama
 from orpheus.training.optimizer import make_optimizer
 from orpheus.training.packing import make_pack, plan_steps, split_step, targets_of
 from orpheus.training.schedule import auto_tokens
+from orpheus.training.steps import Gradients
 
 TARGETS = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
 LEARNING_RATE, WARMUP, DECAY = 2e-4, 5, 0.001  # the notebook's
@@ -74,6 +75,7 @@ class Side:
 
     def __init__(self, model, layout, compiled, checkpointing=False, fp8=False):
         self.llama, self.layout = LoraLlama(model, compiled, checkpointing, fp8), layout
+        self.gradients = Gradients(self.llama)
         self.start = self.llama.adapter.master.data.clone()
 
     def restart(self, optimizer):
@@ -90,9 +92,7 @@ class Side:
         """One whole optimizer step; returns its mean loss."""
         adapter = self.llama.adapter
         adapter.zero_grad()
-        loss = self.llama.loss(self.pack(examples), first) / sum(targets_of(example, 0) for example in examples)
-        loss.backward()
-        adapter.collect()
+        loss = self.gradients(self.pack(examples), first, 1 / sum(targets_of(example, 0) for example in examples))
         torch.nn.utils.clip_grad_norm_([adapter.master], 1.0)
         for group in optimizer.param_groups:
             group["lr"] = rate

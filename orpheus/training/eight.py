@@ -9,8 +9,8 @@ from typing import NamedTuple
 import torch
 
 TOP = 448.0  # the largest number of e4m3
-HEADROOM = 56.0  # what a row's largest number becomes: an adapter's share may be 8 times as large. What that costs lies below
-# 2^-6 / 56 of the largest, where numbers begin to lose digits
+HEADROOM = 56.0  # what a row's largest number becomes: the adapter's share that is appended to it may be 8 times as large before
+# the row needs another scale. What that costs lies below 2^-6 / 56 of the largest, where numbers begin to lose digits
 CAPABILITY = (8, 9)  # of the GPUs with FP8 products: Ada (RTX 40, L4) and Hopper
 
 
@@ -26,29 +26,32 @@ class Eight(NamedTuple):
 
 
 class EightWeight:
-    """A group's weight [W | B] (see LoraLinear) for both directions: `forward` (out, in + R), `backward` its transpose.
+    """A group's weights for both directions: `forward` is [W, B] (out, in + R), `backward` [W; A] turned over (in, out + R).
 
-    fused: the 16-bit weight; passes: kernels or passes
+    fused: LoraGroup's [[W, B], [A, 0]] in 16 bits; out, width: the size of W; passes: kernels or passes
     """
 
-    def __init__(self, fused, width, passes):
-        self.fused, self.width, self.passes = fused, width, passes
-        self.forward = self._empty(*fused.shape)
-        self.backward = self._empty(*fused.shape[::-1])
-        base = fused[:, :width]
-        passes.quantize(base, (self.forward.values[:, :width], self.forward.scales))
-        passes.quantize(base.T, (self.backward.values[:width], self.backward.scales[:width]))
+    def __init__(self, fused, out, width, passes):
+        self.passes = passes
+        self.parts = [self._part(fused[:out], width), self._part(fused[:, :width].T, out)]
+        self.forward, self.backward = (eight for _, eight, _ in self.parts)
         self.refresh()
 
-    def _empty(self, rows, width):
-        values = torch.empty(rows, width, dtype=torch.float8_e4m3fn, device=self.fused.device)
-        return Eight(values, torch.empty(rows, dtype=torch.float32, device=self.fused.device))
+    def _part(self, matrix, width):
+        eight = empty(*matrix.shape, matrix.device)
+        self.passes.quantize(matrix[:, :width], (eight.values[:, :width], eight.scales))
+        return matrix, eight, width
 
     def refresh(self):
-        """Takes over the B's."""
-        bs = self.fused[:, self.width :]
-        self.passes.append(bs, self.forward.scales, self.forward.values[:, self.width :])
-        self.passes.quantize(bs.T, (self.backward.values[self.width :], self.backward.scales[self.width :]))
+        """Takes over the adapters."""
+        for matrix, eight, width in self.parts:
+            self.passes.append(matrix[:, width:], matrix[:, :width], eight)
+
+
+def empty(rows, width, device):
+    """An Eight to write into."""
+    values = torch.empty(rows, width, dtype=torch.float8_e4m3fn, device=device)
+    return Eight(values, torch.empty(rows, dtype=torch.float32, device=device))
 
 
 def product(x, w, dtype):

@@ -38,60 +38,67 @@ class FusedLayer:
 
 
 class Last:
-    """A gradient that a layer hands to the one before it together with its Eight."""
+    """A gradient that a layer hands to the one before it, with the room behind it, or its Eight, that a product there wants."""
 
     def __init__(self):
         self.gradient = self.eight = None
 
-    def keep(self, gradient, eight):
-        self.gradient, self.eight = (gradient, eight) if eight is not None else (None, None)
+    def keep(self, gradient, eight, width):
+        """Returns the gradient (T, width) for autograd."""
+        self.gradient, self.eight = gradient, eight
+        return gradient[:, :width]
 
-    def take(self, gradient, passes):
-        """The Eight of a gradient: the one that was kept if it is of this one."""
+    def take(self, gradient, passes, room, wants_eight):
+        """(gradient, Eight) as `back` takes them: what was kept if it is this gradient."""
         kept, eight = self.gradient, self.eight
         self.gradient = self.eight = None
-        same = kept is not None and kept.data_ptr() == gradient.data_ptr() and kept.shape == gradient.shape
-        return eight if same else passes.quantize(gradient)
+        if kept is not None and kept.data_ptr() == gradient.data_ptr() and len(kept) == len(gradient):
+            return kept, eight
+        if wants_eight:
+            return gradient, passes.quantize_with_room(gradient.contiguous(), room)
+        wide = gradient.new_empty(len(gradient), gradient.shape[1] + room)
+        wide[:, : gradient.shape[1]] = gradient
+        return wide, None
 
 
 def product(passes, h, eight, group):
-    """[h, h A^T] [W | B]^T, and h A^T (T, R).
+    """[h, h A^T] [W, B]^T, and h A^T (T, R).
 
     h: (T, in + R), its last columns free; (T, in) where `eight` is its Eight, (T, in + R) wide
     """
-    low = h[:, : group.width] @ group.a.T
-    if eight is None:
-        h[:, group.width :] = low
-        return h @ group.weight().T, low
-    passes.append(low, eight.scales, eight.values[:, group.width :])
-    return eights.product(eight, group.eight.forward, h.dtype), low
+    inner = h[:, : group.width]
+    low = inner @ group.a.T
+    if eight is not None:
+        passes.append(low, inner, eight)
+        return eights.product(eight, group.eight.forward, h.dtype), low
+    h[:, group.width :] = low
+    return h @ group.fused()[: group.out].T, low
 
 
-def back(dy, eight, low, group, apart=False):
-    """Gradients through a product, but for that of A: of h, yet without the adapter's share (T, in), and of h A^T (T, R).
+def back(passes, dy, eight, low, group, wanted=True):
+    """Gradients through `product`: of h (T, in), None where that is not wanted, and of h A^T (T, R). Adds those of the B's.
 
-    apart: gives them in memory of their own, for one more product
+    dy: (T, out + R), its last columns free; (T, out) where `eight` is its Eight, (T, out + R) wide
     """
-    ends = (0, group.width, group.width + group.rank) if apart else (0, group.width + group.rank)
-    spans = [slice(*ends[place : place + 2]) for place in range(len(ends) - 1)]
-    if eight is None:
-        weight = group.weight()
-        made = [dy @ weight[:, span] for span in spans]
-    else:
-        w = group.eight.backward
-        made = [eights.product(eight, eights.Eight(w.values[span], w.scales[span]), dy.dtype) for span in spans]
+    inner, fused = dy[:, : group.out], group.fused()
+    dlow = inner @ fused[: group.out, group.width :]
     row = column = 0
     for b in group.bs:
         rows, rank = b.shape
-        b.grad.addmm_(dy[:, row : row + rows].T, low[:, column : column + rank], alpha=group.scale)
+        b.grad.addmm_(inner[:, row : row + rows].T, low[:, column : column + rank], alpha=group.scale)
         row, column = row + rows, column + rank
-    return made if apart else (made[0][:, : group.width], made[0][:, group.width :])
+    if not wanted:
+        return None, dlow
+    if eight is not None:
+        passes.append(dlow, inner, eight)
+        return eights.product(eight, group.eight.backward, dy.dtype), dlow
+    dy[:, group.out :] = dlow
+    return dy @ fused[:, : group.width], dlow
 
 
-def finish(dh, dlow, h, group):
-    """The rest of it: A's gradient, and the adapter's share of that of h (T, in), which is given back."""
+def add_a(group, dlow, h):
+    """Adds the gradient of A."""
     group.a.grad.addmm_(dlow.T, h)
-    return dh.addmm_(dlow, group.a)
 
 
 class _BeforeAttention(torch.autograd.Function):
@@ -112,16 +119,14 @@ class _BeforeAttention(torch.autograd.Function):
     def backward(ctx, dx, dq, dk, dv):
         x, rstd, low, cos, sin = ctx.saved_tensors
         layer, passes, group = ctx.layer, ctx.layer.passes, ctx.layer.qkv
-        dqkv, eight = passes.unrotate(dq, dk, dv, cos, sin, layer.eight)
-        h = passes.norm_again(x, rstd, layer.norms[0])
-        dh, dlow = back(dqkv, eight, low, group)
+        dqkv, eight = passes.unrotate(dq, dk, dv, cos, sin, group.rank, layer.eight)
+        dh, dlow = back(passes, dqkv, eight, low, group, wanted=not layer.first)
+        add_a(group, dlow, passes.norm_again(x, rstd, layer.norms[0]))
         if layer.first:  # its input has nothing to learn
-            group.a.grad.addmm_(dlow.T, h)
             return (None,) * 5
-        dh = finish(dh, dlow, h, group)
-        dx, eight = passes.norm_backward(dh, x, rstd, layer.norms[0], dx, layer.eight)
-        layer.last.keep(dx, eight)
-        return dx, dx, None, None, None
+        dx, eight = passes.norm_backward(dh, x, rstd, layer.norms[0], dx, layer.down.rank, layer.eight)
+        given = layer.last.keep(dx, eight, x.shape[1])
+        return given, given, None, None, None
 
 
 class _AfterAttention(torch.autograd.Function):
@@ -130,8 +135,8 @@ class _AfterAttention(torch.autograd.Function):
     @staticmethod
     def forward(ctx, attended, x, layer):
         passes, o, gate_up, down = layer.passes, layer.o, layer.gate_up, layer.down
-        flat = attended.flatten(1)
-        y, o_low = _product_of_whole(passes, flat, o, layer.eight)
+        h, eight = _with_room(passes, attended.flatten(1), o, layer.eight)
+        y, o_low = product(passes, h, eight, o)
         x, h, rstd, eight = passes.add_norm(x, y, layer.norms[1], layer.shape[-1], gate_up.rank, layer.eight)
         hidden, gate_up_low = product(passes, h, eight, gate_up)
         del h, eight
@@ -145,29 +150,23 @@ class _AfterAttention(torch.autograd.Function):
     def backward(ctx, dx, dy):
         attended, o_low, x, rstd, gate_up_low, hidden, down_low = ctx.saved_tensors
         layer, passes = ctx.layer, ctx.layer.passes
-        eight = layer.last.take(dy, passes) if layer.eight else None
-        dh, dlow = back(dy, eight, down_low, layer.down)
-        dh = dh.addmm_(dlow, layer.down.a)
-        dhidden, h, eight = passes.swiglu_backward(dh, hidden, layer.eight)
-        layer.down.a.grad.addmm_(dlow.T, h)
+        dy, eight = layer.last.take(dy, passes, layer.down.rank, layer.eight)
+        dh, dlow = back(passes, dy, eight, down_low, layer.down)
+        dhidden, h, eight = passes.swiglu_backward(dh, hidden, layer.gate_up.rank, layer.eight)
+        add_a(layer.down, dlow, h)
         del dh, h
-        h = passes.norm_again(x, rstd, layer.norms[1])
-        dh, dlow = back(dhidden, eight, gate_up_low, layer.gate_up)
-        dh = finish(dh, dlow, h, layer.gate_up)
-        dx, eight = passes.norm_backward(dh, x, rstd, layer.norms[1], dx, layer.eight)
-        dh, dlow = back(dx, eight, o_low, layer.o, apart=True)
-        dh = finish(dh, dlow, attended.flatten(1), layer.o)
-        return dh.unflatten(1, attended.shape[1:]), dx, None
+        dh, dlow = back(passes, dhidden, eight, gate_up_low, layer.gate_up)
+        add_a(layer.gate_up, dlow, passes.norm_again(x, rstd, layer.norms[1]))
+        dx, eight = passes.norm_backward(dh, x, rstd, layer.norms[1], dx, layer.o.rank, layer.eight)
+        dh, dlow = back(passes, dx, eight, o_low, layer.o)
+        add_a(layer.o, dlow, attended.flatten(1))
+        return dh.unflatten(1, attended.shape[1:]), dx[:, : x.shape[1]], None
 
 
-def _product_of_whole(passes, h, group, eight):
-    """`product` of h (T, in) that has no room behind it."""
+def _with_room(passes, h, group, eight):
+    """(h, its Eight) as `product` takes them, of h (T, in) that has no room behind it."""
     if eight:
-        values = torch.empty(len(h), group.width + group.rank, dtype=torch.float8_e4m3fn, device=h.device)
-        scales = torch.empty(len(h), device=h.device)
-        passes.quantize(h, (values[:, : group.width], scales))
-        return product(passes, h, eights.Eight(values, scales), group)
-    low = h @ group.a.T
-    weight = group.weight()
-    y = h @ weight[:, : group.width].T
-    return y.addmm_(low, weight[:, group.width :].T), low
+        return h, passes.quantize_with_room(h, group.rank)
+    wide = h.new_empty(len(h), group.width + group.rank)
+    wide[:, : group.width] = h
+    return wide, None

@@ -9,7 +9,7 @@ import torch
 import triton
 import triton.language as tl
 
-from orpheus.training.eight import HEADROOM, TOP, Eight
+from orpheus.training.eight import HEADROOM, TOP, Eight, empty
 
 _WARPS = 8
 _BLOCK = 2048  # numbers at a time, where a row is too long to be held at once
@@ -56,7 +56,7 @@ def _norm_again_kernel(X, RSTD, W, H, WIDTH: tl.constexpr, BLOCK: tl.constexpr):
 
 @triton.jit
 def _norm_backward_kernel(
-    DH, X, RSTD, W, DX, DTOTAL, Q, SCALES, dh_stride, headroom,
+    DH, X, RSTD, W, DX, DTOTAL, Q, SCALES, dtotal_stride, dx_stride, q_stride, headroom,
     WIDTH: tl.constexpr, BLOCK: tl.constexpr, EIGHT: tl.constexpr,
 ):  # fmt: skip
     row = tl.program_id(0).to(tl.int64)
@@ -64,16 +64,16 @@ def _norm_backward_kernel(
     there = at < WIDTH
     rstd = tl.load(RSTD + row)
     n = tl.load(X + row * WIDTH + at, mask=there, other=0.0).to(tl.float32) * rstd
-    dn = tl.load(DH + row * dh_stride + at, mask=there, other=0.0).to(tl.float32)
+    dn = tl.load(DH + row * WIDTH + at, mask=there, other=0.0).to(tl.float32)
     dn *= tl.load(W + at, mask=there, other=0.0).to(tl.float32)
     dx = rstd * (dn - n * (tl.sum(dn * n, 0) / WIDTH))
-    dx += tl.load(DTOTAL + row * WIDTH + at, mask=there, other=0.0).to(tl.float32)
+    dx += tl.load(DTOTAL + row * dtotal_stride + at, mask=there, other=0.0).to(tl.float32)
     dx = dx.to(DX.dtype.element_ty)
-    tl.store(DX + row * WIDTH + at, dx, mask=there)
+    tl.store(DX + row * dx_stride + at, dx, mask=there)
     if EIGHT:
         scale = tl.maximum(tl.max(tl.abs(dx.to(tl.float32)), 0), 1e-12) / headroom
         tl.store(SCALES + row, scale)
-        _store_eight(dx.to(tl.float32), Q + row * WIDTH + at, there, 1 / scale)
+        _store_eight(dx.to(tl.float32), Q + row * q_stride + at, there, 1 / scale)
 
 
 @triton.jit
@@ -109,11 +109,12 @@ def _turned_back(D, COS, SIN, row, HEADS: tl.constexpr, DIM: tl.constexpr, ALL: 
 
 @triton.jit
 def _unrotate_kernel(
-    DQ, DK, DV, COS, SIN, OUT, Q, SCALES, headroom, HEADS: tl.constexpr, KV: tl.constexpr, DIM: tl.constexpr,
+    DQ, DK, DV, COS, SIN, OUT, Q, SCALES, out_stride, q_stride, headroom,
+    HEADS: tl.constexpr, KV: tl.constexpr, DIM: tl.constexpr,
     ALL: tl.constexpr, KV_ALL: tl.constexpr, HALF: tl.constexpr, VALUES: tl.constexpr, EIGHT: tl.constexpr,
 ):  # fmt: skip
     row = tl.program_id(0).to(tl.int64)
-    start = row * (HEADS + 2 * KV) * DIM
+    OUT += row * out_stride
     q1, q2, q_there, q_at = _turned_back(DQ, COS, SIN, row, HEADS, DIM, ALL, HALF)
     k1, k2, k_there, k_at = _turned_back(DK, COS, SIN, row, KV, DIM, KV_ALL, HALF)
     at = tl.arange(0, VALUES)
@@ -121,11 +122,11 @@ def _unrotate_kernel(
     v = tl.load(DV + row * KV * DIM + at, mask=v_there, other=0.0)
     k_at += HEADS * DIM
     v_at = at + (HEADS + KV) * DIM
-    tl.store(OUT + start + q_at, q1, mask=q_there)
-    tl.store(OUT + start + q_at + DIM // 2, q2, mask=q_there)
-    tl.store(OUT + start + k_at, k1, mask=k_there)
-    tl.store(OUT + start + k_at + DIM // 2, k2, mask=k_there)
-    tl.store(OUT + start + v_at, v, mask=v_there)
+    tl.store(OUT + q_at, q1, mask=q_there)
+    tl.store(OUT + q_at + DIM // 2, q2, mask=q_there)
+    tl.store(OUT + k_at, k1, mask=k_there)
+    tl.store(OUT + k_at + DIM // 2, k2, mask=k_there)
+    tl.store(OUT + v_at, v, mask=v_there)
     if EIGHT:
         q1, q2, k1, k2 = q1.to(tl.float32), q2.to(tl.float32), k1.to(tl.float32), k2.to(tl.float32)
         v = v.to(tl.float32)
@@ -133,11 +134,12 @@ def _unrotate_kernel(
         most = tl.maximum(most, tl.maximum(tl.max(tl.max(tl.abs(k1), 1), 0), tl.max(tl.max(tl.abs(k2), 1), 0)))
         scale = tl.maximum(tl.maximum(most, tl.max(tl.abs(v), 0)), 1e-12) / headroom
         tl.store(SCALES + row, scale)
-        _store_eight(q1, Q + start + q_at, q_there, 1 / scale)
-        _store_eight(q2, Q + start + q_at + DIM // 2, q_there, 1 / scale)
-        _store_eight(k1, Q + start + k_at, k_there, 1 / scale)
-        _store_eight(k2, Q + start + k_at + DIM // 2, k_there, 1 / scale)
-        _store_eight(v, Q + start + v_at, v_there, 1 / scale)
+        Q += row * q_stride
+        _store_eight(q1, Q + q_at, q_there, 1 / scale)
+        _store_eight(q2, Q + q_at + DIM // 2, q_there, 1 / scale)
+        _store_eight(k1, Q + k_at, k_there, 1 / scale)
+        _store_eight(k2, Q + k_at + DIM // 2, k_there, 1 / scale)
+        _store_eight(v, Q + v_at, v_there, 1 / scale)
 
 
 @triton.jit
@@ -153,59 +155,39 @@ def _swiglu_kernel(
     WIDTH: tl.constexpr, BLOCK: tl.constexpr, EIGHT: tl.constexpr,
 ):  # fmt: skip
     row = tl.program_id(0).to(tl.int64)
-    most = tl.zeros([BLOCK], tl.float32)
-    for start in range(0, WIDTH, BLOCK):
-        at = start + tl.arange(0, BLOCK)
-        there = at < WIDTH
-        gate, up, share = _gated(GATE_UP, row, at, there, WIDTH)
-        h = (gate * share * up).to(H.dtype.element_ty)
-        tl.store(H + row * h_stride + at, h, mask=there)
-        if EIGHT:
-            most = tl.maximum(most, tl.abs(h.to(tl.float32)))
-    if EIGHT:
-        scale = tl.maximum(tl.max(most, 0), 1e-12) / headroom
-        tl.store(SCALES + row, scale)
-        for start in range(0, WIDTH, BLOCK):
-            at = start + tl.arange(0, BLOCK)
-            there = at < WIDTH
-            gate, up, share = _gated(GATE_UP, row, at, there, WIDTH)
-            h = (gate * share * up).to(H.dtype.element_ty).to(tl.float32)
-            _store_eight(h, Q + row * q_stride + at, there, 1 / scale)
-
-
-@triton.jit
-def _swiglu_slopes(D, GATE_UP, row, at, there, d_stride, WIDTH: tl.constexpr):
+    at = tl.arange(0, BLOCK)
+    there = at < WIDTH
     gate, up, share = _gated(GATE_UP, row, at, there, WIDTH)
-    d = tl.load(D + row * d_stride + at, mask=there, other=0.0).to(tl.float32)
-    return d * up * share * (1 + gate * (1 - share)), d * gate * share, gate * share * up
+    h = (gate * share * up).to(H.dtype.element_ty)
+    tl.store(H + row * h_stride + at, h, mask=there)
+    if EIGHT:
+        h = h.to(tl.float32)
+        scale = tl.maximum(tl.max(tl.abs(h), 0), 1e-12) / headroom
+        tl.store(SCALES + row, scale)
+        _store_eight(h, Q + row * q_stride + at, there, 1 / scale)
 
 
 @triton.jit
 def _swiglu_backward_kernel(
-    D, GATE_UP, OUT, H, Q, SCALES, d_stride, headroom,
+    D, GATE_UP, OUT, H, Q, SCALES, out_stride, q_stride, headroom,
     WIDTH: tl.constexpr, BLOCK: tl.constexpr, EIGHT: tl.constexpr,
 ):  # fmt: skip
     row = tl.program_id(0).to(tl.int64)
-    start_of_row = row * 2 * WIDTH
-    most = tl.zeros([BLOCK], tl.float32)
-    for start in range(0, WIDTH, BLOCK):
-        at = start + tl.arange(0, BLOCK)
-        there = at < WIDTH
-        dgate, dup, h = _swiglu_slopes(D, GATE_UP, row, at, there, d_stride, WIDTH)
-        tl.store(OUT + start_of_row + at, dgate.to(OUT.dtype.element_ty), mask=there)
-        tl.store(OUT + start_of_row + WIDTH + at, dup.to(OUT.dtype.element_ty), mask=there)
-        tl.store(H + row * WIDTH + at, h.to(H.dtype.element_ty), mask=there)
-        if EIGHT:
-            most = tl.maximum(most, tl.maximum(tl.abs(dgate), tl.abs(dup)))
+    at = tl.arange(0, BLOCK)
+    there = at < WIDTH
+    gate, up, share = _gated(GATE_UP, row, at, there, WIDTH)
+    d = tl.load(D + row * WIDTH + at, mask=there, other=0.0).to(tl.float32)
+    dgate, dup = d * up * share * (1 + gate * (1 - share)), d * gate * share
+    tl.store(H + row * WIDTH + at, (gate * share * up).to(H.dtype.element_ty), mask=there)
+    OUT += row * out_stride
+    tl.store(OUT + at, dgate.to(OUT.dtype.element_ty), mask=there)
+    tl.store(OUT + WIDTH + at, dup.to(OUT.dtype.element_ty), mask=there)
     if EIGHT:
-        scale = tl.maximum(tl.max(most, 0), 1e-12) / headroom
+        scale = tl.maximum(tl.max(tl.maximum(tl.abs(dgate), tl.abs(dup)), 0), 1e-12) / headroom
         tl.store(SCALES + row, scale)
-        for start in range(0, WIDTH, BLOCK):
-            at = start + tl.arange(0, BLOCK)
-            there = at < WIDTH
-            dgate, dup, _ = _swiglu_slopes(D, GATE_UP, row, at, there, d_stride, WIDTH)
-            _store_eight(dgate, Q + start_of_row + at, there, 1 / scale)
-            _store_eight(dup, Q + start_of_row + WIDTH + at, there, 1 / scale)
+        Q += row * q_stride
+        _store_eight(dgate, Q + at, there, 1 / scale)
+        _store_eight(dup, Q + WIDTH + at, there, 1 / scale)
 
 
 @triton.jit
@@ -232,9 +214,7 @@ def _cross_entropy_kernel(LOGITS, TARGETS, WEIGHTS, LOSSES, stride, skip, count,
 
 
 @triton.jit
-def _quantize_kernel(
-    X, Q, SCALES, row_stride, column_stride, q_stride, width, headroom, BLOCK: tl.constexpr
-):
+def _quantize_kernel(X, Q, SCALES, row_stride, column_stride, q_stride, width, headroom, BLOCK: tl.constexpr):
     row = tl.program_id(0).to(tl.int64)
     most = tl.zeros([BLOCK], tl.float32)
     for start in range(0, width, BLOCK):
@@ -250,20 +230,32 @@ def _quantize_kernel(
 
 
 @triton.jit
-def _append_kernel(X, SCALES, Q, x_stride, q_stride, top, WIDTH: tl.constexpr, BLOCK: tl.constexpr):
+def _append_kernel(
+    X, BEFORE, Q, SCALES, x_stride, x_step, before_stride, before_step, q_stride, headroom, top,
+    WIDTH: tl.constexpr, RANK: tl.constexpr, RANKS: tl.constexpr, BLOCK: tl.constexpr,
+):  # fmt: skip
     row = tl.program_id(0).to(tl.int64)
-    at = tl.arange(0, BLOCK)
-    x = tl.load(X + row * x_stride + at, mask=at < WIDTH, other=0.0).to(tl.float32) / tl.load(SCALES + row)
-    _store_eight(tl.minimum(tl.maximum(x, -top), top), Q + row * q_stride + at, at < WIDTH, 1.0)
+    at = tl.arange(0, RANKS)
+    x = tl.load(X + row * x_stride + at.to(tl.int64) * x_step, mask=at < RANK, other=0.0).to(tl.float32)
+    scale, most = tl.load(SCALES + row), tl.max(tl.abs(x), 0)
+    if most > top * scale:
+        scale = most / headroom
+        for start in range(0, WIDTH, BLOCK):
+            place = start + tl.arange(0, BLOCK)
+            before = tl.load(
+                BEFORE + row * before_stride + place.to(tl.int64) * before_step, mask=place < WIDTH, other=0.0
+            )
+            _store_eight(before.to(tl.float32), Q + row * q_stride + place, place < WIDTH, 1 / scale)
+        tl.store(SCALES + row, scale)
+    _store_eight(x, Q + row * q_stride + WIDTH + at, at < RANK, 1 / scale)
 
 
 def _room_for_eight(x, width, wanted):
     """(Eight or None, what a kernel takes in its place)"""
     if not wanted:
         return None, (x, x, 0)
-    values = torch.empty(len(x), width, dtype=torch.float8_e4m3fn, device=x.device)
-    eight = Eight(values, torch.empty(len(x), dtype=torch.float32, device=x.device))
-    return eight, (values, eight.scales, width)
+    eight = empty(len(x), width, x.device)
+    return eight, (*eight, width)
 
 
 def add_norm(x, y, weight, eps, room, eight=False):
@@ -286,11 +278,12 @@ def norm_again(total, rstd, weight):
     return h
 
 
-def norm_backward(dh, total, rstd, weight, dtotal, eight=False):
-    dx, width = torch.empty_like(total), total.shape[1]
-    made, (q, scales, _) = _room_for_eight(dx, width, eight)
+def norm_backward(dh, total, rstd, weight, dtotal, room, eight=False):
+    width = total.shape[1]
+    dx = total.new_empty(len(total), width if eight else width + room)
+    made, (q, scales, q_stride) = _room_for_eight(dx, width + room, eight)
     _norm_backward_kernel[(len(total),)](
-        dh, total, rstd, weight, dx, dtotal, q, scales, dh.stride(0), HEADROOM,
+        dh, total, rstd, weight, dx, dtotal, q, scales, dtotal.stride(0), dx.stride(0), q_stride, HEADROOM,
         WIDTH=width, BLOCK=triton.next_power_of_2(width), EIGHT=eight, num_warps=_WARPS,
     )  # fmt: skip
     return dx, made
@@ -303,12 +296,13 @@ def rotate(qkv, cos, sin, heads, dim):
     )  # fmt: skip
 
 
-def unrotate(dq, dk, dv, cos, sin, eight=False):
+def unrotate(dq, dk, dv, cos, sin, room, eight=False):
     (rows, heads, dim), kv = dq.shape, dk.shape[1]
-    out = dq.new_empty(rows, (heads + 2 * kv) * dim)
-    made, (q, scales, _) = _room_for_eight(out, out.shape[1], eight)
+    width = (heads + 2 * kv) * dim
+    out = dq.new_empty(rows, width if eight else width + room)
+    made, (q, scales, q_stride) = _room_for_eight(out, width + room, eight)
     _unrotate_kernel[(rows,)](
-        dq.contiguous(), dk.contiguous(), dv.contiguous(), cos, sin, out, q, scales, HEADROOM,
+        dq.contiguous(), dk.contiguous(), dv.contiguous(), cos, sin, out, q, scales, out.stride(0), q_stride, HEADROOM,
         HEADS=heads, KV=kv, DIM=dim, ALL=triton.next_power_of_2(heads), KV_ALL=triton.next_power_of_2(kv),
         HALF=triton.next_power_of_2(dim // 2), VALUES=triton.next_power_of_2(kv * dim), EIGHT=eight,
     )  # fmt: skip
@@ -320,18 +314,20 @@ def swiglu(gate_up, room, eight=False):
     h = gate_up.new_empty(rows, width if eight else width + room)
     made, (q, scales, q_stride) = _room_for_eight(h, width + room, eight)
     _swiglu_kernel[(rows,)](
-        gate_up, h, q, scales, h.stride(0), q_stride, HEADROOM, WIDTH=width, BLOCK=_BLOCK, EIGHT=eight, num_warps=_WARPS
-    )
+        gate_up, h, q, scales, h.stride(0), q_stride, HEADROOM,
+        WIDTH=width, BLOCK=triton.next_power_of_2(width), EIGHT=eight, num_warps=2 * _WARPS,
+    )  # fmt: skip
     return h, made
 
 
-def swiglu_backward(d, gate_up, eight=False):
+def swiglu_backward(d, gate_up, room, eight=False):
     rows, width = gate_up.shape[0], gate_up.shape[1] // 2
-    out, h = torch.empty_like(gate_up), gate_up.new_empty(rows, width)
-    made, (q, scales, _) = _room_for_eight(out, 2 * width, eight)
+    out, h = gate_up.new_empty(rows, 2 * width + (0 if eight else room)), gate_up.new_empty(rows, width)
+    made, (q, scales, q_stride) = _room_for_eight(out, 2 * width + room, eight)
     _swiglu_backward_kernel[(rows,)](
-        d, gate_up, out, h, q, scales, d.stride(0), HEADROOM, WIDTH=width, BLOCK=_BLOCK, EIGHT=eight, num_warps=_WARPS
-    )
+        d, gate_up, out, h, q, scales, out.stride(0), q_stride, HEADROOM,
+        WIDTH=width, BLOCK=triton.next_power_of_2(width), EIGHT=eight, num_warps=2 * _WARPS,
+    )  # fmt: skip
     return out, h, made
 
 
@@ -344,18 +340,22 @@ def cross_entropy(logits, targets, weights, skip):
 
 
 def quantize(x, into=None):
-    values, scales = into or (
-        torch.empty(x.shape, dtype=torch.float8_e4m3fn, device=x.device),
-        torch.empty(len(x), dtype=torch.float32, device=x.device),
-    )
+    values, scales = into or empty(*x.shape, x.device)
     _quantize_kernel[(len(x),)](
         x, values, scales, *x.stride(), values.stride(0), x.shape[1], HEADROOM, BLOCK=_BLOCK, num_warps=_WARPS
     )
     return Eight(values, scales)
 
 
-def append(x, scales, place):
-    width = x.shape[1]
+def append(x, before, eight):
+    width, rank = before.shape[1], x.shape[1]
     _append_kernel[(len(x),)](
-        x, scales, place, x.stride(0), place.stride(0), TOP, WIDTH=width, BLOCK=triton.next_power_of_2(width), num_warps=4
-    )
+        x, before, *eight, *x.stride(), *before.stride(), eight.values.stride(0), HEADROOM, TOP,
+        WIDTH=width, RANK=rank, RANKS=triton.next_power_of_2(rank), BLOCK=_BLOCK, num_warps=4,
+    )  # fmt: skip
+
+
+def quantize_with_room(h, room):
+    made = empty(len(h), h.shape[1] + room, h.device)
+    quantize(h, (made.values[:, : h.shape[1]], made.scales))
+    return made

@@ -4,9 +4,7 @@ Examples lie end to end without padding; attention never crosses from one to the
 loss is. It is the arithmetic of transformers' LlamaForCausalLM, whatever has patched that, and is tested against it.
 """
 
-import inspect
 from importlib.util import find_spec
-from itertools import chain
 from types import SimpleNamespace
 
 import torch
@@ -23,19 +21,6 @@ TILE = 128  # tokens that a product handles together
 VARLEN_CAPABILITY = (8, 0)  # of the GPUs that flash attention runs on: Ampere and later
 
 
-def _varlen():
-    """torch's attention over packed examples with what it needs to be told, or None where this version or GPU has none."""
-    if torch.cuda.get_device_capability() < VARLEN_CAPABILITY:
-        return None, {}
-    try:
-        from torch.nn.attention.varlen import varlen_attn
-    except ImportError:
-        return None, {}
-    known = inspect.signature(varlen_attn).parameters
-    causal = {"window_size": (-1, 0)} if "window_size" in known else {"is_causal": True}
-    return varlen_attn, causal | ({"enable_gqa": True} if "enable_gqa" in known else {})
-
-
 def _passes(device):
     """The passes between products, on a GPU as kernels; where Triton is not, as elsewhere."""
     if device.type != "cuda" or not find_spec("triton"):
@@ -48,10 +33,19 @@ def _passes(device):
 def attention_for(device, dtype):
     """Causal attention inside each example, as a function of q (T, heads, d), k, v (T, kv_heads, d), bounds and longest (see
     Pack) that returns (T, heads, d)."""
-    varlen, arguments = _varlen() if device.type == "cuda" and dtype != torch.float32 else (None, {})
-    if not varlen:
-        return one_by_one_attention
-    return lambda q, k, v, bounds, longest: varlen(q, k, v, bounds, bounds, longest, longest, **arguments)
+    if (
+        device.type == "cuda"
+        and dtype != torch.float32
+        and torch.cuda.get_device_capability(device) >= VARLEN_CAPABILITY
+    ):
+        return flash_attention
+    return one_by_one_attention
+
+
+def flash_attention(q, k, v, bounds, longest):
+    """What `attention_for` describes, on GPUs of Ampere and later: what `torch.nn.attention.varlen` calls, without its turn through
+    Python, which takes longer than the kernel for a small step."""
+    return torch.ops.aten._flash_attention_forward(q, k, v, bounds, bounds, longest, longest, 0.0, True, False)[0]
 
 
 def one_by_one_attention(q, k, v, bounds, longest):
@@ -87,12 +81,14 @@ def packed_layer(attention, x, cos, sin, bounds, longest, shape, norms, qkv, o, 
     return _after_attention(x, attended.flatten(-2), norms[1], o, gate_up, down, shape[-1])
 
 
-def _loss_rows(passes, hidden, head, skip, targets, weights):
+def _loss_rows(between, hidden, head, skip, targets, weights):
     """Sum of weighted cross-entropies of some positions over head[skip:], and its gradient on `hidden` (n, hidden)."""
     rows = len(head)
-    logits = hidden.new_empty(len(hidden), -(-rows // 16) * 16)[:, :rows]  # rows of memory that begin where products like it
+    logits = hidden.new_empty(len(hidden), -(-rows // 16) * 16)[
+        :, :rows
+    ]  # rows of memory that begin where products like it
     torch.mm(hidden, head.T, out=logits)
-    losses = passes.cross_entropy(logits, targets, weights, skip)
+    losses = between.cross_entropy(logits, targets, weights, skip)
     return losses.sum(), logits @ head
 
 
@@ -100,9 +96,9 @@ class _HeadLoss(torch.autograd.Function):
     """Cross-entropy over the rows of a frozen head, a slice of positions at a time: the logits are never kept."""
 
     @staticmethod
-    def forward(ctx, hidden, head, skip, targets, weights, passes):
+    def forward(ctx, hidden, head, skip, targets, weights, between):
         slices = zip(*(x.split(HEAD_POSITIONS) for x in (hidden, targets, weights)))
-        parts = [_loss_rows(passes, h, head, skip, t, w) for h, t, w in slices]
+        parts = [_loss_rows(between, h, head, skip, t, w) for h, t, w in slices]
         ctx.save_for_backward(torch.cat([gradient for _, gradient in parts]))
         return torch.stack([loss for loss, _ in parts]).sum()
 
@@ -141,8 +137,16 @@ class LoraLlama:
         self.layers = self._fused_layers() if compiled else None
         self.multiple = TILE if compiled else 1  # of a pack's tokens
         if fp8:
-            for group in chain.from_iterable(self.groups):
+            for group in self.adapter.groups:
                 group.in_eight(self.passes)
+        if self.recordable:
+            self.adapter.record()
+
+    @property
+    def recordable(self):
+        """Whether a pass can be a CUDA graph: the same kernels each time, over tensors that stay where they are."""
+        whole = not any(group.quantized for group in self.adapter.groups)
+        return self.layers is not None and self.device.type == "cuda" and whole and not self.checkpointing
 
     def _fused_layers(self):
         last = Last()

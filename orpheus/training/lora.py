@@ -67,8 +67,7 @@ def dequantized(module):
 class LoraGroup:
     """Linear layers that share their input (q, k, v, say), with their adapters.
 
-    a, bs: the adapters' leaves in the model's compute dtype; `w` is what LoraLinear takes; eight: the EightWeight, where products
-    are in FP8
+    a, bs: the adapters' leaves in the model's compute dtype; eight: the EightWeight, where products are in FP8
     """
 
     def __init__(self, modules, dtype):
@@ -80,15 +79,20 @@ class LoraGroup:
         self.width = modules[0].lora_A[ADAPTER].weight.shape[1]
         self.rank = sum(module.lora_A[ADAPTER].weight.shape[0] for module in modules)
         self.rows = [module.lora_B[ADAPTER].weight.shape[0] for module in modules]
+        self.out = sum(self.rows)
         self.quantized = getattr(self.base[0].weight, "quant_state", None) is not None
         self.a = self.bs = None  # set by FlatAdapter
         self.eight = None
-        self.w = self._dequantize if self.quantized else self._fuse()
+        self.whole = None if self.quantized else self._fuse()
+
+    def _empty(self):
+        device = self.base[0].weight.device
+        size = self.out + self.rank, self.width + self.rank
+        return torch.zeros(size, dtype=self.dtype, device=device)
 
     def _fuse(self):
-        """Moves the base weights into one buffer with room for the B's; the layers keep views of it."""
-        weight = self.base[0].weight
-        fused = torch.zeros(sum(self.rows), self.width + self.rank, dtype=self.dtype, device=weight.device)
+        """Moves the base weights into one buffer with room for the adapters; the layers keep views of it."""
+        fused = self._empty()
         start = 0
         for layer, rows in zip(self.base, self.rows, strict=True):
             place = fused[start : start + rows, : self.width]
@@ -98,16 +102,15 @@ class LoraGroup:
         return fused
 
     def _dequantize(self):
-        device = self.base[0].weight.device
-        fused = torch.zeros(sum(self.rows), self.width + self.rank, dtype=self.dtype, device=device)
-        start = 0
+        fused, start = self._empty(), 0
         for layer, rows in zip(self.base, self.rows, strict=True):
             fused[start : start + rows, : self.width] = dequantized(layer)
             start += rows
-        self._write_bs(fused)
+        self._write_adapters(fused)
         return fused
 
-    def _write_bs(self, fused):
+    def _write_adapters(self, fused):
+        fused[self.out :, : self.width] = self.a.detach()
         row, column = 0, self.width
         for b in self.bs:
             torch.mul(b.detach(), self.scale, out=fused[row : row + b.shape[0], column : column + b.shape[1]])
@@ -115,24 +118,28 @@ class LoraGroup:
 
     @torch.no_grad()
     def refresh(self):
-        """Takes over the B's after an optimizer step."""
+        """Takes over the adapters after an optimizer step."""
         if not self.quantized:
-            self._write_bs(self.w)
+            self._write_adapters(self.whole)
         if self.eight:
             self.eight.refresh()
 
     def in_eight(self, passes):
         """Lets products be in FP8 from now on; `passes` as for FusedLayer."""
-        self.eight = EightWeight(self.w, self.width, passes)
+        self.eight = EightWeight(self.whole, self.out, self.width, passes)
 
-    def weight(self):
-        """[W | B] (out, in + R) in 16 bits or more, made anew where it is stored in 4."""
-        return self.w() if self.quantized else self.w
+    def fused(self):
+        """[[W, B], [A, 0]] (out + R, in + R) in 16 bits or more, made anew where W is stored in 4: with it a product and its
+        adapters are one product, forward from the left (out rows) and backward from the top (in columns)."""
+        return self._dequantize() if self.quantized else self.whole
+
+    def _forward(self):
+        return self.fused()[: self.out]
 
     @property
     def weights(self):
         """What LoraLinear takes after x."""
-        return (self.w, self.scale, self.a, *self.bs)
+        return (self._forward if self.quantized else self._forward(), self.scale, self.a, *self.bs)
 
 
 class FlatAdapter:
@@ -160,6 +167,7 @@ class FlatAdapter:
             for module, rows in zip(group.modules, group.rows, strict=True):
                 group.bs.append(self._leaf(start, (rows, module.lora_A[ADAPTER].weight.shape[0])))
                 start += group.bs[-1].numel()
+        self._recorded = None
         self.refresh()
 
     @staticmethod
@@ -183,10 +191,20 @@ class FlatAdapter:
     @torch.no_grad()
     def refresh(self):
         """To be called whenever `master` has changed."""
+        if self._recorded:
+            return self._recorded.replay()
         if not self.same:
             self.values.copy_(self.master)
         for group in self.groups:
             group.refresh()
+
+    def record(self):
+        """Makes `refresh` one CUDA graph: it is hundreds of small copies."""
+        self.refresh()
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph):
+            self.refresh()
+        self._recorded = graph
 
     @torch.no_grad()
     def multiply(self, strength):

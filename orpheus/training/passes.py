@@ -9,7 +9,7 @@ import torch
 
 from orpheus.engines.layers import rms_norm
 from orpheus.engines.layers import rotate as rotated
-from orpheus.training.eight import HEADROOM, TOP, Eight
+from orpheus.training.eight import HEADROOM, TOP, Eight, empty
 
 
 def add_norm(x, y, weight, eps, room, eight=False):
@@ -24,13 +24,13 @@ def norm_again(total, rstd, weight):
     return weight * (total.float() * rstd[:, None]).to(total.dtype)
 
 
-def norm_backward(dh, total, rstd, weight, dtotal, eight=False):
-    """Gradient (T, n) of add_norm's sum: that through its norm, dh, and dtotal, that of the sum itself; and as Eight."""
+def norm_backward(dh, total, rstd, weight, dtotal, room, eight=False):
+    """Gradient (T, n + room) of add_norm's sum: that through its norm, dh, and dtotal, that of the sum itself; and as Eight."""
     n = total.float() * rstd[:, None]
     dn = dh.float() * weight.float()
     dx = rstd[:, None] * (dn - n * (dn * n).mean(-1, keepdim=True)) + dtotal.float()
-    dx = dx.to(total.dtype)
-    return dx, quantize(dx) if eight else None
+    dx, _, made = _with_room(dx.to(total.dtype), room, eight)
+    return dx, made
 
 
 def rotate(qkv, cos, sin, heads, dim):
@@ -39,10 +39,11 @@ def rotate(qkv, cos, sin, heads, dim):
     part.copy_(rotated(part, cos, sin))
 
 
-def unrotate(dq, dk, dv, cos, sin, eight=False):
-    """Gradient (T, all heads * dim) of rotate's input out of those of q, k and v (T, heads, dim); and as Eight."""
+def unrotate(dq, dk, dv, cos, sin, room, eight=False):
+    """Gradient (T, all heads * dim + room) of rotate's input out of those of q, k and v (T, heads, dim); and as Eight."""
     out = torch.cat([rotated(dq, cos, -sin), rotated(dk, cos, -sin), dv], dim=1).flatten(1)
-    return out, quantize(out) if eight else None
+    out, _, made = _with_room(out, room, eight)
+    return out, made
 
 
 def swiglu(gate_up, room, eight=False):
@@ -52,12 +53,13 @@ def swiglu(gate_up, room, eight=False):
     return h, made
 
 
-def swiglu_backward(d, gate_up, eight=False):
-    """Gradient (T, 2 n) of swiglu's input out of that of its result, d (T, n); the result (T, n) again; the gradient as Eight."""
+def swiglu_backward(d, gate_up, room, eight=False):
+    """Gradient (T, 2 n + room) of swiglu's input out of that of its result, d (T, n); the result (T, n) again; the gradient as Eight."""
     gate, up = gate_up.float().chunk(2, dim=1)
     d, share = d.float(), torch.sigmoid(gate)
     out = torch.cat([d * up * share * (1 + gate * (1 - share)), d * gate * share], dim=1).to(gate_up.dtype)
-    return out, (gate * share * up).to(gate_up.dtype), quantize(out) if eight else None
+    out, _, made = _with_room(out, room, eight)
+    return out, (gate * share * up).to(gate_up.dtype), made
 
 
 def cross_entropy(logits, targets, weights, skip):
@@ -85,9 +87,17 @@ def quantize(x, into=None):
     return Eight(*into)
 
 
-def append(x, scales, place):
-    """Writes x (rows, r) into `place`, columns of an Eight with these scales; what is too large for them becomes the largest."""
-    place.copy_((x.float() / scales[:, None]).clamp(-TOP, TOP).to(torch.float8_e4m3fn))
+def append(x, before, eight):
+    """Writes x (rows, r) behind the columns of an Eight that stand for `before` (rows, n). Where it is too large for a row's scale,
+    the row gets another one."""
+    width = before.shape[1]
+    most = x.float().abs().amax(1)
+    late = most > TOP * eight.scales
+    if late.any():
+        again = quantize(torch.cat([before, x], 1)[late])
+        eight.scales[late] = again.scales
+        eight.values.view(torch.uint8)[:, :width][late] = again.values[:, :width].view(torch.uint8)
+    eight.values[:, width:] = (x.float() / eight.scales[:, None]).to(torch.float8_e4m3fn)
 
 
 def _with_room(h, room, eight, *between):
@@ -95,7 +105,11 @@ def _with_room(h, room, eight, *between):
         wide = h.new_empty(len(h), h.shape[1] + room)
         wide[:, : h.shape[1]] = h
         return (wide, *(between or (None,)), None)
-    values = torch.empty(len(h), h.shape[1] + room, dtype=torch.float8_e4m3fn, device=h.device)
-    scales = torch.empty(len(h), device=h.device)
-    quantize(h, (values[:, : h.shape[1]], scales))
-    return (h, *(between or (None,)), Eight(values, scales))
+    return (h, *(between or (None,)), quantize_with_room(h, room))
+
+
+def quantize_with_room(h, room):
+    """h (T, n) as an Eight (T, n + room)."""
+    made = empty(len(h), h.shape[1] + room, h.device)
+    quantize(h, (made.values[:, : h.shape[1]], made.scales))
+    return made

@@ -46,40 +46,47 @@ def check(name, *arguments, **named):
     return made[1]
 
 
+def same(name, width, *arguments, **named):
+    """The same call of both, whose first result has room behind its `width` columns, in its Eight where there is one."""
+    made = [getattr(module, name)(*arguments, **named) for module in (kernels, passes)]
+    for found, expected in zip(*made):
+        if isinstance(expected, eight.Eight):
+            assert found.values.shape == expected.values.shape == (T, width + ROOM), name
+            found, expected = (eight.Eight(e.values[:, :width], e.scales) for e in (found, expected))
+        elif expected is not None and expected.shape == (T, width + ROOM):
+            found, expected = found[:, :width], expected[:, :width]
+        close(found, expected, name)
+
+
+ROOM = 8
 x, y, weight = torch.randn(T, WIDTH), torch.randn(T, WIDTH), torch.rand(WIDTH) + 0.5
 cos, sin = torch.randn(2, T, DIM // 2)
 cos, sin = torch.cat([cos, cos], 1), torch.cat([sin, sin], 1)
-strided = torch.randn(T, WIDTH + 8)[:, :WIDTH]
+strided = torch.randn(T, WIDTH + 5)[:, :WIDTH]
+heads = [torch.randn(T, count, DIM) for count in (HEADS, KV, KV)]
+gate_up = torch.randn(T, 2 * WIDTH)
 for wanted in (False, True):
     for other in (None, y):
-        results = [module.add_norm(x, other, weight, 1e-5, 8, eight=wanted) for module in (kernels, passes)]
-        for found, expected in zip(*results):
-            if isinstance(expected, eight.Eight):
-                found, expected = (eight.Eight(e.values[:, :WIDTH], e.scales) for e in (found, expected))
-            elif expected is not None and expected.dim() == 2:
-                found, expected = found[:, :WIDTH], expected[:, :WIDTH]
-            close(found, expected, "add_norm")
-    check("norm_backward", strided, x, torch.rand(T), weight, y, eight=wanted)
-    check(
-        "unrotate", torch.randn(T, HEADS, DIM), torch.randn(T, KV, DIM), torch.randn(T, KV, DIM), cos, sin, eight=wanted
-    )
-    gate_up = torch.randn(T, 2 * WIDTH)
-    (h, made), (expected, expected_made) = (module.swiglu(gate_up, 8, eight=wanted) for module in (kernels, passes))
-    close(h[:, :WIDTH], expected[:, :WIDTH], "swiglu")
-    if wanted:
-        parts = (eight.Eight(e.values[:, :WIDTH], e.scales) for e in (made, expected_made))
-        close(*parts, "swiglu")
-    check("swiglu_backward", strided, gate_up, eight=wanted)
+        same("add_norm", WIDTH, x, other, weight, 1e-5, ROOM, eight=wanted)
+    same("norm_backward", WIDTH, y, x, torch.rand(T), weight, strided, ROOM, eight=wanted)
+    same("unrotate", (HEADS + 2 * KV) * DIM, *heads, cos, sin, ROOM, eight=wanted)
+    same("swiglu", WIDTH, gate_up, ROOM, eight=wanted)
+    same("swiglu_backward", 2 * WIDTH, y, gate_up, ROOM, eight=wanted)
 check("norm_again", x, torch.rand(T), weight)
 check("rotate", torch.randn(T, (HEADS + 2 * KV) * DIM), cos, sin, HEADS + KV, DIM)
 for skip in (0, 5):
     targets = torch.tensor([skip, 77, 40])
     check("cross_entropy", torch.randn(T, 150) * 3, targets, torch.tensor([1.0, 0.3, 0.0]), skip)
-check("quantize", x)
-check("quantize", strided)
-check("quantize", x.T)
-scales, places = torch.tensor([1.0, 0.5, 1e-4]), torch.zeros(2, T, 16, dtype=torch.float8_e4m3fn)
-for module, place in zip((kernels, passes), places):
-    module.append(x[:, :8], scales, place[:, 4:12])
-close(eight.Eight(places[0], scales), eight.Eight(places[1], scales), "append")
-assert (places[1][2, 4:12].float().abs() == 448).all() and not places[:, :, :4].float().any()
+for matrix in (x, strided, x.T):
+    check("quantize", matrix)
+for large in (1.0, 100.0):  # the second row needs another scale
+    more, found = torch.randn(T, ROOM) * torch.tensor([[1.0], [large], [1.0]]), []
+    for module in (kernels, passes):
+        made = module.quantize_with_room(x, ROOM)
+        before = made.scales.clone()
+        module.append(more, x, made)
+        assert ((made.scales != before) == torch.tensor([False, large > 1, False])).all()
+        found.append(made)
+    close(*found, "append")
+    wide = torch.cat([x, more], 1)
+    assert ((found[1].wide() - wide).norm(dim=1) < 0.04 * wide.norm(dim=1)).all()
