@@ -8,9 +8,12 @@ from typing import NamedTuple
 
 import torch
 
+from orpheus.common.errors import InputError
+
 TOP = 448.0  # the largest number of e4m3
 HEADROOM = 56.0  # what a row's largest number becomes: the adapter's share that is appended to it may be 8 times as large before
 # the row needs another scale. What that costs lies below 2^-6 / 56 of the largest, where numbers begin to lose digits
+WIDTHS = 16  # a matrix' sizes are multiples of this
 CAPABILITY = (8, 9)  # of the GPUs with FP8 products: Ada (RTX 40, L4) and Hopper
 
 
@@ -38,6 +41,10 @@ class EightWeight:
         self.refresh()
 
     def _part(self, matrix, width):
+        if matrix.is_cuda and any(size % WIDTHS for size in matrix.shape):
+            raise InputError(
+                f"--fp8 needs layers whose widths are multiples of {WIDTHS}, and this model has one of {width}: leave it out"
+            )
         eight = empty(*matrix.shape, matrix.device)
         self.passes.quantize(matrix[:, :width], (eight.values[:, :width], eight.scales))
         return matrix, eight, width

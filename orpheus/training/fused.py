@@ -28,13 +28,10 @@ class FusedLayer:
         self.last, self.first = last, first
 
     def __call__(self, x, y, cos, sin, bounds, longest):
-        x, q, k, v = _BeforeAttention.apply(x, y, cos, sin, self)
+        eight = self.qkv.eight is not None and torch.is_grad_enabled()  # what is not learnt from is measured as it is
+        x, q, k, v = _BeforeAttention.apply(x, y, cos, sin, self, eight)
         attended = self.attention(q, k, v, bounds, longest)
-        return _AfterAttention.apply(attended, x, self)
-
-    @property
-    def eight(self):
-        return self.qkv.eight is not None
+        return _AfterAttention.apply(attended, x, self, eight)
 
 
 class Last:
@@ -105,13 +102,13 @@ class _BeforeAttention(torch.autograd.Function):
     """x, y (T, hidden) -> x + y; q (T, heads, d), k, v (T, kv_heads, d), rotated."""
 
     @staticmethod
-    def forward(ctx, x, y, cos, sin, layer):
+    def forward(ctx, x, y, cos, sin, layer, wanted):
         heads, kv_heads, dim, eps = layer.shape
         passes, group = layer.passes, layer.qkv
-        x, h, rstd, eight = passes.add_norm(x, y, layer.norms[0], eps, group.rank, layer.eight)
+        x, h, rstd, eight = passes.add_norm(x, y, layer.norms[0], eps, group.rank, wanted)
         qkv, low = product(passes, h, eight, group)
         passes.rotate(qkv, cos, sin, heads + kv_heads, dim)
-        ctx.layer = layer
+        ctx.layer, ctx.wanted = layer, wanted
         ctx.save_for_backward(x, rstd, low, cos, sin)
         return x, *qkv.view(len(x), -1, dim).split([heads, kv_heads, kv_heads], dim=1)
 
@@ -119,30 +116,30 @@ class _BeforeAttention(torch.autograd.Function):
     def backward(ctx, dx, dq, dk, dv):
         x, rstd, low, cos, sin = ctx.saved_tensors
         layer, passes, group = ctx.layer, ctx.layer.passes, ctx.layer.qkv
-        dqkv, eight = passes.unrotate(dq, dk, dv, cos, sin, group.rank, layer.eight)
+        dqkv, eight = passes.unrotate(dq, dk, dv, cos, sin, group.rank, ctx.wanted)
         dh, dlow = back(passes, dqkv, eight, low, group, wanted=not layer.first)
         add_a(group, dlow, passes.norm_again(x, rstd, layer.norms[0]))
         if layer.first:  # its input has nothing to learn
-            return (None,) * 5
-        dx, eight = passes.norm_backward(dh, x, rstd, layer.norms[0], dx, layer.down.rank, layer.eight)
+            return (None,) * 6
+        dx, eight = passes.norm_backward(dh, x, rstd, layer.norms[0], dx, layer.down.rank, ctx.wanted)
         given = layer.last.keep(dx, eight, x.shape[1])
-        return given, given, None, None, None
+        return given, given, None, None, None, None
 
 
 class _AfterAttention(torch.autograd.Function):
     """attended (T, heads, d), x (T, hidden) -> the layer's output as two summands."""
 
     @staticmethod
-    def forward(ctx, attended, x, layer):
+    def forward(ctx, attended, x, layer, wanted):
         passes, o, gate_up, down = layer.passes, layer.o, layer.gate_up, layer.down
-        h, eight = _with_room(passes, attended.flatten(1), o, layer.eight)
+        h, eight = _with_room(passes, attended.flatten(1), o, wanted)
         y, o_low = product(passes, h, eight, o)
-        x, h, rstd, eight = passes.add_norm(x, y, layer.norms[1], layer.shape[-1], gate_up.rank, layer.eight)
+        x, h, rstd, eight = passes.add_norm(x, y, layer.norms[1], layer.shape[-1], gate_up.rank, wanted)
         hidden, gate_up_low = product(passes, h, eight, gate_up)
         del h, eight
-        h, eight = passes.swiglu(hidden, down.rank, layer.eight)
+        h, eight = passes.swiglu(hidden, down.rank, wanted)
         y, down_low = product(passes, h, eight, down)
-        ctx.layer = layer
+        ctx.layer, ctx.wanted = layer, wanted
         ctx.save_for_backward(attended, o_low, x, rstd, gate_up_low, hidden, down_low)
         return x, y
 
@@ -150,17 +147,17 @@ class _AfterAttention(torch.autograd.Function):
     def backward(ctx, dx, dy):
         attended, o_low, x, rstd, gate_up_low, hidden, down_low = ctx.saved_tensors
         layer, passes = ctx.layer, ctx.layer.passes
-        dy, eight = layer.last.take(dy, passes, layer.down.rank, layer.eight)
+        dy, eight = layer.last.take(dy, passes, layer.down.rank, ctx.wanted)
         dh, dlow = back(passes, dy, eight, down_low, layer.down)
-        dhidden, h, eight = passes.swiglu_backward(dh, hidden, layer.gate_up.rank, layer.eight)
+        dhidden, h, eight = passes.swiglu_backward(dh, hidden, layer.gate_up.rank, ctx.wanted)
         add_a(layer.down, dlow, h)
         del dh, h
         dh, dlow = back(passes, dhidden, eight, gate_up_low, layer.gate_up)
         add_a(layer.gate_up, dlow, passes.norm_again(x, rstd, layer.norms[1]))
-        dx, eight = passes.norm_backward(dh, x, rstd, layer.norms[1], dx, layer.o.rank, layer.eight)
+        dx, eight = passes.norm_backward(dh, x, rstd, layer.norms[1], dx, layer.o.rank, ctx.wanted)
         dh, dlow = back(passes, dx, eight, o_low, layer.o)
         add_a(layer.o, dlow, attended.flatten(1))
-        return dh.unflatten(1, attended.shape[1:]), dx[:, : x.shape[1]], None
+        return dh.unflatten(1, attended.shape[1:]), dx[:, : x.shape[1]], None, None
 
 
 def _with_room(passes, h, group, eight):
