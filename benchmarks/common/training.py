@@ -73,10 +73,10 @@ def load(folder, rank, adapter=None, four_bit=False):
 class Side:
     """This project's model with a way back to the weights that it started from."""
 
-    def __init__(self, model, layout, compiled, checkpointing=False, fp8=False):
-        self.llama, self.layout = LoraLlama(model, compiled, checkpointing, fp8), layout
-        self.gradients = Gradients(self.llama)
-        self.start = self.llama.adapter.master.data.clone()
+    def __init__(self, model, layout, compiled, checkpointing=False, fp8=False, start=None):
+        self.llama, self.layout, self.fp8 = LoraLlama(model, compiled, checkpointing, fp8), layout, fp8
+        self.gradients, self.ready = Gradients(self.llama), (None, None)  # examples and their pack
+        self.start = self.llama.adapter.master.data.clone() if start is None else start
 
     def restart(self, optimizer):
         adapter = self.llama.adapter
@@ -88,16 +88,18 @@ class Side:
     def pack(self, examples):
         return make_pack(examples, self.layout, self.llama.device, multiple=self.llama.multiple)
 
-    def step(self, examples, optimizer, rate, first):
-        """One whole optimizer step; returns its mean loss."""
+    def step(self, examples, optimizer, rate, first, ahead=None):
+        """One whole optimizer step; returns its mean loss. ahead: examples of the next one, packed while the GPU works, as a run does"""
         adapter = self.llama.adapter
         adapter.zero_grad()
-        loss = self.gradients(self.pack(examples), first, 1 / sum(targets_of(example, 0) for example in examples))
+        pack = self.ready[1] if self.ready[0] is examples else self.pack(examples)
+        loss = self.gradients(pack, first, 1 / sum(targets_of(example, 0) for example in examples))
         torch.nn.utils.clip_grad_norm_([adapter.master], 1.0)
         for group in optimizer.param_groups:
             group["lr"] = rate
         optimizer.step()
         adapter.refresh()
+        self.ready = (ahead, self.pack(ahead)) if ahead else (None, None)
         return loss.item()
 
     @torch.no_grad()
@@ -141,7 +143,7 @@ def train(side, steps, optimizer, first, skip):
     work = side.restart(optimizer)
 
     def step(examples, number):
-        return side.step(examples, work, linear_rate(number, len(steps)), first)
+        return side.step(examples, work, linear_rate(number, len(steps)), first, *steps[number + 1 : number + 2])
 
     return timed_steps(step, steps, skip)
 
@@ -183,28 +185,24 @@ def steps_in_order(examples, size, count):
     return [list(itertools.islice(stream, size)) for _ in range(count)]
 
 
-def measure_quality(bench, side, examples, held_out, heads):
-    """Times to quality of ours, with the recipe's own size of a step and with large packs; returns the loss to reach.
+def curve(bench, side, steps, held_out, first, target=0.0):
+    """Held-out losses of ours on the way through these steps. first: row of the head that the training loss begins with"""
+    optimizer, tokens = bench.chosen.optimizers[-1], max(bench.chosen.tokens)
+    side.step(steps[0], side.restart(optimizer), 0.0, first)  # what is compiled is compiled here
+    work = side.restart(optimizer)
 
-    heads: {what the training loss is over: the first row of the head}
-    """
-    chosen, largest = bench.chosen, max(bench.chosen.tokens)
-    optimizer = chosen.optimizers[-1]
+    def step(chosen_examples, number):
+        side.step(chosen_examples, work, linear_rate(number, len(steps)), first, *steps[number + 1 : number + 2])
 
-    def curve(steps, first, target=0.0):
-        work = side.restart(optimizer)
-        side.step(steps[0], work, 0.0, first)  # what is compiled is compiled here
-        work = side.restart(optimizer)
+    return quality.watched(step, steps, lambda: side.loss(held_out, tokens), target)
 
-        def step(chosen_examples, number):
-            side.step(chosen_examples, work, linear_rate(number, len(steps)), first)
 
-        return quality.watched(step, steps, lambda: side.loss(held_out, largest), target)
-
+def measure_quality(bench, side, examples, held_out):
+    """The loss to reach: what the notebook's steps come to."""
     notebook = steps_in_order(examples, NOTEBOOK_EXAMPLES, -(-len(examples) // NOTEBOOK_EXAMPLES))
-    after = curve(notebook, 0)[-1]["loss"]
-    side.restart(optimizer)
-    before = side.loss(held_out, largest)
+    after = curve(bench, side, notebook, held_out, 0)[-1]["loss"]
+    side.restart(bench.chosen.optimizers[-1])
+    before = side.loss(held_out, max(bench.chosen.tokens))
     target = quality.goal(before, after)
     found = {"before": before, "notebook": after, "target": target, "steps": len(notebook)}
     bench.report["quality"] |= found | {"examples": len(examples), "held_out": len(held_out)}
@@ -212,11 +210,20 @@ def measure_quality(bench, side, examples, held_out, heads):
         f"\nheld-out loss before {before:.4f}, after the notebook's {len(notebook)} steps, one pass over {len(examples)} examples, "
         f"{after:.4f}; to reach: {target:.4f}"
     )
-    for tokens in sorted({auto_tokens([len(example.input_ids) for example in examples]), largest}):
-        for head, first in heads.items():
-            found = quality.time_to_quality(
-                lambda passes, t=tokens, f=first: curve(packed_steps(examples, t, passes=passes), f, target),
-                target,
-            )
-            bench.note_quality(f"ours, {tokens:,} packed, {head}", found)
     return target
+
+
+def time_ours(bench, side, examples, held_out, head, target):
+    """Times to quality of ours, with the recipe's own size of a step and with large packs.
+
+    head: (what the training loss is over, the first row of the head)
+    """
+    name, first = head
+    for tokens in sorted({auto_tokens([len(example.input_ids) for example in examples]), max(bench.chosen.tokens)}):
+        found = quality.time_to_quality(
+            lambda passes, t=tokens: curve(
+                bench, side, packed_steps(examples, t, passes=passes), held_out, first, target
+            ),
+            target,
+        )
+        bench.note_quality(f"ours, {tokens:,} packed, {name}{', fp8' if side.fp8 else ''}", found)

@@ -78,7 +78,8 @@ def back(passes, dy, eight, low, group, wanted=True):
     dy: (T, out + R), its last columns free; (T, out) where `eight` is its Eight, (T, out + R) wide
     """
     inner, fused = dy[:, : group.out], group.fused()
-    dlow = inner @ fused[: group.out, group.width :]
+    room = None if eight is not None else dy[:, group.out :]
+    dlow = torch.mm(inner, fused[: group.out, group.width :], out=room)
     row = column = 0
     for b in group.bs:
         rows, rank = b.shape
@@ -89,7 +90,6 @@ def back(passes, dy, eight, low, group, wanted=True):
     if eight is not None:
         passes.append(dlow, inner, eight)
         return eights.product(eight, group.eight.backward, dy.dtype), dlow
-    dy[:, group.out :] = dlow
     return dy @ fused[:, : group.width], dlow
 
 
