@@ -214,12 +214,13 @@ def measure_quality(bench, side, examples, held_out):
 
 
 def time_ours(bench, side, examples, held_out, head, target):
-    """Times to quality of ours, with the recipe's own size of a step and with large packs.
+    """Times to quality of ours, with the recipe's own size of a step and, in 16 bits, with large packs.
 
     head: (what the training loss is over, the first row of the head)
     """
     name, first = head
-    for tokens in sorted({auto_tokens([len(example.input_ids) for example in examples]), max(bench.chosen.tokens)}):
+    sizes = {auto_tokens([len(example.input_ids) for example in examples])}
+    for tokens in sorted(sizes if side.fp8 else sizes | {max(bench.chosen.tokens)}):
         found = quality.time_to_quality(
             lambda passes, t=tokens: curve(
                 bench, side, packed_steps(examples, t, passes=passes), held_out, first, target

@@ -11,8 +11,8 @@ import torch
 import torch.nn.functional as F
 
 GRAPH_TOKENS = 4096  # of the largest pack that is recorded; the more, the less there is to gain
-_USES = 2  # of a shape before it is recorded: recording takes as long as a few passes
-_POSITIONS, _BOUNDS, _LONGEST = 256, 16, 256  # what sizes are rounded up to, so that shapes come again
+_USES = 1  # of a shape before it is recorded: recording takes as long as a pass
+_POSITIONS, _BOUNDS, _LONGEST = 256, 16, 1024  # what sizes are rounded up to, so that shapes come again
 
 
 class Gradients:
