@@ -252,8 +252,10 @@ def run_four_bit(bench, checkpoint, layout, examples, adapter):
 
 def table_rows(report):
     """For docs/speed.md: the fastest setting of ours beside each peer, and that with as many examples a step as the peer has."""
-    rows, about = [], f"LoRA training, rank {report['rank']}, examples of {report['row_tokens']:.0f} tokens"
     ours = [result for result in report["ours"] if "failed" not in result]
+    if not ours:
+        return []
+    rows, about = [], f"LoRA training, rank {report['rank']}, examples of {report['row_tokens']:.0f} tokens"
     equal = [result for result in ours if result.get("examples") == EQUAL_EXAMPLES]
     peers = [peer for peer in report["peers"] if peer.get("median_tokens_per_second")]
     alike = [peer for peer in peers if peer.get("batch", 1) * peer.get("accumulation", 1) == EQUAL_EXAMPLES]
