@@ -17,6 +17,7 @@ from orpheus.training.fused import FusedLayer, Last
 from orpheus.training.lora import FlatAdapter, LoraGroup, lora_linear
 from orpheus.training.packing import HEAD_POSITIONS
 
+ROUND = 16  # rows of the head
 TILE = 128  # tokens that a product handles together
 VARLEN_CAPABILITY = (8, 0)  # of the GPUs that flash attention runs on: Ampere and later
 
@@ -82,14 +83,20 @@ def packed_layer(attention, x, cos, sin, bounds, longest, shape, norms, qkv, o, 
 
 
 def _loss_rows(between, hidden, head, skip, targets, weights):
-    """Sum of weighted cross-entropies of some positions over head[skip:], and its gradient on `hidden` (n, hidden)."""
-    rows = len(head)
-    logits = hidden.new_empty(len(hidden), -(-rows // 16) * 16)[
-        :, :rows
-    ]  # rows of memory that begin where products like it
-    torch.mm(hidden, head.T, out=logits)
+    """Sum of weighted cross-entropies of some positions over head[skip:], and its gradient on `hidden` (n, hidden).
+
+    Products are quickest where sizes, and the places in memory where rows begin, are round: a vocabulary's odd end goes apart.
+    """
+    rows, even = len(head), len(head) // ROUND * ROUND or len(head)
+    logits = hidden.new_empty(len(hidden), -(-rows // ROUND) * ROUND)[:, :rows]
+    torch.mm(hidden, head[:even].T, out=logits[:, :even])
+    if even < rows:
+        torch.mm(hidden, head[even:].T, out=logits[:, even:])
     losses = between.cross_entropy(logits, targets, weights, skip)
-    return losses.sum(), logits @ head
+    gradient = logits[:, :even] @ head[:even]
+    if even < rows:
+        gradient.addmm_(logits[:, even:], head[even:])
+    return losses.sum(), gradient
 
 
 class _HeadLoss(torch.autograd.Function):
@@ -205,7 +212,7 @@ class LoraLlama:
         and the control tokens alone. Targets below it are not allowed.
         """
         hidden = rms_norm(self.hidden(pack).index_select(0, pack.where), self.decoder.norm.weight, self.eps)
-        skip = min(first, -(len(self.head) - first) % 16)  # rows that take no part make a product's size a round one
+        skip = min(first, -(len(self.head) - first) % ROUND)  # rows that take no part make a product's size a round one
         start = first - skip
         return _HeadLoss.apply(hidden, self.head[start:], skip, pack.targets - start, pack.weights, self.passes)
 
