@@ -37,6 +37,7 @@ from benchmarks.common.training import (
     time_ours,
     train,
 )
+from benchmarks.common.training_results import EQUAL_EXAMPLES, share, show, show_curves, table_rows
 from benchmarks.peers.train import (
     PLAIN,
     collect,
@@ -50,9 +51,7 @@ from benchmarks.peers.train import (
 from orpheus.training.eight import CAPABILITY as FP8_CAPABILITY
 from orpheus.training.hardware import matrix_rate
 
-EQUAL_EXAMPLES = 16  # in a step, as with the peers but the notebook
 OURS_SHARE = 0.55  # of the budget: after this no setting of ours begins where Unsloth has yet to come
-SHOWN = (1, 25, 50, 100)
 
 
 @dataclass(frozen=True)
@@ -86,37 +85,6 @@ class Arguments:
     """After this no setting and no peer begins, and the peer that trains is ended."""
     out: str | None = None
     """Also writes the JSON to this file, anew after each setting."""
-
-
-def share(rate, flop, probe):
-    return round(rate * flop / probe, 4) if probe else None
-
-
-def percent(value):
-    return "" if value is None else f"{value * 100:5.1f} %"
-
-
-def show(name, result):
-    if "failed" in result:
-        return print(f"{name:44} failed: {result['failed'][-800:]}", flush=True)
-    memory = "" if result["peak_gib"] is None else f"{result['peak_gib']:7.2f} GiB"
-    print(
-        f"{name:44} {result['median_tokens_per_second']:9.0f} {result['mean_tokens_per_second']:9.0f} "
-        f"{percent(result.get('share')):>8} {memory:>11}  loss {result['losses'][0]:.3f} -> {result['losses'][-1]:.3f}",
-        flush=True,
-    )
-
-
-def show_curves(curves):
-    print("\nmean loss of step     " + " ".join(f"{step:>9}" for step in SHOWN))
-    for name, losses in curves.items():
-        print(
-            f"{name:21} " + " ".join(f"{losses[step - 1]:9.4f}" if step <= len(losses) else " " * 9 for step in SHOWN)
-        )
-    if {"ours", "unsloth"} <= curves.keys():
-        ours, theirs = curves["ours"], curves["unsloth"]
-        gaps = [abs(a - b) for a, b in zip(ours, theirs)]
-        print(f"largest difference of a step {max(gaps):.4f}, mean {statistics.mean(gaps):.4f}")
 
 
 def settings(arguments):
@@ -248,39 +216,6 @@ def run_four_bit(bench, checkpoint, layout, examples, adapter):
             return train(side, steps, "adamw_8bit", layout.base, bench.chosen.skip)
 
         bench.attempt("four_bit", f"ours, 4-bit, checkpointing, {tokens:,} packed", work, tokens=tokens)
-
-
-def table_rows(report):
-    """For docs/speed.md: the fastest setting of ours beside each peer, and that with as many examples a step as the peer has."""
-    ours = [result for result in report["ours"] if "failed" not in result]
-    if not ours:
-        return []
-    rows, about = [], f"LoRA training, rank {report['rank']}, examples of {report['row_tokens']:.0f} tokens"
-    equal = [result for result in ours if result.get("examples") == EQUAL_EXAMPLES]
-    peers = [peer for peer in report["peers"] if peer.get("median_tokens_per_second")]
-    alike = [peer for peer in peers if peer.get("batch", 1) * peer.get("accumulation", 1) == EQUAL_EXAMPLES]
-    sides = (f"{about}: tokens/s", ours, peers), (f"{about}, {EQUAL_EXAMPLES} a step: tokens/s", equal, alike)
-    for what, mine, theirs in sides:
-        if not mine:
-            continue
-        best = max(mine, key=_rate)
-        row = {
-            "what": what,
-            "ours": f"{_rate(best):,.0f} ({best['what']}, {best['head']}{', --fp8' if best['fp8'] else ''})",
-        }
-        without = [result for result in mine if not result["fp8"]]
-        if best["fp8"] and without:
-            row["ours"] += f"; {max(map(_rate, without)):,.0f} without"
-        named = [
-            {"peer": peer["peer"], "theirs": f"{_rate(peer):,.0f}", "ratio": _rate(best) / _rate(peer)}
-            for peer in theirs
-        ]
-        rows += [row | one for one in named or [{}]]
-    return rows + quality.quality_rows(report["quality"])
-
-
-def _rate(result):
-    return result["median_tokens_per_second"]
 
 
 def measure(bench, folder):

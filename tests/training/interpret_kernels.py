@@ -15,7 +15,7 @@ def _patch_with_index(tensor, *scope):
 
 
 interpreter._patch_lang_tensor = _patch_with_index
-kernels._BLOCK = 64  # several blocks in a row
+kernels.eight._BLOCK = kernels.loss._BLOCK = 64  # several blocks in a row
 torch.manual_seed(0)
 T, WIDTH, HEADS, KV, DIM = 3, 96, 6, 2, 16
 

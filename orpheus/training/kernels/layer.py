@@ -1,23 +1,14 @@
 """What lies between the products of a layer in training (see orpheus/training/fused.py), as Triton kernels.
 
-The same functions in plain PyTorch are in orpheus/training/passes.py. A program reads a token's row once, sums it in float32 in a
-fixed order and rounds where the plain layers round: the same input gives the same output, bit for bit. Functions with `eight`
-also write their result as FP8 (see orpheus/training/eight.py) from the same reading.
+A program reads a token's row once, sums it in float32 in a fixed order and rounds where the plain layers round: the same input
+gives the same output, bit for bit. Functions with `eight` also write their result as FP8, from the same reading.
 """
 
 import torch
 import triton
 import triton.language as tl
 
-from orpheus.training.eight import HEADROOM, TOP, Eight, empty
-
-_WARPS = 8
-_BLOCK = 2048  # numbers at a time, where a row is too long to be held at once
-
-
-@triton.jit
-def _store_eight(values, Q, mask, inverse):
-    tl.store(Q, (values * inverse).to(Q.dtype.element_ty), mask=mask)
+from orpheus.training.kernels.eight import WARPS, room_for_eight, store_eight
 
 
 @triton.jit
@@ -41,7 +32,7 @@ def _add_norm_kernel(
     if EIGHT:
         scale = tl.maximum(tl.max(tl.abs(h.to(tl.float32)), 0), 1e-12) / headroom
         tl.store(SCALES + row, scale)
-        _store_eight(h.to(tl.float32), Q + row * q_stride + at, there, 1 / scale)
+        store_eight(h.to(tl.float32), Q + row * q_stride + at, there, 1 / scale)
 
 
 @triton.jit
@@ -73,7 +64,7 @@ def _norm_backward_kernel(
     if EIGHT:
         scale = tl.maximum(tl.max(tl.abs(dx.to(tl.float32)), 0), 1e-12) / headroom
         tl.store(SCALES + row, scale)
-        _store_eight(dx.to(tl.float32), Q + row * q_stride + at, there, 1 / scale)
+        store_eight(dx.to(tl.float32), Q + row * q_stride + at, there, 1 / scale)
 
 
 @triton.jit
@@ -135,11 +126,11 @@ def _unrotate_kernel(
         scale = tl.maximum(tl.maximum(most, tl.max(tl.abs(v), 0)), 1e-12) / headroom
         tl.store(SCALES + row, scale)
         Q += row * q_stride
-        _store_eight(q1, Q + q_at, q_there, 1 / scale)
-        _store_eight(q2, Q + q_at + DIM // 2, q_there, 1 / scale)
-        _store_eight(k1, Q + k_at, k_there, 1 / scale)
-        _store_eight(k2, Q + k_at + DIM // 2, k_there, 1 / scale)
-        _store_eight(v, Q + v_at, v_there, 1 / scale)
+        store_eight(q1, Q + q_at, q_there, 1 / scale)
+        store_eight(q2, Q + q_at + DIM // 2, q_there, 1 / scale)
+        store_eight(k1, Q + k_at, k_there, 1 / scale)
+        store_eight(k2, Q + k_at + DIM // 2, k_there, 1 / scale)
+        store_eight(v, Q + v_at, v_there, 1 / scale)
 
 
 @triton.jit
@@ -164,7 +155,7 @@ def _swiglu_kernel(
         h = h.to(tl.float32)
         scale = tl.maximum(tl.max(tl.abs(h), 0), 1e-12) / headroom
         tl.store(SCALES + row, scale)
-        _store_eight(h, Q + row * q_stride + at, there, 1 / scale)
+        store_eight(h, Q + row * q_stride + at, there, 1 / scale)
 
 
 @triton.jit
@@ -186,76 +177,8 @@ def _swiglu_backward_kernel(
         scale = tl.maximum(tl.max(tl.maximum(tl.abs(dgate), tl.abs(dup)), 0), 1e-12) / headroom
         tl.store(SCALES + row, scale)
         Q += row * q_stride
-        _store_eight(dgate, Q + at, there, 1 / scale)
-        _store_eight(dup, Q + WIDTH + at, there, 1 / scale)
-
-
-@triton.jit
-def _cross_entropy_kernel(LOGITS, TARGETS, WEIGHTS, LOSSES, stride, skip, count, BLOCK: tl.constexpr):
-    row = tl.program_id(0).to(tl.int64)
-    target, weight = tl.load(TARGETS + row), tl.load(WEIGHTS + row)
-    place = LOGITS + row * stride
-    most, total = tl.full([BLOCK], -1e30, tl.float32), tl.zeros([BLOCK], tl.float32)
-    for start in range(0, count, BLOCK):
-        at = start + tl.arange(0, BLOCK)
-        value = tl.load(place + at, mask=(at >= skip) & (at < count), other=float("-inf")).to(tl.float32)
-        higher = tl.maximum(most, value)
-        total = total * tl.exp(most - higher) + tl.exp(value - higher)
-        most = higher
-    top = tl.max(most, 0)
-    normalizer = top + tl.log(tl.sum(total * tl.exp(most - top), 0))
-    tl.store(LOSSES + row, (normalizer - tl.load(place + target).to(tl.float32)) * weight)
-    tl.debug_barrier()  # the target's logit is read before a neighbour writes its slope
-    for start in range(0, count, BLOCK):
-        at = start + tl.arange(0, BLOCK)
-        value = tl.load(place + at, mask=(at >= skip) & (at < count), other=float("-inf")).to(tl.float32)
-        slope = (tl.exp(value - normalizer) - tl.where(at == target, 1.0, 0.0)) * weight
-        tl.store(place + at, slope.to(LOGITS.dtype.element_ty), mask=at < count)
-
-
-@triton.jit
-def _quantize_kernel(X, Q, SCALES, row_stride, column_stride, q_stride, width, headroom, BLOCK: tl.constexpr):
-    row = tl.program_id(0).to(tl.int64)
-    most = tl.zeros([BLOCK], tl.float32)
-    for start in range(0, width, BLOCK):
-        at = start + tl.arange(0, BLOCK)
-        x = tl.load(X + row * row_stride + at.to(tl.int64) * column_stride, mask=at < width, other=0.0)
-        most = tl.maximum(most, tl.abs(x.to(tl.float32)))
-    scale = tl.maximum(tl.max(most, 0), 1e-12) / headroom
-    tl.store(SCALES + row, scale)
-    for start in range(0, width, BLOCK):
-        at = start + tl.arange(0, BLOCK)
-        x = tl.load(X + row * row_stride + at.to(tl.int64) * column_stride, mask=at < width, other=0.0)
-        _store_eight(x.to(tl.float32), Q + row * q_stride + at, at < width, 1 / scale)
-
-
-@triton.jit
-def _append_kernel(
-    X, BEFORE, Q, SCALES, x_stride, x_step, before_stride, before_step, q_stride, headroom, top,
-    WIDTH: tl.constexpr, RANK: tl.constexpr, RANKS: tl.constexpr, BLOCK: tl.constexpr,
-):  # fmt: skip
-    row = tl.program_id(0).to(tl.int64)
-    at = tl.arange(0, RANKS)
-    x = tl.load(X + row * x_stride + at.to(tl.int64) * x_step, mask=at < RANK, other=0.0).to(tl.float32)
-    scale, most = tl.load(SCALES + row), tl.max(tl.abs(x), 0)
-    if most > top * scale:
-        scale = most / headroom
-        for start in range(0, WIDTH, BLOCK):
-            place = start + tl.arange(0, BLOCK)
-            before = tl.load(
-                BEFORE + row * before_stride + place.to(tl.int64) * before_step, mask=place < WIDTH, other=0.0
-            )
-            _store_eight(before.to(tl.float32), Q + row * q_stride + place, place < WIDTH, 1 / scale)
-        tl.store(SCALES + row, scale)
-    _store_eight(x, Q + row * q_stride + WIDTH + at, at < RANK, 1 / scale)
-
-
-def _room_for_eight(x, width, wanted):
-    """(Eight or None, what a kernel takes in its place)"""
-    if not wanted:
-        return None, (x, x, 0)
-    eight = empty(len(x), width, x.device)
-    return eight, (*eight, width)
+        store_eight(dgate, Q + at, there, 1 / scale)
+        store_eight(dup, Q + WIDTH + at, there, 1 / scale)
 
 
 def add_norm(x, y, weight, eps, room, eight=False):
@@ -263,10 +186,10 @@ def add_norm(x, y, weight, eps, room, eight=False):
     wide = width + room
     h = x.new_empty(rows, width if eight else wide)
     total, rstd = torch.empty_like(x), torch.empty(rows, dtype=torch.float32, device=x.device)
-    made, (q, scales, q_stride) = _room_for_eight(x, wide, eight)
+    made, (q, scales, q_stride) = room_for_eight(x, wide, eight)
     _add_norm_kernel[(rows,)](
         x, x if y is None else y, weight, total, h, rstd, q, scales, h.stride(0), q_stride, eps, HEADROOM,
-        WIDTH=width, BLOCK=triton.next_power_of_2(width), ADD=y is not None, EIGHT=eight, num_warps=_WARPS,
+        WIDTH=width, BLOCK=triton.next_power_of_2(width), ADD=y is not None, EIGHT=eight, num_warps=WARPS,
     )  # fmt: skip
     return total, h, rstd, made
 
@@ -274,17 +197,17 @@ def add_norm(x, y, weight, eps, room, eight=False):
 def norm_again(total, rstd, weight):
     h, width = torch.empty_like(total), total.shape[1]
     block = triton.next_power_of_2(width)
-    _norm_again_kernel[(len(total),)](total, rstd, weight, h, WIDTH=width, BLOCK=block, num_warps=_WARPS)
+    _norm_again_kernel[(len(total),)](total, rstd, weight, h, WIDTH=width, BLOCK=block, num_warps=WARPS)
     return h
 
 
 def norm_backward(dh, total, rstd, weight, dtotal, room, eight=False):
     width = total.shape[1]
     dx = total.new_empty(len(total), width if eight else width + room)
-    made, (q, scales, q_stride) = _room_for_eight(dx, width + room, eight)
+    made, (q, scales, q_stride) = room_for_eight(dx, width + room, eight)
     _norm_backward_kernel[(len(total),)](
         dh, total, rstd, weight, dx, dtotal, q, scales, dtotal.stride(0), dx.stride(0), q_stride, HEADROOM,
-        WIDTH=width, BLOCK=triton.next_power_of_2(width), EIGHT=eight, num_warps=_WARPS,
+        WIDTH=width, BLOCK=triton.next_power_of_2(width), EIGHT=eight, num_warps=WARPS,
     )  # fmt: skip
     return dx, made
 
@@ -300,7 +223,7 @@ def unrotate(dq, dk, dv, cos, sin, room, eight=False):
     (rows, heads, dim), kv = dq.shape, dk.shape[1]
     width = (heads + 2 * kv) * dim
     out = dq.new_empty(rows, width if eight else width + room)
-    made, (q, scales, q_stride) = _room_for_eight(out, width + room, eight)
+    made, (q, scales, q_stride) = room_for_eight(out, width + room, eight)
     _unrotate_kernel[(rows,)](
         dq.contiguous(), dk.contiguous(), dv.contiguous(), cos, sin, out, q, scales, out.stride(0), q_stride, HEADROOM,
         HEADS=heads, KV=kv, DIM=dim, ALL=triton.next_power_of_2(heads), KV_ALL=triton.next_power_of_2(kv),
@@ -312,10 +235,10 @@ def unrotate(dq, dk, dv, cos, sin, room, eight=False):
 def swiglu(gate_up, room, eight=False):
     rows, width = gate_up.shape[0], gate_up.shape[1] // 2
     h = gate_up.new_empty(rows, width if eight else width + room)
-    made, (q, scales, q_stride) = _room_for_eight(h, width + room, eight)
+    made, (q, scales, q_stride) = room_for_eight(h, width + room, eight)
     _swiglu_kernel[(rows,)](
         gate_up, h, q, scales, h.stride(0), q_stride, HEADROOM,
-        WIDTH=width, BLOCK=triton.next_power_of_2(width), EIGHT=eight, num_warps=2 * _WARPS,
+        WIDTH=width, BLOCK=triton.next_power_of_2(width), EIGHT=eight, num_warps=2 * WARPS,
     )  # fmt: skip
     return h, made
 
@@ -323,39 +246,9 @@ def swiglu(gate_up, room, eight=False):
 def swiglu_backward(d, gate_up, room, eight=False):
     rows, width = gate_up.shape[0], gate_up.shape[1] // 2
     out, h = gate_up.new_empty(rows, 2 * width + (0 if eight else room)), gate_up.new_empty(rows, width)
-    made, (q, scales, q_stride) = _room_for_eight(out, 2 * width + room, eight)
+    made, (q, scales, q_stride) = room_for_eight(out, 2 * width + room, eight)
     _swiglu_backward_kernel[(rows,)](
         d, gate_up, out, h, q, scales, out.stride(0), q_stride, HEADROOM,
-        WIDTH=width, BLOCK=triton.next_power_of_2(width), EIGHT=eight, num_warps=2 * _WARPS,
+        WIDTH=width, BLOCK=triton.next_power_of_2(width), EIGHT=eight, num_warps=2 * WARPS,
     )  # fmt: skip
     return out, h, made
-
-
-def cross_entropy(logits, targets, weights, skip):
-    losses = torch.empty(len(logits), dtype=torch.float32, device=logits.device)
-    _cross_entropy_kernel[(len(logits),)](
-        logits, targets, weights, losses, logits.stride(0), skip, logits.shape[1], BLOCK=_BLOCK, num_warps=_WARPS
-    )
-    return losses
-
-
-def quantize(x, into=None):
-    values, scales = into or empty(*x.shape, x.device)
-    _quantize_kernel[(len(x),)](
-        x, values, scales, *x.stride(), values.stride(0), x.shape[1], HEADROOM, BLOCK=_BLOCK, num_warps=_WARPS
-    )
-    return Eight(values, scales)
-
-
-def append(x, before, eight):
-    width, rank = before.shape[1], x.shape[1]
-    _append_kernel[(len(x),)](
-        x, before, *eight, *x.stride(), *before.stride(), eight.values.stride(0), HEADROOM, TOP,
-        WIDTH=width, RANK=rank, RANKS=triton.next_power_of_2(rank), BLOCK=_BLOCK, num_warps=4,
-    )  # fmt: skip
-
-
-def quantize_with_room(h, room):
-    made = empty(len(h), h.shape[1] + room, h.device)
-    quantize(h, (made.values[:, : h.shape[1]], made.scales))
-    return made
