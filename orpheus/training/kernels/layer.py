@@ -8,6 +8,7 @@ import torch
 import triton
 import triton.language as tl
 
+from orpheus.training.eight import HEADROOM
 from orpheus.training.kernels.eight import WARPS, room_for_eight, store_eight
 
 
