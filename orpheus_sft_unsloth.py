@@ -134,14 +134,17 @@ class Finetune:
         return self
 
     def __exit__(self, *_):
+        from orpheus.training.hardware import stop_ranks
+
         if self.held:
             self.held.close()
+        stop_ranks()
 
     def check(self):
         from orpheus.common.hub import check_push
         from orpheus.speech.model import resolve
         from orpheus.text.identify import describe
-        from orpheus.training.hardware import check_without_gpu, choose_backend, shared
+        from orpheus.training.hardware import check_fp8, check_without_gpu, choose_backend, shared
         from orpheus.training.log import check_reporter
         from orpheus.training.runs import check_runs, check_written, open_run
         from orpheus.training.samples import check_evaluation
@@ -149,6 +152,7 @@ class Finetune:
         check_reporter(self.options.report_to)
         self.base = resolve(self.run.model, "none", self.run.device)
         check_without_gpu(self.base, self.run, self.data)
+        check_fp8(self.base.device, self.options)
         self.description = describe(self.base.checkpoint, as_like=self.run.like)
         self.data = self.data.in_language_of(self.description)
         if self.options.evaluate:
@@ -218,8 +222,8 @@ class Finetune:
                 self.model = load_with_unsloth(checkpoint, self.options)
             else:
                 self.model = load_with_peft(self.folder, device, self.options)
-        self.compiled = compiles(device, self.options)
-        self.llama = LoraLlama(self.model, self.compiled, self.options.gradient_checkpointing)
+        compiled = compiles(device, self.options)
+        self.llama = LoraLlama(self.model, compiled, self.options.gradient_checkpointing, self.options.fp8)
         self.memory = Memory()
 
     def learn(self):
@@ -270,7 +274,6 @@ class Finetune:
             options=options,
             folder=folder,
             log=self.log,
-            compiled=self.compiled,
             on_best=self.best.save if options.keep_best else None,
             on_sample=lambda step: self.samples.speak(folder / "samples" / f"step_{step}") if first else None,
             on_evaluate=self.spoken.measure if self.spoken else None,

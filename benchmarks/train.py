@@ -29,15 +29,15 @@ from benchmarks.common.report import finish_report, start_report, write_report
 from benchmarks.common.training import (
     Side,
     load,
-    longest_of,
     make_examples,
     measure_quality,
     packed_steps,
     reset_peak,
     steps_in_order,
-    tokens_of,
+    time_ours,
     train,
 )
+from benchmarks.common.training_results import EQUAL_EXAMPLES, share, show, show_curves, table_rows
 from benchmarks.peers.train import (
     PLAIN,
     collect,
@@ -48,18 +48,17 @@ from benchmarks.peers.train import (
     write_examples,
     write_quality,
 )
+from orpheus.training.eight import CAPABILITY as FP8_CAPABILITY
 from orpheus.training.hardware import matrix_rate
 
-CURVE_EXAMPLES = 16  # in a step, as with the peer of the curve
 OURS_SHARE = 0.55  # of the budget: after this no setting of ours begins where Unsloth has yet to come
-SHOWN = (1, 25, 50, 100)
 
 
 @dataclass(frozen=True)
 class Arguments:
     model: str = "auto"
     """auto or a folder with model and tokenizer in Orpheus' vocabulary."""
-    peers: tuple[str, ...] = (PLAIN, "notebook", "padded", "packed_varlen_kept", "padded_kept", "packed_varlen")
+    peers: tuple[str, ...] = (PLAIN, "packed_varlen_kept", "padded", "notebook", "padded_kept", "packed_varlen")
     """transformers (with peft, the notebook's batch of 1 x 4) and, with CUDA, Unsloth's of peers/unsloth/train.py; none for none."""
     tokens: tuple[int, ...] = ()
     """Tokens per pack; 12288 with CUDA, else 1024."""
@@ -77,44 +76,15 @@ class Arguments:
     """Also trains a 4-bit base with checkpointing at these pack sizes; needs bitsandbytes."""
     rank: int = 64
     compiled: bool = True
-    """Compiles the layers, with CUDA."""
+    """Layers as kernels, with CUDA."""
+    fp8: bool = True
+    """Also trains with the frozen weights' products in FP8, where the card has them."""
     files: str = ""
     """Folder for the random 3B's files: kept, and used again. By default a temporary one."""
     seconds_budget: float = 1e9
     """After this no setting and no peer begins, and the peer that trains is ended."""
     out: str | None = None
     """Also writes the JSON to this file, anew after each setting."""
-
-
-def share(rate, flop, probe):
-    return round(rate * flop / probe, 4) if probe else None
-
-
-def percent(value):
-    return "" if value is None else f"{value * 100:5.1f} %"
-
-
-def show(name, result):
-    if "failed" in result:
-        return print(f"{name:44} failed: {result['failed'][-800:]}", flush=True)
-    memory = "" if result["peak_gib"] is None else f"{result['peak_gib']:7.2f} GiB"
-    print(
-        f"{name:44} {result['median_tokens_per_second']:9.0f} {result['mean_tokens_per_second']:9.0f} "
-        f"{percent(result.get('share')):>8} {memory:>11}  loss {result['losses'][0]:.3f} -> {result['losses'][-1]:.3f}",
-        flush=True,
-    )
-
-
-def show_curves(curves):
-    print("\nmean loss of step     " + " ".join(f"{step:>9}" for step in SHOWN))
-    for name, losses in curves.items():
-        print(
-            f"{name:21} " + " ".join(f"{losses[step - 1]:9.4f}" if step <= len(losses) else " " * 9 for step in SHOWN)
-        )
-    if len(curves) == 2:
-        ours, theirs = curves.values()
-        gaps = [abs(a - b) for a, b in zip(ours, theirs)]
-        print(f"largest difference of a step {max(gaps):.4f}, mean {statistics.mean(gaps):.4f}")
 
 
 def settings(arguments):
@@ -128,6 +98,7 @@ def settings(arguments):
         skip=arguments.skip if arguments.skip >= 0 else 4 if cuda else 1,
         curve_steps=arguments.curve_steps if cuda else min(3, arguments.curve_steps),
         compiled=arguments.compiled and cuda,
+        fp8=arguments.fp8 and arguments.compiled and cuda and torch.cuda.get_device_capability() >= FP8_CAPABILITY,
         unsloth=[peer for peer in arguments.peers if peer not in (PLAIN, "none")] if cuda else [],
         began=time.perf_counter(),
     )
@@ -197,73 +168,54 @@ class Bench:
         write_report(self.report, self.arguments.out)
 
 
-def run_ours(bench, side, examples):
-    chosen, longest = bench.chosen, longest_of(examples)
-    for tokens in chosen.tokens:
-        steps = packed_steps(examples, tokens, chosen.steps)
-        for head, first in (("audio head", side.layout.base), ("whole head", 0)):
+def run_ours(bench, side, examples, heads):
+    """Rates at each size of a pack and with as many examples a step as the peers have. heads: {name: first row}"""
+    chosen = bench.chosen
+    settings = {
+        f"{tokens:,} packed": (packed_steps(examples, tokens, chosen.steps), {"tokens": tokens})
+        for tokens in chosen.tokens
+    }
+    equal = steps_in_order(examples, EQUAL_EXAMPLES, chosen.steps)
+    settings[f"{EQUAL_EXAMPLES} examples a step"] = equal, {"examples": EQUAL_EXAMPLES}
+    for what, (steps, size) in settings.items():
+        for head, first in heads.items():
             for optimizer in chosen.optimizers:
                 bench.attempt(
                     "ours",
-                    f"ours, {tokens:,} packed, {head}, {optimizer}",
-                    lambda o=optimizer, f=first, t=tokens, s=steps: train(side, s, o, t, longest, f, chosen.skip),
-                    tokens=tokens,
+                    f"ours, {what}, {head}, {optimizer}{', fp8' if side.fp8 else ''}",
+                    lambda o=optimizer, f=first, s=steps: train(side, s, o, f, chosen.skip),
+                    **size,
+                    what=what,
                     head=head,
                     optimizer=optimizer,
+                    fp8=side.fp8,
                     gflop_per_token=side.flop_per_token(first) / 1e9,
                 )
 
 
 def run_curve(bench, side, examples):
-    """Losses of ours over the steps that the curve's peer takes; at a size compiled before, where one holds them."""
+    """Losses of ours over the steps that the curve's peer takes."""
     chosen = bench.chosen
-    steps = steps_in_order(examples, CURVE_EXAMPLES, chosen.curve_steps)
-    most = max(map(tokens_of, steps))
-    tokens = min((size for size in chosen.tokens if size >= most), default=-(-most // 1024) * 1024)
+    steps = steps_in_order(examples, EQUAL_EXAMPLES, chosen.curve_steps)
     result = bench.attempt(
         "curve_runs",
-        f"ours, {CURVE_EXAMPLES} examples a step for the curve",
-        lambda: train(
-            side,
-            steps,
-            chosen.optimizers[-1],
-            tokens,
-            longest_of(examples),
-            0,
-            min(chosen.skip, chosen.curve_steps - 1),
-        ),
+        f"ours, {EQUAL_EXAMPLES} examples a step for the curve{', fp8' if side.fp8 else ''}",
+        lambda: train(side, steps, chosen.optimizers[-1], 0, min(chosen.skip, chosen.curve_steps - 1)),
     )
     return (result or {}).get("losses")
 
 
 def run_four_bit(bench, checkpoint, layout, examples, adapter):
-    arguments, longest = bench.arguments, longest_of(examples)
+    arguments = bench.arguments
     for tokens in arguments.four_bit_tokens:
 
         def work(tokens=tokens):
             model = load(checkpoint, arguments.rank, adapter, four_bit=True)
             side = Side(model, layout, bench.chosen.compiled, True)
             steps = packed_steps(examples, tokens, bench.chosen.steps)
-            return train(side, steps, "adamw_8bit", tokens, longest, layout.base, bench.chosen.skip)
+            return train(side, steps, "adamw_8bit", layout.base, bench.chosen.skip)
 
         bench.attempt("four_bit", f"ours, 4-bit, checkpointing, {tokens:,} packed", work, tokens=tokens)
-
-
-def table_rows(report):
-    """For docs/speed.md: the fastest setting of ours beside each peer."""
-    ours = [result for result in report["ours"] if "failed" not in result]
-    if not ours:
-        return []
-    best = max(ours, key=lambda result: result["median_tokens_per_second"])
-    rate = best["median_tokens_per_second"]
-    what = f"LoRA training, rank {report['rank']}, examples of {report['row_tokens']:.0f} tokens: tokens/s"
-    mine = f"{rate:,.0f} ({best['tokens']:,} packed, {best['head']})"
-    rows = []
-    for peer in report["peers"]:
-        if theirs := peer.get("median_tokens_per_second"):
-            row = {"what": what, "ours": mine, "peer": peer["peer"], "theirs": f"{theirs:,.0f}", "ratio": rate / theirs}
-            rows.append(row)
-    return (rows or [{"what": what, "ours": mine}]) + quality.quality_rows(report["quality"])
 
 
 def measure(bench, folder):
@@ -273,7 +225,7 @@ def measure(bench, folder):
     unsloth = start_unsloth(bench, files, folder)
     try:
         checkpoint, layout = make_checkpoint(arguments, chosen.cuda, folder)
-        count = max(quality.EXAMPLES, CURVE_EXAMPLES * chosen.curve_steps) if chosen.cuda else 48
+        count = max(quality.EXAMPLES, EQUAL_EXAMPLES * chosen.curve_steps) if chosen.cuda else 48
         examples = make_examples(count + quality.HELD_OUT, layout)
         examples, held_out = examples[:count], examples[count:]
         lengths = [len(example.input_ids) for example in examples]
@@ -288,16 +240,28 @@ def measure(bench, folder):
         plain = plain_curve(bench, model, *data) if arguments.quality else None
         side, curves = Side(model, layout, chosen.compiled), {}
         whole = side.flop_per_token(0)
-        run_ours(bench, side, examples)
+        heads = {"audio head": layout.base, "whole head": 0}
+        run_ours(bench, side, examples, heads)
         if chosen.curve_steps:
             curves["ours"] = run_curve(bench, side, examples)
         if arguments.quality:
             # Random weights give text tokens their share of the probability, which a loss over audio alone leaves with them.
-            heads = {"whole head": 0} if arguments.model == "auto" else {"audio head": layout.base}
-            target = measure_quality(bench, side, *data, heads)
+            learnt = ("whole head", 0) if arguments.model == "auto" else ("audio head", layout.base)
+            target = measure_quality(bench, side, *data)
+            time_ours(bench, side, *data, learnt, target)
             if plain:
                 note_plain(bench, plain, target)
             write_quality(*data, target, folder / "quality.json")
+        if chosen.fp8:
+            start = side.start
+            del side
+            reset_peak()
+            side = Side(model, layout, chosen.compiled, fp8=True, start=start)
+            run_ours(bench, side, examples, {"audio head": layout.base})
+            if chosen.curve_steps:
+                curves["ours, fp8"] = run_curve(bench, side, examples)
+            if arguments.quality:
+                time_ours(bench, side, *data, learnt, target)
         del side, model
         reset_peak()
         run_four_bit(bench, checkpoint, layout, examples, folder / "adapter")

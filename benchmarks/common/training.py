@@ -17,6 +17,7 @@ from orpheus.training.llama import LoraLlama
 from orpheus.training.optimizer import make_optimizer
 from orpheus.training.packing import make_pack, plan_steps, split_step, targets_of
 from orpheus.training.schedule import auto_tokens
+from orpheus.training.steps import Gradients
 
 TARGETS = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
 LEARNING_RATE, WARMUP, DECAY = 2e-4, 5, 0.001  # the notebook's
@@ -72,9 +73,10 @@ def load(folder, rank, adapter=None, four_bit=False):
 class Side:
     """This project's model with a way back to the weights that it started from."""
 
-    def __init__(self, model, layout, compiled, checkpointing=False):
-        self.llama, self.layout, self.compiled = LoraLlama(model, compiled, checkpointing), layout, compiled
-        self.start = self.llama.adapter.master.data.clone()
+    def __init__(self, model, layout, compiled, checkpointing=False, fp8=False, start=None):
+        self.llama, self.layout, self.fp8 = LoraLlama(model, compiled, checkpointing, fp8), layout, fp8
+        self.gradients, self.ready = Gradients(self.llama), (None, None)  # examples and their pack
+        self.start = self.llama.adapter.master.data.clone() if start is None else start
 
     def restart(self, optimizer):
         adapter = self.llama.adapter
@@ -83,31 +85,29 @@ class Side:
         adapter.zero_grad()
         return make_optimizer(optimizer, adapter.master, SimpleNamespace(weight_decay=DECAY))[0]
 
-    def step(self, examples, optimizer, rate, tokens, longest, first):
-        """One whole optimizer step; returns its mean loss."""
+    def pack(self, examples):
+        return make_pack(examples, self.layout, self.llama.device, multiple=self.llama.multiple)
+
+    def step(self, examples, optimizer, rate, first, ahead=None):
+        """One whole optimizer step; returns its mean loss. ahead: examples of the next one, packed while the GPU works, as a run does"""
         adapter = self.llama.adapter
         adapter.zero_grad()
-        fixed = {"tokens": tokens, "longest": longest} if self.compiled else {}
-        pack = make_pack(examples, self.layout, self.llama.device, **fixed)
-        loss = self.llama.loss(pack, first) / sum(
-            len(example.input_ids) - example.prompt_tokens for example in examples
-        )
-        loss.backward()
-        adapter.collect()
+        pack = self.ready[1] if self.ready[0] is examples else self.pack(examples)
+        loss = self.gradients(pack, first, 1 / sum(targets_of(example, 0) for example in examples))
         torch.nn.utils.clip_grad_norm_([adapter.master], 1.0)
         for group in optimizer.param_groups:
             group["lr"] = rate
         optimizer.step()
         adapter.refresh()
+        self.ready = (ahead, self.pack(ahead)) if ahead else (None, None)
         return loss.item()
 
     @torch.no_grad()
-    def loss(self, examples, tokens, longest):
-        """Mean cross-entropy of the examples' audio over the whole vocabulary, in packs of a size that steps have."""
+    def loss(self, examples, tokens):
+        """Mean cross-entropy of the examples' audio over the whole vocabulary, so many tokens at once."""
         lengths = [len(example.input_ids) for example in examples]
-        fixed = {"tokens": tokens, "longest": longest} if self.compiled else {}
         packs = split_step(range(len(examples)), lengths, 1, tokens)[0]
-        made = (make_pack([examples[i] for i in pack], self.layout, self.llama.device, **fixed) for pack in packs)
+        made = (self.pack([examples[i] for i in pack]) for pack in packs)
         return sum(self.llama.loss(pack).item() for pack in made) / sum(targets_of(e, 0) for e in examples)
 
     def flop_per_token(self, first):
@@ -137,16 +137,15 @@ def linear_rate(step, total):
     return LEARNING_RATE * (total - step) / max(1, total - WARMUP)
 
 
-def train(side, steps, optimizer, tokens, longest, first, skip):
+def train(side, steps, optimizer, first, skip):
     """Trains on the given examples of each step; returns rates, peak memory and losses."""
     reset_peak()
     work = side.restart(optimizer)
 
     def step(examples, number):
-        return side.step(examples, work, linear_rate(number, len(steps)), tokens, longest, first)
+        return side.step(examples, work, linear_rate(number, len(steps)), first, *steps[number + 1 : number + 2])
 
-    result = timed_steps(step, steps, skip)
-    return result | {"filled": round(sum(map(tokens_of, steps)) / len(steps) / tokens, 4)}
+    return timed_steps(step, steps, skip)
 
 
 def tokens_of(examples):
@@ -186,32 +185,24 @@ def steps_in_order(examples, size, count):
     return [list(itertools.islice(stream, size)) for _ in range(count)]
 
 
-def longest_of(examples):
-    return max(len(example.input_ids) for example in examples)
+def curve(bench, side, steps, held_out, first, target=0.0):
+    """Held-out losses of ours on the way through these steps. first: row of the head that the training loss begins with"""
+    optimizer, tokens = bench.chosen.optimizers[-1], max(bench.chosen.tokens)
+    side.step(steps[0], side.restart(optimizer), 0.0, first)  # what is compiled is compiled here
+    work = side.restart(optimizer)
+
+    def step(chosen_examples, number):
+        side.step(chosen_examples, work, linear_rate(number, len(steps)), first, *steps[number + 1 : number + 2])
+
+    return quality.watched(step, steps, lambda: side.loss(held_out, tokens), target)
 
 
-def measure_quality(bench, side, examples, held_out, heads):
-    """Times to quality of ours, with the recipe's own size of a step and with large packs; returns the loss to reach.
-
-    heads: {what the training loss is over: the first row of the head}
-    """
-    chosen, longest, largest = bench.chosen, longest_of([*examples, *held_out]), max(bench.chosen.tokens)
-    optimizer = chosen.optimizers[-1]
-
-    def curve(steps, tokens, first, target=0.0):
-        work = side.restart(optimizer)
-        side.step(steps[0], work, 0.0, tokens, longest, first)  # what is compiled is compiled here
-        work = side.restart(optimizer)
-
-        def step(chosen_examples, number):
-            side.step(chosen_examples, work, linear_rate(number, len(steps)), tokens, longest, first)
-
-        return quality.watched(step, steps, lambda: side.loss(held_out, largest, longest), target)
-
+def measure_quality(bench, side, examples, held_out):
+    """The loss to reach: what the notebook's steps come to."""
     notebook = steps_in_order(examples, NOTEBOOK_EXAMPLES, -(-len(examples) // NOTEBOOK_EXAMPLES))
-    after = curve(notebook, max(largest, *map(tokens_of, notebook)), 0)[-1]["loss"]
-    side.restart(optimizer)
-    before = side.loss(held_out, largest, longest)
+    after = curve(bench, side, notebook, held_out, 0)[-1]["loss"]
+    side.restart(bench.chosen.optimizers[-1])
+    before = side.loss(held_out, max(bench.chosen.tokens))
     target = quality.goal(before, after)
     found = {"before": before, "notebook": after, "target": target, "steps": len(notebook)}
     bench.report["quality"] |= found | {"examples": len(examples), "held_out": len(held_out)}
@@ -219,12 +210,21 @@ def measure_quality(bench, side, examples, held_out, heads):
         f"\nheld-out loss before {before:.4f}, after the notebook's {len(notebook)} steps, one pass over {len(examples)} examples, "
         f"{after:.4f}; to reach: {target:.4f}"
     )
-    for tokens in sorted({auto_tokens([len(example.input_ids) for example in examples]), largest}):
-        size = -(-max(longest, tokens) // 128) * 128
-        for head, first in heads.items():
-            found = quality.time_to_quality(
-                lambda passes, t=tokens, s=size, f=first: curve(packed_steps(examples, t, passes=passes), s, f, target),
-                target,
-            )
-            bench.note_quality(f"ours, {tokens:,} packed, {head}", found)
     return target
+
+
+def time_ours(bench, side, examples, held_out, head, target):
+    """Times to quality of ours, with the recipe's own size of a step and, in 16 bits, with large packs.
+
+    head: (what the training loss is over, the first row of the head)
+    """
+    name, first = head
+    sizes = {auto_tokens([len(example.input_ids) for example in examples])}
+    for tokens in sorted(sizes if side.fp8 else sizes | {max(bench.chosen.tokens)}):
+        found = quality.time_to_quality(
+            lambda passes, t=tokens: curve(
+                bench, side, packed_steps(examples, t, passes=passes), held_out, first, target
+            ),
+            target,
+        )
+        bench.note_quality(f"ours, {tokens:,} packed, {name}{', fp8' if side.fp8 else ''}", found)

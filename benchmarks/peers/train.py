@@ -23,6 +23,7 @@ from benchmarks.peers.process import PeerProcess
 
 PLAIN = "transformers"
 CURVE_PEER = "padded"  # the peer with as many examples per step as our loss curve
+QUALITY_PEERS = "packed_varlen_kept", "padded", "notebook"  # the others take the same steps more slowly
 PLAIN_NAME = "transformers and peft, batch 1 x 4"
 
 
@@ -136,6 +137,7 @@ def start_unsloth(bench, checkpoint, folder):
         words += ["--longer-steps", chosen.curve_steps, "--longer", CURVE_PEER]
     if bench.arguments.quality:
         words += ["--quality", folder / "quality.json", "--passes", MOST_PASSES]
+        words += ["--quality-peers", *QUALITY_PEERS]
     return PeerProcess("benchmarks.peers.unsloth.train", *words, "--peers", *chosen.unsloth)
 
 

@@ -14,6 +14,8 @@ from orpheus.common.hub import brief
 from orpheus.common.options import ORPHEUS_3B
 from orpheus.common.progress import in_time
 from orpheus.data.options import ELISE
+from orpheus.training.eight import CAPABILITY as FP8_CAPABILITY
+from orpheus.training.eight import WIDTHS as FP8_WIDTHS
 from orpheus.training.llama import VARLEN_CAPABILITY
 
 
@@ -54,6 +56,12 @@ def start_ranks():
         except (ValueError, RuntimeError) as error:  # a port that is none, a host that does not answer
             raise InputError(f"the {ranks} processes do not find each other: {brief(error)}") from error
     return rank, ranks
+
+
+def stop_ranks():
+    """Ends the process group that start_ranks began: PyTorch warns of one that is left to the end of the process."""
+    if dist.is_initialized():
+        dist.destroy_process_group()
 
 
 def choose_backend(backend, device, load_in_4bit):
@@ -105,6 +113,23 @@ def _why_no_cuda(device):
     return "PyTorch finds no CUDA here"
 
 
+def check_fp8(device, options):
+    """Refuses --fp8 where it cannot be. Raises InputError. device: "cuda", "cuda:0" or "cpu"; options: TrainingOptions"""
+    if not options.fp8:
+        return
+    needs = f"--fp8 needs a GPU of compute capability {'.'.join(map(str, FP8_CAPABILITY))} or more (RTX 40, L4, H100)"
+    if not device.startswith("cuda"):
+        raise InputError(f"{needs}, and this run is on {device}: leave the flag out")
+    if (found := torch.cuda.get_device_capability()) < FP8_CAPABILITY:
+        raise InputError(f"{needs}; {torch.cuda.get_device_name()} has {'.'.join(map(str, found))}: leave the flag out")
+    if options.load_in_4bit:
+        raise InputError("--fp8 and --load-in-4bit are two ways to store the same weights: leave one of them out")
+    if options.compile == "off":
+        raise InputError("--fp8 is a matter of compiled layers: leave --compile off out, or --fp8")
+    if options.lora_rank % FP8_WIDTHS:
+        raise InputError(f"--fp8 needs a lora_rank that is a multiple of {FP8_WIDTHS}, not {options.lora_rank}")
+
+
 def barrier():
     if dist.is_initialized():
         dist.barrier()
@@ -119,7 +144,7 @@ def shared(value):
 
 
 def compiles(device, options):
-    """Whether the layers are compiled: auto does so where all of a layer can be, on CUDA with 16-bit weights and flash attention."""
+    """Whether the layers are kernels: auto has them so where all of a layer can be, on CUDA with 16-bit weights and flash attention."""
     if options.compile != "auto":
         return options.compile == "on"
     return device == "cuda" and not options.load_in_4bit and torch.cuda.get_device_capability() >= VARLEN_CAPABILITY

@@ -4,8 +4,7 @@ Examples lie end to end without padding; attention never crosses from one to the
 loss is. It is the arithmetic of transformers' LlamaForCausalLM, whatever has patched that, and is tested against it.
 """
 
-import inspect
-from functools import partial
+from importlib.util import find_spec
 from types import SimpleNamespace
 
 import torch
@@ -15,32 +14,41 @@ from torch.utils.checkpoint import checkpoint
 from orpheus.engines.fast.llama import Layer, Parts
 from orpheus.engines.fast.matrix import Matrix
 from orpheus.engines.layers import inverse_frequencies, rms_norm, rope, rotate
+from orpheus.training import passes
+from orpheus.training.fused import FusedLayer, Last
 from orpheus.training.lora import FlatAdapter, LoraGroup, lora_linear
 from orpheus.training.packing import HEAD_POSITIONS
 
+ROUND = 16  # rows of the head
+TILE = 128  # tokens that a product handles together
 VARLEN_CAPABILITY = (8, 0)  # of the GPUs that flash attention runs on: Ampere and later
 
 
-def _varlen():
-    """torch's attention over packed examples with what it needs to be told, or None where this version or GPU has none."""
-    if torch.cuda.get_device_capability() < VARLEN_CAPABILITY:
-        return None, {}
-    try:
-        from torch.nn.attention.varlen import varlen_attn
-    except ImportError:
-        return None, {}
-    known = inspect.signature(varlen_attn).parameters
-    causal = {"window_size": (-1, 0)} if "window_size" in known else {"is_causal": True}
-    return varlen_attn, causal | ({"enable_gqa": True} if "enable_gqa" in known else {})
+def _passes(device):
+    """The passes between products, on a GPU as kernels; where Triton is not, as elsewhere."""
+    if device.type != "cuda" or not find_spec("triton"):
+        return passes
+    from orpheus.training import kernels
+
+    return kernels
 
 
 def attention_for(device, dtype):
     """Causal attention inside each example, as a function of q (T, heads, d), k, v (T, kv_heads, d), bounds and longest (see
-    Pack) that returns (T, heads, d). Decided once: compiled layers take it as it is."""
-    varlen, arguments = _varlen() if device.type == "cuda" and dtype != torch.float32 else (None, {})
-    if not varlen:
-        return one_by_one_attention
-    return lambda q, k, v, bounds, longest: varlen(q, k, v, bounds, bounds, longest, longest, **arguments)
+    Pack) that returns (T, heads, d)."""
+    if (
+        device.type == "cuda"
+        and dtype != torch.float32
+        and torch.cuda.get_device_capability(device) >= VARLEN_CAPABILITY
+    ):
+        return flash_attention
+    return one_by_one_attention
+
+
+def flash_attention(q, k, v, bounds, longest):
+    """What `attention_for` describes, on GPUs of Ampere and later: what `torch.nn.attention.varlen` calls, without its turn through
+    Python, which takes longer than the kernel for a small step."""
+    return torch.ops.aten._flash_attention_forward(q, k, v, bounds, bounds, longest, longest, 0.0, True, False)[0]
 
 
 def one_by_one_attention(q, k, v, bounds, longest):
@@ -76,38 +84,47 @@ def packed_layer(attention, x, cos, sin, bounds, longest, shape, norms, qkv, o, 
     return _after_attention(x, attended.flatten(-2), norms[1], o, gate_up, down, shape[-1])
 
 
-def _loss_rows(hidden, head, targets, weights):
-    """Sum of weighted cross-entropies of some positions, and its gradient on `hidden` (n, hidden)."""
-    logits = (hidden @ head.T).float()  # (n, head rows)
-    normalizer = torch.logsumexp(logits, dim=-1, keepdim=True)
-    loss = ((normalizer - logits.gather(1, targets[:, None]))[:, 0] * weights).sum()
-    slope = torch.exp(logits - normalizer)
-    here = torch.arange(logits.shape[1], device=logits.device) == targets[:, None]
-    slope = (slope - here.float()) * weights[:, None]
-    return loss, slope.to(hidden.dtype) @ head
+def _loss_rows(between, hidden, head, skip, targets, weights):
+    """Sum of weighted cross-entropies of some positions over head[skip:], and its gradient on `hidden` (n, hidden).
+
+    Products are quickest where sizes, and the places in memory where rows begin, are round: a vocabulary's odd end goes apart.
+    """
+    rows, even = len(head), len(head) // ROUND * ROUND or len(head)
+    logits = hidden.new_empty(len(hidden), -(-rows // ROUND) * ROUND)[:, :rows]
+    torch.mm(hidden, head[:even].T, out=logits[:, :even])
+    if even < rows:
+        torch.mm(hidden, head[even:].T, out=logits[:, even:])
+    losses = between.cross_entropy(logits, targets, weights, skip)
+    gradient = logits[:, :even] @ head[:even]
+    if even < rows:
+        gradient.addmm_(logits[:, even:], head[even:])
+    return losses.sum(), gradient
 
 
 class _HeadLoss(torch.autograd.Function):
     """Cross-entropy over the rows of a frozen head, a slice of positions at a time: the logits are never kept."""
 
     @staticmethod
-    def forward(ctx, hidden, head, targets, weights, loss_rows):
-        parts = [
-            loss_rows(h, head, t, w) for h, t, w in zip(*(x.split(HEAD_POSITIONS) for x in (hidden, targets, weights)))
-        ]
+    def forward(ctx, hidden, head, skip, targets, weights, between):
+        slices = zip(*(x.split(HEAD_POSITIONS) for x in (hidden, targets, weights)))
+        parts = [_loss_rows(between, h, head, skip, t, w) for h, t, w in slices]
         ctx.save_for_backward(torch.cat([gradient for _, gradient in parts]))
         return torch.stack([loss for loss, _ in parts]).sum()
 
     @staticmethod
     def backward(ctx, slope):
         (gradient,) = ctx.saved_tensors
-        return gradient * slope.to(gradient.dtype), None, None, None, None
+        return gradient * slope.to(gradient.dtype), None, None, None, None, None
 
 
 class LoraLlama:
-    """A causal Llama with LoRA on all its linear layers. Takes over the weights of `peft_model`, which stays usable."""
+    """A causal Llama with LoRA on all its linear layers. Takes over the weights of `peft_model`, which stays usable.
 
-    def __init__(self, peft_model, compiled=False, checkpointing=False):
+    compiled: whether layers are FusedLayers, which Triton compiles on a GPU; checkpointing: whether each is computed twice;
+    fp8: whether frozen weights' products in training are in FP8, which needs fused layers
+    """
+
+    def __init__(self, peft_model, compiled=False, checkpointing=False, fp8=False):
         base = peft_model.get_base_model()
         self.config, self.decoder = base.config, base.model
         self.embeddings = base.get_input_embeddings().weight
@@ -124,9 +141,29 @@ class LoraLlama:
         self.adapter = FlatAdapter([group for layer in self.groups for group in layer], self.dtype)
         self.frequencies, self.rope_scale = inverse_frequencies(self.config, self.device)
         self.checkpointing = checkpointing
-        layer = partial(packed_layer, attention_for(self.device, self.dtype))
-        self.layer = torch.compile(layer, dynamic=False) if compiled else layer
-        self.loss_rows = torch.compile(_loss_rows, dynamic=False) if compiled else _loss_rows
+        self.passes = _passes(self.device)
+        self.attention = attention_for(self.device, self.dtype)
+        self.layers = self._fused_layers() if compiled else None
+        self.multiple = TILE if compiled else 1  # of a pack's tokens
+        if fp8:
+            for group in self.adapter.groups:
+                group.in_eight(self.passes)
+        if self.recordable:
+            self.adapter.record()
+
+    @property
+    def recordable(self):
+        """Whether a pass can be a CUDA graph: the same kernels each time, over tensors that stay where they are."""
+        whole = not any(group.quantized for group in self.adapter.groups)
+        return self.layers is not None and self.device.type == "cuda" and whole and not self.checkpointing
+
+    def _fused_layers(self):
+        last = Last()
+        parts = enumerate(self.groups)
+        return [
+            FusedLayer(self.passes, self.attention, groups, self._norms(index), self.shape, last, first=not index)
+            for index, groups in parts
+        ]
 
     def _group(self, layer):
         attention, mlp = layer.self_attn, layer.mlp
@@ -147,22 +184,28 @@ class LoraLlama:
 
     def hidden(self, pack):
         """The last layer's output for a Pack, before the final norm: (T, hidden)."""
-        x = F.embedding(pack.ids, self.embeddings)
+        x, y = F.embedding(pack.ids, self.embeddings), None
         cos, sin = self._rope(pack.positions)
-        for index in range(len(self.groups)):
-            inputs = (index, x, cos, sin, pack)
-            if self.checkpointing and torch.is_grad_enabled():
-                x = checkpoint(self._layer, *inputs, use_reentrant=False, preserve_rng_state=False)
-            else:
-                x = self._layer(*inputs)
-        return x
+        if self.layers is None:
+            for index in range(len(self.groups)):
+                x = self._kept(self._layer, index, x, cos, sin, pack)
+            return x
+        if torch.is_grad_enabled():
+            x.requires_grad_()  # fused layers hand their gradients on by themselves: without one nothing would ask for them
+        for layer in self.layers:
+            x, y = self._kept(layer, x, y, cos, sin, pack.bounds, pack.longest)
+        return x + y
+
+    def _kept(self, layer, *inputs):
+        if self.checkpointing and torch.is_grad_enabled():
+            return checkpoint(layer, *inputs, use_reentrant=False, preserve_rng_state=False)
+        return layer(*inputs)
 
     def _layer(self, index, x, cos, sin, pack):
-        # Compiled code gets weights as tensors: a function that makes them would be compiled anew for every layer. Where all
-        # layers' are kept for the backward pass, that would lose what 4 bits save.
-        kept = torch.is_grad_enabled() and not self.checkpointing
-        weights = [group.weights if kept else group.whole_weights for group in self.groups[index]]
-        return self.layer(x, cos, sin, pack.bounds, pack.longest, self.shape, self._norms(index), *weights)
+        weights = [group.weights for group in self.groups[index]]
+        return packed_layer(
+            self.attention, x, cos, sin, pack.bounds, pack.longest, self.shape, self._norms(index), *weights
+        )
 
     def loss(self, pack, first=0):
         """Weighted sum of the cross-entropies of a pack's targets, a float32 scalar.
@@ -170,8 +213,10 @@ class LoraLlama:
         first: the head's first row that takes part: 0 is the whole vocabulary, the first control token's id the audio tokens
         and the control tokens alone. Targets below it are not allowed.
         """
-        hidden = rms_norm(self.hidden(pack)[pack.where], self.decoder.norm.weight, self.eps)
-        return _HeadLoss.apply(hidden, self.head[first:], pack.targets - first, pack.weights, self.loss_rows)
+        hidden = rms_norm(self.hidden(pack).index_select(0, pack.where), self.decoder.norm.weight, self.eps)
+        skip = min(first, -(len(self.head) - first) % ROUND)  # rows that take no part make a product's size a round one
+        start = first - skip
+        return _HeadLoss.apply(hidden, self.head[start:], skip, pack.targets - start, pack.weights, self.passes)
 
     def flop_per_token(self, first=0):
         """Arithmetic of a training token: 4 x the base weights that it passes, 6 x the adapter; no recomputation, no attention."""

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from orpheus.engines.loading import load_language_model
+from orpheus.training.eight import EightWeight
 from orpheus.training.options import LORA_TARGETS
 
 ADAPTER = "default"  # the name that peft gives to the first adapter
@@ -47,11 +48,7 @@ class LoraLinear(torch.autograd.Function):
 
 
 def lora_linear(x, w, scale, a, *bs):
-    """LoraLinear where gradients are wanted, else its product alone.
-
-    Compiled code that has traced an autograd.Function with gradients cannot trace it once more without (PyTorch 2.11 to 2.13):
-    a held-out loss after the first training step ended in mixed-up shapes.
-    """
+    """LoraLinear where gradients are wanted, else its product alone."""
     if torch.is_grad_enabled():
         return LoraLinear.apply(x, w, scale, a, *bs)
     return torch.cat([x, x @ a.T], dim=1) @ (w() if callable(w) else w).T
@@ -70,7 +67,7 @@ def dequantized(module):
 class LoraGroup:
     """Linear layers that share their input (q, k, v, say), with their adapters.
 
-    a, bs: the adapters' leaves in the model's compute dtype; `w` is what LoraLinear takes.
+    a, bs: the adapters' leaves in the model's compute dtype; eight: the EightWeight, where products are in FP8
     """
 
     def __init__(self, modules, dtype):
@@ -82,14 +79,20 @@ class LoraGroup:
         self.width = modules[0].lora_A[ADAPTER].weight.shape[1]
         self.rank = sum(module.lora_A[ADAPTER].weight.shape[0] for module in modules)
         self.rows = [module.lora_B[ADAPTER].weight.shape[0] for module in modules]
+        self.out = sum(self.rows)
         self.quantized = getattr(self.base[0].weight, "quant_state", None) is not None
         self.a = self.bs = None  # set by FlatAdapter
-        self.w = self._dequantize if self.quantized else self._fuse()
+        self.eight = None
+        self.whole = None if self.quantized else self._fuse()
+
+    def _empty(self):
+        device = self.base[0].weight.device
+        size = self.out + self.rank, self.width + self.rank
+        return torch.zeros(size, dtype=self.dtype, device=device)
 
     def _fuse(self):
-        """Moves the base weights into one buffer with room for the B's; the layers keep views of it."""
-        weight = self.base[0].weight
-        fused = torch.zeros(sum(self.rows), self.width + self.rank, dtype=self.dtype, device=weight.device)
+        """Moves the base weights into one buffer with room for the adapters; the layers keep views of it."""
+        fused = self._empty()
         start = 0
         for layer, rows in zip(self.base, self.rows, strict=True):
             place = fused[start : start + rows, : self.width]
@@ -99,36 +102,44 @@ class LoraGroup:
         return fused
 
     def _dequantize(self):
-        device = self.base[0].weight.device
-        fused = torch.zeros(sum(self.rows), self.width + self.rank, dtype=self.dtype, device=device)
-        start = 0
+        fused, start = self._empty(), 0
         for layer, rows in zip(self.base, self.rows, strict=True):
             fused[start : start + rows, : self.width] = dequantized(layer)
             start += rows
-        self._write_bs(fused)
+        self._write_adapters(fused)
         return fused
 
-    def _write_bs(self, fused):
+    def _write_adapters(self, fused):
+        fused[self.out :, : self.width] = self.a.detach()
         row, column = 0, self.width
         for b in self.bs:
-            fused[row : row + b.shape[0], column : column + b.shape[1]] = b.detach() * self.scale
+            torch.mul(b.detach(), self.scale, out=fused[row : row + b.shape[0], column : column + b.shape[1]])
             row, column = row + b.shape[0], column + b.shape[1]
 
     @torch.no_grad()
     def refresh(self):
-        """Takes over the B's after an optimizer step."""
+        """Takes over the adapters after an optimizer step."""
         if not self.quantized:
-            self._write_bs(self.w)
+            self._write_adapters(self.whole)
+        if self.eight:
+            self.eight.refresh()
+
+    def in_eight(self, passes):
+        """Lets products be in FP8 from now on; `passes` as for FusedLayer."""
+        self.eight = EightWeight(self.whole, self.out, self.width, passes)
+
+    def fused(self):
+        """[[W, B], [A, 0]] (out + R, in + R) in 16 bits or more, made anew where W is stored in 4: with it a product and its
+        adapters are one product, forward from the left (out rows) and backward from the top (in columns)."""
+        return self._dequantize() if self.quantized else self.whole
+
+    def _forward(self):
+        return self.fused()[: self.out]
 
     @property
     def weights(self):
         """What LoraLinear takes after x."""
-        return (self.w, self.scale, self.a, *self.bs)
-
-    @property
-    def whole_weights(self):
-        """The same with 4-bit weights taken out of their 4 bits."""
-        return (self.w() if self.quantized else self.w, self.scale, self.a, *self.bs)
+        return (self._forward if self.quantized else self._forward(), self.scale, self.a, *self.bs)
 
     @torch.no_grad()
     def merged(self):
@@ -162,6 +173,7 @@ class FlatAdapter:
             for module, rows in zip(group.modules, group.rows, strict=True):
                 group.bs.append(self._leaf(start, (rows, module.lora_A[ADAPTER].weight.shape[0])))
                 start += group.bs[-1].numel()
+        self._recorded = None
         self.refresh()
 
     @staticmethod
@@ -185,10 +197,20 @@ class FlatAdapter:
     @torch.no_grad()
     def refresh(self):
         """To be called whenever `master` has changed."""
+        if self._recorded:
+            return self._recorded.replay()
         if not self.same:
             self.values.copy_(self.master)
         for group in self.groups:
             group.refresh()
+
+    def record(self):
+        """Makes `refresh` one CUDA graph: it is hundreds of small copies."""
+        self.refresh()
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph):
+            self.refresh()
+        self._recorded = graph
 
     @torch.no_grad()
     def multiply(self, strength):

@@ -89,10 +89,10 @@ def _bins(examples, lengths, capacity):
     return bins
 
 
-def make_pack(examples, layout, device, text_loss_weight=0.0, tokens=None, longest=None):
+def make_pack(examples, layout, device, text_loss_weight=0.0, multiple=1):
     """Examples end to end as a Pack; the weight of an audio target is 1.
 
-    tokens: fills up to this many, one more without targets, so that shapes do not change (for compiled layers)
+    multiple: of tokens; one more example, without targets, fills up to it (fused layers are quickest with whole tiles)
     """
     lengths = [len(example.input_ids) for example in examples]
     ids = np.concatenate([example.input_ids for example in examples]).astype(np.int64)
@@ -105,20 +105,20 @@ def make_pack(examples, layout, device, text_loss_weight=0.0, tokens=None, longe
     where = np.flatnonzero(weights) - 1
     targets, weights = ids[where + 1], weights[where + 1]
     bounds = [0, *ends.tolist()]
-    if tokens is not None:
-        filling = tokens - len(ids)
+    if filling := -len(ids) % multiple:
         ids = np.concatenate([ids, np.full(filling, layout.pad)])
-        positions = np.concatenate([positions, np.arange(filling) % longest])
-        bounds += [min(bounds[-1] + step, tokens) for step in range(longest, filling + longest, longest)]
-        bounds += [tokens] * (tokens // 64 + 2 - len(bounds))  # as many as the shortest examples could need
-        lacking = -len(where) % HEAD_POSITIONS
-        where, targets, weights = (np.pad(x, (0, lacking)) for x in (where, targets, weights))
-        targets[len(targets) - lacking :] = layout.pad
+        positions = np.concatenate([positions, np.arange(filling)])
+        bounds.append(len(ids))
     tensors = (ids, positions, np.array(bounds, np.int32), where, targets, weights)
-    ids, positions, bounds, where, targets, weights = (
-        torch.from_numpy(x).to(device, non_blocking=True) for x in tensors
-    )
-    return Pack(ids, positions, bounds, longest or max(lengths), where, targets, weights)
+    ids, positions, bounds, where, targets, weights = (_on(device, x) for x in tensors)
+    return Pack(ids, positions, bounds, max(*lengths, filling), where, targets, weights)
+
+
+def _on(device, array):
+    tensor = torch.from_numpy(array)
+    if torch.device(device).type == "cuda":
+        tensor = tensor.pin_memory()  # copied while the device is at work
+    return tensor.to(device, non_blocking=True)
 
 
 def targets_of(example, text_loss_weight):
@@ -133,8 +133,8 @@ HEAD_POSITIONS = 2048  # positions whose logits exist at once: 0.24 GB in float3
 class Pack:
     """Examples end to end, as tensors on the model's device.
 
-    ids, positions: int64 (T,); bounds: int32 (examples + 1,) or more, the last repeated; longest: of the examples, or a bound of it;
-    where: int64 (N,) positions whose next token counts; targets: int64 (N,) that token; weights: float32 (N,), 0 for filling
+    ids, positions: int64 (T,); bounds: int32 (examples + 1,), one more where a pack is filled up; longest: of the examples;
+    where: int64 (N,) positions whose next token counts; targets: int64 (N,) that token; weights: float32 (N,)
     """
 
     ids: torch.Tensor

@@ -17,6 +17,7 @@ from orpheus.training.optimizer import make_optimizer
 from orpheus.training.packing import make_pack, split_step, targets_of
 from orpheus.training.schedule import Patience, learning_rate, plan_run
 from orpheus.training.states import TrainerState, fingerprint, load_state, save_state
+from orpheus.training.steps import Gradients
 
 
 def _better(one, other, options):
@@ -43,7 +44,6 @@ class Trainer:
         options,
         folder,
         log,
-        compiled=False,
         on_best=None,
         on_sample=None,
         on_evaluate=None,
@@ -68,7 +68,11 @@ class Trainer:
         if self.world > 1:  # one beginning for all
             dist.broadcast(llama.adapter.master.data, 0)
             llama.adapter.refresh()
-        self.compiled, self.stop = compiled, False
+        self.gradients, self.ready = (
+            Gradients(llama),
+            None,
+        )  # the packs of the next step, and of which capacity they are
+        self.stop = self.all_stop = False
         self.state = TrainerState(falls_from=None if self.plan.rounds else 0)
         self.best, self.saved = best, None  # the step after which a state was saved last
         self.states = Path(folder) / "states"
@@ -84,21 +88,28 @@ class Trainer:
     # --- one step ---
 
     def _pack(self, examples, text_loss_weight=0.0):
-        fixed = {"tokens": -(-self.capacity // 128) * 128, "longest": self.longest} if self.compiled else {}
-        return make_pack(examples, self.layout, self.llama.device, text_loss_weight, **fixed)
+        return make_pack(examples, self.layout, self.llama.device, text_loss_weight, self.llama.multiple)
+
+    def _packs(self, examples):
+        """This rank's share of a step, in micro-batches."""
+        if self.ready and self.ready[:2] == (examples, self.capacity):
+            return self.ready[2]
+        share = split_step(examples, self.lengths, self.world, self.capacity)[self.rank]
+        return [self._pack([self.train[one] for one in part], self.options.text_loss_weight) for part in share]
+
+    def _prepare(self, number):
+        """Makes the packs of a step while the device is at work on the one before it."""
+        examples = self.steps[number] if number < len(self.steps) else []
+        self.ready = None
+        self.ready = (examples, self.capacity, self._packs(examples)) if examples else None
 
     def _gradients(self, examples):
         """Adds up the step's gradients of this rank in micro-batches; returns the loss of its share, a tensor."""
-        share = split_step(examples, self.lengths, self.world, self.capacity)[self.rank]
         total = sum(targets_of(self.train[example], self.options.text_loss_weight) for example in examples)
         scale = self.state.loss_scale.value if self.half else 1.0
         loss = torch.zeros((), device=self.llama.device)
-        for micro_batch in share:
-            pack = self._pack([self.train[example] for example in micro_batch], self.options.text_loss_weight)
-            part = self.llama.loss(pack, self.first_row) * (scale / total)
-            part.backward()
-            self.llama.adapter.collect()
-            loss += part.detach()
+        for pack in self._packs(examples):
+            loss += self.gradients(pack, self.first_row, scale / total)
         if scale != 1:
             self.llama.adapter.master.grad /= scale
         return loss / scale
@@ -127,11 +138,17 @@ class Trainer:
         adapter = self.llama.adapter
         adapter.zero_grad()
         loss = self._gradients_that_fit(examples)
+        asked = torch.tensor(float(self.stop))
         if self.world > 1:
             dist.all_reduce(adapter.master.grad)
-            dist.all_reduce(loss)
+            of_all = torch.stack([loss, asked.to(loss.device, non_blocking=True)])
+            dist.all_reduce(of_all)
+            loss, asked = of_all
         norm = torch.nn.utils.clip_grad_norm_([adapter.master], self.options.max_grad_norm)
-        loss, norm = torch.stack([loss, norm]).tolist()
+        values = torch.stack([loss, norm, asked.to(loss.device)])
+        self._prepare(number + 1)
+        loss, norm, asked = values.tolist()
+        self.all_stop = asked > 0
         if self._usable(number, loss, norm):
             rate = learning_rate(number, self.end, self.options, self.state.falls_from)
             for group in self.optimizer.param_groups:
@@ -207,12 +224,8 @@ class Trainer:
         return bool(self.plan.rounds) and self.state.falls_from is None
 
     def _stopped(self):
-        """Whether any rank was asked to stop: they have to agree."""
-        if self.world == 1:
-            return self.stop
-        flag = torch.tensor(float(self.stop), device=self.llama.device)
-        dist.all_reduce(flag)
-        return bool(flag.item())
+        """Whether any rank was asked to stop: they have to agree, so what counts with several is what was known in the step."""
+        return self.stop if self.world == 1 else self.all_stop
 
     def _now_and_then(self):
         step, options, last = self.state.step, self.options, self.state.step == self.end

@@ -156,20 +156,27 @@ def test_a_time_limit_does_not_outlast_its_block():
 
 
 def test_what_training_shows():
-    ours = [{"median_tokens_per_second": rate, "tokens": 12_288, "head": "audio head"} for rate in (20_000.0, 30_000.0)]
-    peers = [{"peer": "unsloth, notebook", "median_tokens_per_second": 2_000.0}, {"peer": "other", "failed": "why"}]
-    rows = train.table_rows(
-        {
-            "ours": [*ours, {"failed": "why"}],
-            "peers": peers,
-            "rank": 64,
-            "row_tokens": 507.9,
-            "quality": {"systems": []},
-        }
-    )
-    assert [(row["ours"], row["peer"], row["theirs"], row["ratio"]) for row in rows] == [
-        ("30,000 (12,288 packed, audio head)", "unsloth, notebook", "2,000", 15.0)
+    def ours(rate, what, fp8=False, **size):
+        return {"median_tokens_per_second": rate, "what": what, "head": "audio head", "fp8": fp8, **size}
+
+    packed, equal = (30_000.0, "12,288 packed"), (25_000.0, "16 examples a step")
+    peers = [
+        {"peer": "unsloth, notebook", "median_tokens_per_second": 2_000.0, "batch": 1, "accumulation": 4},
+        {"peer": "unsloth, padded", "median_tokens_per_second": 10_000.0, "batch": 16, "accumulation": 1},
+        {"peer": "other", "failed": "why"},
     ]
+    report = {"peers": peers, "rank": 64, "row_tokens": 507.9, "quality": {"systems": []}}
+    settings = [ours(20_000.0, "4,096 packed"), ours(*packed), ours(*equal, examples=16)]
+    rows = train.table_rows(report | {"ours": [*settings, {"failed": "why"}]})
+    about = "LoRA training, rank 64, examples of 508 tokens"
+    best, alike = "30,000 (12,288 packed, audio head)", "25,000 (16 examples a step, audio head)"
+    assert [(row["what"], row["ours"], row["peer"], row["theirs"], row["ratio"]) for row in rows] == [
+        (f"{about}: tokens/s", best, "unsloth, notebook", "2,000", 15.0),
+        (f"{about}: tokens/s", best, "unsloth, padded", "10,000", 3.0),
+        (f"{about}, 16 a step: tokens/s", alike, "unsloth, padded", "10,000", 2.5),
+    ]
+    rows = train.table_rows(report | {"ours": [*settings, ours(45_000.0, "12,288 packed", fp8=True)]})
+    assert rows[0]["ours"] == "45,000 (12,288 packed, audio head, --fp8); 30,000 without" and rows[0]["ratio"] == 22.5
     assert train.table_rows({"ours": [], "peers": peers}) == []
 
 

@@ -99,8 +99,10 @@ class Arguments:
     four_bit: bool = False
     """Loads the 16-bit folder in 4 bits (NF4), as QLoRA."""
     quality: str = ""
-    """JSON: {"examples": as above, "held_out": so many of the last ones are, "target": held-out loss}. Every peer's time until then is
-    measured after its rate."""
+    """JSON: {"examples": as above, "held_out": so many of the last ones are, "target": held-out loss}. The time until then is
+    measured after a peer's rate."""
+    quality_peers: tuple[str, ...] = ("notebook", "padded", "packed_varlen_kept")
+    """Whose time until then is measured."""
     passes: int = 4
     """How many passes over those examples a peer may take."""
     after: str = ""
@@ -245,7 +247,7 @@ def train_unsloth(arguments):
         steps = arguments.longer_steps if name in arguments.longer else arguments.steps
         deadline = began + seconds - TO_STOP
         result = train_peer(model, tokenizer, start, examples, PEERS[name], steps, arguments.skip, deadline)
-        if arguments.quality and "failed" not in result:
+        if arguments.quality and name in arguments.quality_peers and "failed" not in result:
             given = json.loads(Path(arguments.quality).read_text())
             measured = (model, tokenizer, start, PEERS[name], result["trainer"], given, arguments.passes, deadline)
             result["quality"] = measure_quality(*measured)
