@@ -144,7 +144,7 @@ class LoraGroup:
     @torch.no_grad()
     def merged(self):
         """The layers' weights with their adapters added, one below the other: (out, in)."""
-        whole = self.w() if self.quantized else self.w
+        whole = self._forward()
         return torch.addmm(whole[:, : self.width], whole[:, self.width :], self.a)
 
 
