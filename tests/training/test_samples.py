@@ -151,7 +151,7 @@ def test_samples_are_spoken_with_the_adapter_as_it_is_now():
         engine.release()
         assert engine._engine is None
     base = llama.groups[0][0]
-    assert torch.equal(merged[1], base.w[:, : base.width])
+    assert torch.equal(merged[1], base.whole[: base.out, : base.width])
     assert torch.allclose(merged[0], base.w[:, : base.width] + adapted().groups[0][0].w[:, base.width :] @ base.a)
     assert (merged[0] - merged[1]).abs().max() > 1e-4
 
