@@ -1,6 +1,6 @@
 """Measurements: other software and this project on the same machine, in one run. `python -m benchmarks.encode`.
 
-start, decode, encode, generate, streams and train are commands, table puts their results into docs/speed.md. `common` is what they
+start, decode, encode, generate, streams, adapters and train are commands, table puts their results into docs/speed.md. `common` is what they
 share, `peers` what they measure beside this project, `results` what was recorded.
 """
 

@@ -31,7 +31,7 @@ class Arguments:
     adapters: tuple[int, ...] = (0, 1, 4, 8)
     """How many there are; one row of the report for each."""
     rows: tuple[int, ...] = ()
-    """Sequences side by side: 1 32 128 with CUDA, else 1 4."""
+    """Sequences side by side: 1 4 32 128 with CUDA, else 1 4."""
     rank: int = 64
     """Of each adapter."""
     steps: int = 0
@@ -92,7 +92,7 @@ def main(arguments):
         source, layout = read_llama(DEMO_VOICE, None, "cpu"), loaded.prompts.layout
         prompt, dtype, device = loaded.prompts.prompt("Good morning.", loaded.default_voice), torch.float32, "cpu"
         report["model"] = "demo voice"
-    rows, steps = arguments.rows or ((1, 32, 128) if cuda else (1, 4)), arguments.steps or (150 if cuda else 40)
+    rows, steps = arguments.rows or ((1, 4, 32, 128) if cuda else (1, 4)), arguments.steps or (150 if cuda else 40)
     for count in arguments.adapters:
         changes = {
             f"adapter {n}": random_changes(source.config, arguments.rank, device, dtype, n) for n in range(count)

@@ -25,7 +25,7 @@ class ServerOptions:
     """A port to speak Wyoming at as well, which Home Assistant does; 10200 is usual."""
     voice_model: tuple[str, ...] = ()
     """An adapter as a voice of its own, as NAME=ADAPTER (a folder or a hub id); several may follow. Asked for by `voice` or by `model`.
-    Each is loaded as a model beside the first one, onto the same base."""
+    All are of the first model's base, whose weights are held once; see docs/serving.md for those that cannot share them."""
     max_streams: int | None = None
     """Texts spoken at the same time. Default: 32 with CUDA, 4 without."""
     queue: int = 64

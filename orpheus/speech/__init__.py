@@ -6,4 +6,5 @@ reading      who says a text, and how it is read                reference    a v
 retries      speaking again what went wrong                     announcing   who speaks, before anything is loaded
 playing      through the loudspeakers                           subtitles    SRT and WebVTT
 output       files, and what is said about them                 options      every speech setting
+several      adapters of one base, whose weights are there once
 """

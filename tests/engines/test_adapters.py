@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from orpheus.common.errors import InputError
+from orpheus.common.errors import InputError, OrpheusWarning
 from orpheus.engines.fast.adapters import Adapted
 from orpheus.engines.fast.engine import FastEngine
 from orpheus.engines.fast.llama import Llama
@@ -182,6 +182,19 @@ def test_the_bases_weights_are_there_once(small_voice_folder, adapters):
 
 
 # --- errors, and what cannot be shared ---
+
+
+def test_where_kernels_fail_adapters_still_speak(small_voice_folder, adapters, expected, sampling, monkeypatch):
+    """Not with transformers' engine, which knows none of them."""
+
+    def fail(self):
+        raise RuntimeError("no compiler")
+
+    monkeypatch.setattr(FastEngine, "_use_kernels", fail)
+    with pytest.warns(OrpheusWarning, match="no compiler"):
+        engine = engine_of(small_voice_folder, kernels=True, adapters=changes_of(small_voice_folder, adapters))
+    for name in ("anna", None):
+        assert rows_of(engine.speaking_as(name), PROMPTS, sampling, SEEDS) == expected[name]
 
 
 def test_names_that_there_are_not(engine, small_voice_folder):

@@ -72,7 +72,14 @@ class _Stack:
 
     def add_masked(self, x, y, mask):
         """mask: (T, columns), 1 where a row's adapter owns the column"""
-        z = F.linear(x, self.a).mul_(mask)
+        return self.widen(self.narrow(x, mask), y)
+
+    def narrow(self, x, mask):
+        """x (T, in) -> (T, columns)"""
+        return F.linear(x, self.a).mul_(mask)
+
+    def widen(self, z, y):
+        """y (T, out) with z (T, columns) times B, in place."""
         for place, columns, b in self.parts:
             y[:, place].addmm_(z[:, columns], b)
         return y
