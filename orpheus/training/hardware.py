@@ -8,13 +8,13 @@ from pathlib import Path
 import torch
 import torch.distributed as dist
 
+from orpheus.common.cards import Card
 from orpheus.common.errors import InputError
 from orpheus.common.figures import rounded
 from orpheus.common.hub import brief
 from orpheus.common.options import ORPHEUS_3B
 from orpheus.common.progress import in_time
 from orpheus.data.options import ELISE
-from orpheus.training.llama import VARLEN_CAPABILITY
 
 
 def _count(name, default, low):
@@ -122,7 +122,9 @@ def compiles(device, options):
     """Whether the layers are compiled: auto does so where all of a layer can be, on CUDA with 16-bit weights and flash attention."""
     if options.compile != "auto":
         return options.compile == "on"
-    return device == "cuda" and not options.load_in_4bit and torch.cuda.get_device_capability() >= VARLEN_CAPABILITY
+    if device != "cuda" or options.load_in_4bit:
+        return False
+    return Card(*torch.cuda.get_device_capability()).packed_attention
 
 
 class Memory:

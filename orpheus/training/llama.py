@@ -12,16 +12,15 @@ import torch
 import torch.nn.functional as F
 from torch.utils.checkpoint import checkpoint
 
+from orpheus.common.cards import Card
 from orpheus.engines.layers import inverse_frequencies, rms_norm, rope, rotate
 from orpheus.training.lora import FlatAdapter, LoraGroup, lora_linear
 from orpheus.training.packing import HEAD_POSITIONS
 
-VARLEN_CAPABILITY = (8, 0)  # of the GPUs that flash attention runs on: Ampere and later
-
 
 def _varlen():
     """torch's attention over packed examples with what it needs to be told, or None where this version or GPU has none."""
-    if torch.cuda.get_device_capability() < VARLEN_CAPABILITY:
+    if not Card(*torch.cuda.get_device_capability()).packed_attention:
         return None, {}
     try:
         from torch.nn.attention.varlen import varlen_attn
