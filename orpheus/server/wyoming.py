@@ -13,6 +13,7 @@ from orpheus.server.sentences import SentenceBuffer
 from orpheus.server.speaking import Wanted
 
 _LONGEST_LINE = 256 * 1024  # bytes of an event's header; asyncio's reader holds no more
+_MOST_HELD = 1_000_000  # bytes of events that wait while it speaks
 _SILENT = 300.0  # seconds that a client may be
 _NAME, _URL = "orpheus", "https://github.com/canopyai/Orpheus-TTS"
 
@@ -63,27 +64,60 @@ class _Client:
         self._speaker, self._reader, self._writer = speaker, reader, writer
         self._key = (writer.get_extra_info("peername") or ("unknown",))[0]
         self._buffer, self._voice, self._begun = None, None, False  # of a text in chunks
+        self._events, self._held, self._room = asyncio.Queue(), 0, asyncio.Event()  # that came and wait; their bytes
+        self._speaking, self._gone = False, False
 
     async def run(self):
+        loop = asyncio.get_running_loop()
+        reading, work = loop.create_task(self._read()), loop.create_task(self._work())
         try:
-            while await self._next():
-                pass
+            await asyncio.wait({reading, work}, return_when=asyncio.FIRST_COMPLETED)
+            if reading.done():
+                reading.result()  # raises what was wrong with what came
+                self._gone = True
+                if self._speaking:
+                    work.cancel()
+                self._events.put_nowait((None, 0))
+            await work
+        except asyncio.CancelledError:
+            if not self._gone:
+                raise
         except (OSError, EOFError, asyncio.IncompleteReadError, asyncio.TimeoutError):
             pass
         except Exception as error:  # of a client that speaks something else
             tell(f"{self._key}: Wyoming: {type(error).__name__}: {error}"[:300])
         finally:
+            for task in (reading, work):
+                task.cancel()
+            await asyncio.gather(reading, work, return_exceptions=True)
             with contextlib.suppress(OSError):
                 self._writer.close()
 
+    async def _read(self):
+        """Takes what comes while it speaks too, so that a client that hangs up is noticed at once; returns when it has."""
+        from wyoming.event import async_read_event
+
+        while (event := await async_read_event(self._reader)) is not None:
+            size = len(repr(event.data)) + len(event.payload or b"")
+            self._held += size
+            self._events.put_nowait((event, size))
+            while self._held > _MOST_HELD:
+                self._room.clear()
+                await self._room.wait()
+
+    async def _work(self):
+        while await self._next():
+            pass
+
     async def _next(self):
         """Answers one event; whether there may be another."""
-        from wyoming.event import async_read_event
         from wyoming.info import Describe
         from wyoming.ping import Ping, Pong
         from wyoming.tts import Synthesize, SynthesizeChunk, SynthesizeStart, SynthesizeStop, SynthesizeStopped
 
-        event = await asyncio.wait_for(async_read_event(self._reader), _SILENT)
+        event, size = await asyncio.wait_for(self._events.get(), _SILENT)
+        self._held -= size
+        self._room.set()
         if event is None:
             return False
         if Describe.is_type(event.type):
@@ -118,9 +152,13 @@ class _Client:
         from wyoming.error import Error
 
         for text in texts:
+            if self._gone:
+                return
+            self._speaking = True
             try:
                 speech = await self._speaker.open(Wanted(text, voice=self._voice_name()), self._key)
             except Refusal as refusal:
+                self._speaking = False
                 await self._send(Error(text=refusal.message, code=refusal.code))
                 continue
             reason = "hang_up"
@@ -137,6 +175,7 @@ class _Client:
                 reason = "engine_error"
                 await self._send(Error(text=f"the speech was cut off: {error}", code="internal_error"))
             finally:
+                self._speaking = False
                 speech.close(reason)
 
     async def _end(self):
