@@ -23,11 +23,12 @@ EVAL := $(VENV)/.installed-requirements-eval.txt
 SERVE := $(VENV)/.installed-requirements-serve.txt
 SERVE_DEV := $(VENV)/.installed-requirements-serve-dev.txt
 RAY := $(VENV)/.installed-requirements-ray.txt
+KERNELS := $(VENV)/.installed-requirements-kernels.txt
 DEPLOY := $(VENV)/.installed-requirements-deploy.txt
 LLAMA := $(VENV)/.installed-requirements-llama.txt
 OLD := $(VENV4)/.installed-requirements-transformers4.txt
 
-.PHONY: help speak serve test test-serve test-browsers test-engines test-transformers4 test-ray kills evaluate bench lint lint-deploy format clean
+.PHONY: help speak serve test test-serve test-browsers test-engines test-transformers4 test-ray test-kernels kills evaluate bench lint lint-deploy format clean
 
 help:
 	@echo "make speak    speaks five examples into generated_audio/    make speak ARGS=\"'Good morning.' --voice theo\""
@@ -38,6 +39,7 @@ help:
 	@echo 'make test-browsers    hears the page at / in Chromium and Firefox, those that are installed'
 	@echo 'make test-transformers4    loads a merged model and an adapter with transformers 4 as well, in $(VENV4)'
 	@echo 'make test-ray works and serves on two Ray workers, which are killed; installs Ray'
+	@echo 'make test-kernels    runs the GPU kernels in an interpreter and compiles them for five kinds of card; installs Triton'
 	@echo 'make kills    kills training at 30 random moments, goes on, and compares adapters and your files; trains twice at once'
 	@echo 'make bench    prints what is measured on this machine, peers beside us; JSON with everything last'
 	@echo 'make evaluate measures the voice                             make evaluate ARGS="--model demo --limit 20"'
@@ -69,6 +71,9 @@ test-transformers4: $(DEV) $(OLD)
 
 test-ray: $(DEV) $(RAY)
 	@$(VENV)/bin/python -m pytest -m ray -W ignore::pytest.PytestUnraisableExceptionWarning tests/prepare tests/deploy $(ARGS)
+
+test-kernels: $(DEV) $(KERNELS)
+	@$(VENV)/bin/python -m pytest -n $(PROCESSES) --maxprocesses 8 -m kernels tests/engines tests/codec $(ARGS)
 
 kills: $(DEV)
 	@$(VENV)/bin/python -m tests.scripts.kill_and_resume $(ARGS)
@@ -132,6 +137,11 @@ $(SERVE_DEV): $(RUNTIME) requirements-serve.txt requirements-serve-dev.txt
 $(RAY): $(RUNTIME) requirements-serve.txt requirements-ray.txt
 	@echo 'Installing requirements-ray.txt into $(VENV) (about 0.3 GB)'
 	@$(VENV)/bin/python -m pip install -q -c requirements.txt -r requirements-serve.txt -r requirements-ray.txt
+	@touch $@
+
+$(KERNELS): $(RUNTIME) requirements-kernels.txt
+	@echo 'Installing requirements-kernels.txt into $(VENV) (about 0.7 GB)'
+	@$(VENV)/bin/python -m pip install -q -r requirements-kernels.txt
 	@touch $@
 
 $(DEPLOY): $(VENV)/bin/python requirements-deploy.txt

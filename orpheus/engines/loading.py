@@ -4,6 +4,7 @@ import math
 from pathlib import Path
 from warnings import warn
 
+from orpheus.common.cards import Card
 from orpheus.common.checkpoints import check_model_folder, quantization
 from orpheus.common.command import cure_of
 from orpheus.common.errors import CheckpointError, InputError, OrpheusError, OrpheusWarning
@@ -20,7 +21,7 @@ def _dtype(device):
     import torch
 
     if device.startswith("cuda"):
-        return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
+        return getattr(torch, Card(*torch.cuda.get_device_capability(device)).dtype)
     if device.startswith("mps") and torch.backends.mps.is_macos_or_newer(14, 0):  # the first with bfloat16
         return torch.bfloat16
     return torch.float32

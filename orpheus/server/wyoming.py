@@ -13,7 +13,7 @@ from orpheus.server.speaking import Wanted
 
 _LONGEST_LINE = 256 * 1024  # bytes of an event's header; asyncio's reader holds no more
 _SILENT = 300.0  # seconds that a client may be, while nothing is spoken for it
-_MOST_WAITING = 256  # events; then no more are read until some are answered
+_MOST_WAITING = 64  # events; then no more are read until some are answered
 _NAME, _URL = "orpheus", "https://github.com/canopyai/Orpheus-TTS"
 
 

@@ -14,7 +14,6 @@ TOP = 448.0  # the largest number of e4m3
 HEADROOM = 56.0  # what a row's largest number becomes: the adapter's share that is appended to it may be 8 times as large before
 # the row needs another scale. What that costs lies below 2^-6 / 56 of the largest, where numbers begin to lose digits
 WIDTHS = 16  # a matrix' sizes are multiples of this
-CAPABILITY = (8, 9)  # of the GPUs with FP8 products: Ada (RTX 40, L4) and Hopper
 
 
 class Eight(NamedTuple):

@@ -8,15 +8,14 @@ from pathlib import Path
 import torch
 import torch.distributed as dist
 
+from orpheus.common.cards import ADA, Card
 from orpheus.common.errors import InputError
 from orpheus.common.figures import rounded
 from orpheus.common.hub import brief
 from orpheus.common.options import ORPHEUS_3B
 from orpheus.common.progress import in_time
 from orpheus.data.options import ELISE
-from orpheus.training.eight import CAPABILITY as FP8_CAPABILITY
 from orpheus.training.eight import WIDTHS as FP8_WIDTHS
-from orpheus.training.llama import VARLEN_CAPABILITY
 
 
 def _count(name, default, low):
@@ -117,11 +116,11 @@ def check_fp8(device, options):
     """Refuses --fp8 where it cannot be. Raises InputError. device: "cuda", "cuda:0" or "cpu"; options: TrainingOptions"""
     if not options.fp8:
         return
-    needs = f"--fp8 needs a GPU of compute capability {'.'.join(map(str, FP8_CAPABILITY))} or more (RTX 40, L4, H100)"
+    needs = f"--fp8 needs a GPU of compute capability {ADA} or more (RTX 40, L4, H100)"
     if not device.startswith("cuda"):
         raise InputError(f"{needs}, and this run is on {device}: leave the flag out")
-    if (found := torch.cuda.get_device_capability()) < FP8_CAPABILITY:
-        raise InputError(f"{needs}; {torch.cuda.get_device_name()} has {'.'.join(map(str, found))}: leave the flag out")
+    if not (card := Card(*torch.cuda.get_device_capability())).fp8:
+        raise InputError(f"{needs}; {torch.cuda.get_device_name()} has {card}: leave the flag out")
     if options.load_in_4bit:
         raise InputError("--fp8 and --load-in-4bit are two ways to store the same weights: leave one of them out")
     if options.compile == "off":
@@ -147,7 +146,9 @@ def compiles(device, options):
     """Whether the layers are kernels: auto has them so where all of a layer can be, on CUDA with 16-bit weights and flash attention."""
     if options.compile != "auto":
         return options.compile == "on"
-    return device == "cuda" and not options.load_in_4bit and torch.cuda.get_device_capability() >= VARLEN_CAPABILITY
+    if device != "cuda" or options.load_in_4bit:
+        return False
+    return Card(*torch.cuda.get_device_capability()).packed_attention
 
 
 class Memory:

@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch.utils.checkpoint import checkpoint
 
+from orpheus.common.cards import Card
 from orpheus.engines.fast.llama import Layer, Parts
 from orpheus.engines.fast.matrix import Matrix
 from orpheus.engines.layers import inverse_frequencies, rms_norm, rope, rotate
@@ -21,7 +22,6 @@ from orpheus.training.packing import HEAD_POSITIONS
 
 ROUND = 16  # rows of the head
 TILE = 128  # tokens that a product handles together
-VARLEN_CAPABILITY = (8, 0)  # of the GPUs that flash attention runs on: Ampere and later
 
 
 def _passes(device):
@@ -36,11 +36,8 @@ def _passes(device):
 def attention_for(device, dtype):
     """Causal attention inside each example, as a function of q (T, heads, d), k, v (T, kv_heads, d), bounds and longest (see
     Pack) that returns (T, heads, d)."""
-    if (
-        device.type == "cuda"
-        and dtype != torch.float32
-        and torch.cuda.get_device_capability(device) >= VARLEN_CAPABILITY
-    ):
+    cuda = device.type == "cuda" and dtype != torch.float32
+    if cuda and Card(*torch.cuda.get_device_capability(device)).packed_attention:
         return flash_attention
     return one_by_one_attention
 

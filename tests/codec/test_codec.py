@@ -244,11 +244,12 @@ def test_encoding_leaves_the_callers_precision(small_codec, random):
         torch.set_float32_matmul_precision("highest")
 
 
+@pytest.mark.kernels
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("part", ["encoder", "decoder"])
 def test_the_fused_kernels_compute_what_the_layers_do(part):
     """In Triton's interpreter, where Triton is; `test_gpu_encoder.py` and `test_gpu_streams.py` show it on a GPU."""
-    pytest.importorskip("triton")
+    pytest.importorskip("triton", reason="Triton is not installed: make test-kernels installs it")
     done = subprocess.run(
         [sys.executable, "-m", f"tests.codec.interpret_{part}"],
         cwd=ROOT,

@@ -309,9 +309,10 @@ def test_the_models_own_layers_keep_working_and_share_memory():
 # --- kernels ---
 
 
+@pytest.mark.kernels
 def test_the_kernels_compute_the_plain_operations():
     """In Triton's interpreter, where Triton is installed; `tests/engines/test_gpu.py` shows it on a GPU."""
-    pytest.importorskip("triton")
+    pytest.importorskip("triton", reason="Triton is not installed: make test-kernels installs it")
     done = subprocess.run(
         [sys.executable, "-m", "tests.engines.interpret_kernels"],
         **{"cwd": ROOT, "capture_output": True, "text": True, "env": os.environ | {"TRITON_INTERPRET": "1"}},

@@ -93,6 +93,28 @@ def test_a_client_that_hangs_up_frees_its_row_at_once(home, talker):
     wait_for(lambda: home.speaker.engine.streams == home.speaker.admission.active == 0, "the row", 1)
 
 
+@pytest.mark.parametrize("more", [[], [Ping(text="a")], [SynthesizeChunk("x" * 1000)] * 50], ids=["", "ping", "chunks"])
+def test_a_client_that_hangs_up_between_two_chunks_frees_its_row(home, talker, more):
+    """Its text has 190 frames; a chunk is 7 steps, and nothing is read of them."""
+    talker[0].frames, talker[0].pause = 190, 0.02
+    pool = home.speaker.engine.pools["small"]
+
+    async def main():
+        async with AsyncTcpClient("127.0.0.1", home.port) as client:
+            for event in [Synthesize("Yes."), *more]:
+                await client.write_event(event.event())
+            heard = await asyncio.wait_for(client.read_event(), 20)
+            assert AudioStart.is_type(heard.type) and len(pool._jobs) == 1
+            return pool.counts["steps"]
+
+    steps = asyncio.run(main())
+    wait_for(lambda: not pool._jobs, "a free row")
+    assert pool.counts["steps"] - steps <= 5  # the next chunk comes 7 steps after the last
+    wait_for(lambda: home.speaker.admission.active == 0, "its place")
+    assert b'reason="hang_up"} 1.0' in home.speaker.metrics.page()
+    assert talk(home, Ping(), until=Pong)
+
+
 def test_events_that_come_while_a_text_is_spoken_are_answered_after_it(home):
     heard = talk(home, Synthesize("Yes."), Ping(text="b"), Synthesize("No."), Ping(text="c"), until=AudioStop)
     assert [event.type for event in heard][-1] == "audio-stop"

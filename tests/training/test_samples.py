@@ -152,7 +152,8 @@ def test_samples_are_spoken_with_the_adapter_as_it_is_now():
         assert engine._engine is None
     base = llama.groups[0][0]
     assert torch.equal(merged[1], base.whole[: base.out, : base.width])
-    assert torch.allclose(merged[0], base.w[:, : base.width] + adapted().groups[0][0].w[:, base.width :] @ base.a)
+    tuned = adapted().groups[0][0].whole[: base.out, base.width :]
+    assert torch.allclose(merged[0], base.whole[: base.out, : base.width] + tuned @ base.a)
     assert (merged[0] - merged[1]).abs().max() > 1e-4
 
 

@@ -9,6 +9,7 @@ import warnings
 
 import torch
 
+from orpheus.common.cards import Card
 from orpheus.common.errors import InputError, OrpheusError, OrpheusWarning
 from orpheus.common.frame import CODES_PER_FRAME
 from orpheus.engines import check_length, too_large
@@ -118,7 +119,7 @@ class FastEngine:
             raise InputError(f"length must be between 2 and {self.llama.limit}, the model's positions, not {length}")
         if cache not in CACHES:
             raise InputError(f"cache must be {' or '.join(CACHES)}, not {cache!r}")
-        if cache == "fp8" and self.captured and torch.cuda.get_device_capability(self.llama.device) < (8, 9):
+        if cache == "fp8" and self.captured and not Card(*torch.cuda.get_device_capability(self.llama.device)).fp8:
             raise InputError(
                 "a cache in fp8 needs a GPU of compute capability 8.9 or newer (RTX 40, L4, H100): leave it out here"
             )

@@ -16,6 +16,7 @@ import torch.nn.functional as F
 import triton
 import triton.language as tl
 
+from orpheus.common.cards import Card
 from orpheus.engines.fast.kernels.row import (
     add_row_kernel,
     begin,
@@ -171,7 +172,7 @@ def can_overlap(device):
     """Whether a kernel can start before the previous one has ended (PDL)."""
     return (
         device.type == "cuda"
-        and torch.cuda.get_device_capability(device) >= (9, 0)
+        and Card(*torch.cuda.get_device_capability(device)).overlaps
         and hasattr(getattr(tl.extra, "cuda", None), "gdc_wait")
     )
 
