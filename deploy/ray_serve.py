@@ -9,7 +9,6 @@ It answers at Ray Serve's address, http://127.0.0.1:8000. What is given are the 
 """
 
 import os
-from contextlib import asynccontextmanager
 
 from ray import serve
 
@@ -92,7 +91,7 @@ def builder_of(arguments, keys):
     """A function that makes the application of one replica, there."""
 
     def build():
-        from orpheus.server.app import make_app
+        from orpheus.server.app import make_app, settle_first
         from orpheus.server.engine import Engine
         from orpheus.server.engine_process import EngineSpec
         from orpheus.server.metrics import Metrics
@@ -104,15 +103,7 @@ def builder_of(arguments, keys):
         names = {name: name for name in options.voice_models}
         speaker = Speaker(options, Engine(spec, options.ahead_seconds), Preparer(), Metrics(), names)
         app = make_app(speaker, keys, options)
-        starts = app.router.lifespan_context
-
-        @asynccontextmanager
-        async def lifespan(app):
-            async with starts(app):
-                await speaker.settled()  # nobody is sent to a replica that is still loading
-                yield
-
-        app.router.lifespan_context = lifespan
+        settle_first(app, speaker)  # nobody is sent to a replica that is still loading
         return app
 
     return build

@@ -71,6 +71,19 @@ def make_app(speaker, keys, options):
     return app
 
 
+def settle_first(app, speaker):
+    """Has an application begin only once it can speak: nobody is sent to it before."""
+    starts = app.router.lifespan_context
+
+    @asynccontextmanager
+    async def lifespan(app):
+        async with starts(app):
+            await speaker.settled()
+            yield
+
+    app.router.lifespan_context = lifespan
+
+
 def read_request(request):
     """The Wanted for a SpeechRequest. Raises Refusal for fields that don't go together."""
     if request.timestamps and request.stream_format != "sse":

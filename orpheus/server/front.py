@@ -1,10 +1,12 @@
 """One of several processes that talk to clients: it takes connections of a port that all share, and asks the one that started it for places."""
 
 import asyncio
+import os
 import signal
 from itertools import count
 
 from orpheus.common.errors import OrpheusError
+from orpheus.server.app import settle_first
 from orpheus.server.engine_process import end_with_parent
 from orpheus.server.failures import Refusal
 from orpheus.server.joined import Engines, JoinedEngine
@@ -15,12 +17,13 @@ from orpheus.server.running import BACKLOG, Running
 _TELLS = 2.0  # seconds between two reports of what was counted: so much is lost of it with this process
 
 
-def run_front(connection, listening, options, keys, doors, voice_models):
-    """The process' work. connection: to Fronts; listening: the socket; doors: of the engines, see EngineSpec; the rest as for Running"""
+def run_front(connection, listening, options, keys, doors, voice_models, others):
+    """The process' work. connection: to Fronts; listening: the socket; doors: of the engines, see EngineSpec; others: whether others
+    take connections until this one can speak; the rest as for Running"""
     for name in (signal.SIGINT, signal.SIGTERM):
         signal.signal(name, signal.SIG_IGN)  # it is told when to end
     end_with_parent()
-    front = Front(connection, options, keys, doors, voice_models)
+    front = Front(connection, options, keys, doors, voice_models, others)
     try:
         front.run([listening])
     except OrpheusError as error:
@@ -29,7 +32,7 @@ def run_front(connection, listening, options, keys, doors, voice_models):
 
 
 class Front(Running):
-    def __init__(self, connection, options, keys, doors, voice_models=()):
+    def __init__(self, connection, options, keys, doors, voice_models=(), others=False):
         self._connection, self.link = connection, None
         self._asked, self._numbers = {}, count()  # {number: the future of an answer}
         engines = Engines([JoinedEngine(door, options.ahead_seconds) for door in doors])
@@ -42,6 +45,8 @@ class Front(Running):
             admission=AskedAdmission(self.ask, self._leave),
             backlog=1,  # others are there to take the next one
         )
+        if others:
+            settle_first(self.application, self.speaker)
 
     async def startup(self, sockets=None):
         self.link = Link(self._connection, self._heard, lambda: None)
@@ -91,6 +96,8 @@ class Front(Running):
         elif kind == "drain":
             self.speaker.admission.draining = True
         elif kind == "stop":
+            if not self.started:  # it waits for an engine, and nobody for it
+                os._exit(0)
             self.should_exit = True
 
 

@@ -162,7 +162,7 @@ class Fronts:
         ours, theirs = context.Pipe()
         doors = [engine.spec.door for engine in self.engines]
         options = options_of_front(self.options, number)
-        work = (theirs, self.listening, options, self.keys, doors, self.voice_models)
+        work = (theirs, self.listening, options, self.keys, doors, self.voice_models, self.ready)
         process = context.Process(target=run_front, args=work, name=f"orpheus-front-{number}")
         process.start()
         theirs.close()
