@@ -75,8 +75,13 @@ def _share_cores(threads):
     torch.set_num_threads(threads)
 
 
-def open_door(address, pools, facts):
-    """Lets other processes of the same server in, and serves each in a thread."""
+def _end():
+    os._exit(1)
+
+
+def open_door(address, pools, facts, end=None):
+    """Lets other processes of the same server in, and serves each in a thread. end: what is done once a pool does not
+    speak any more, instead of ending this process"""
     with contextlib.suppress(FileNotFoundError):
         os.unlink(address)  # of a process that was killed
     listener = connections.Listener(address, "AF_UNIX", backlog=64, authkey=current_process().authkey)
@@ -85,7 +90,7 @@ def open_door(address, pools, facts):
         with connection:
             serve(connection, pools, facts)
         if not all(pool.alive for pool in pools.values()):
-            os._exit(1)  # nobody else may notice before the next text
+            (end or _end)()  # nobody else may notice before the next text
 
     def let_in():
         while True:

@@ -6,16 +6,13 @@ time (words.py).
 
 import asyncio
 import multiprocessing
-import os
 import signal
-import threading
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from importlib.util import find_spec
-from multiprocessing import connection as connections
-from multiprocessing import parent_process
 
 from orpheus.common.errors import InputError
+from orpheus.server.engine_process import end_with_parent
 from orpheus.server.journal import tell
 from orpheus.text.languages import ENGLISH
 
@@ -31,15 +28,10 @@ def _begin(language, model):
     from orpheus.speech.subtitles import word_listener
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # it ends with the process that started it
-    threading.Thread(target=_end_with, args=(parent_process(),), daemon=True).start()
+    end_with_parent()
     _listen, how = word_listener(language, model)
     if _listen is None:
         raise InputError(how)
-
-
-def _end_with(parent):
-    connections.wait([parent.sentinel])
-    os._exit(1)
 
 
 def _hear(sound):

@@ -117,6 +117,10 @@ class PooledVoice:
         return self.pool.slots
 
     @property
+    def length(self):
+        return self.pool.length
+
+    @property
     def alive(self):
         return self.pool.alive
 

@@ -181,7 +181,7 @@ def door(talker, tmp_path):
         engine = Talker(talker[1].engine.layout, pause=pause)
         pool = StreamPool(replace(talker[1], engine=engine), 2, 1536, 4)
         pools.append(pool)
-        open_door(str(tmp_path / name), {"small": pool}, facts_of({"small": pool}))
+        open_door(str(tmp_path / name), {"small": pool}, facts_of({"small": pool}), end=lambda: None)
         return str(tmp_path / name), engine
 
     yield open_one

@@ -135,7 +135,7 @@ def test_the_engines_process_opens_one_pool_for_all(wanted, small_voice_folder, 
         def recv(self):
             raise EOFError
 
-    monkeypatch.setattr("orpheus.server.engine_process._end_with", lambda parent: None)
+    monkeypatch.setattr("orpheus.server.engine_process.end_with_parent", lambda: None)
     monkeypatch.setattr("signal.signal", lambda *_: None)
     opened = []
     original = StreamPool.__init__
