@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from orpheus.common.errors import InputError
 from orpheus.engines.fast.adapters import SeatedLlama
 from orpheus.engines.fast.matrix import Matrix, quantized
 from orpheus.engines.layers import inverse_frequencies, rms_norm, rope, rotate
@@ -197,6 +198,11 @@ class Llama:
     def seated(self, slots):
         """What a Slots of `slots` slots runs: where there are adapters, each slot can have one."""
         return self if self.adapters is None else SeatedLlama(self, slots)
+
+    def choose(self, slot, adapter):
+        """Refuses a slot's adapter, where there are none. Raises InputError."""
+        if adapter is not None:
+            raise InputError(f"there is no adapter {adapter!r}: the engine was opened without any")
 
     def hidden(self, tokens, cache, rope, layers=None):
         """The last layer's output for `tokens`, before the final norm: (T, hidden). Fills the cache. layers: instead of its own"""
