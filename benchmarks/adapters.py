@@ -65,7 +65,7 @@ def measure(engine, names, count, steps, prompt):
     """Tokens per second of `count` sequences."""
     slots = engine.open(count, LENGTH)
     sampling = SamplingOptions(max_new_tokens=LENGTH - len(prompt))
-    speakers = [None, *names]
+    speakers = [*names, None]
     for row in range(count):
         own = {"adapter": speakers[row % len(speakers)]} if names else {}
         slots.join(prompt, sampling, row, **own)

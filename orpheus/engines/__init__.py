@@ -41,7 +41,8 @@ class Slots(Protocol):
     free: int  # how many sequences can join now
 
     def join(self, prompt_ids: Sequence[int], sampling: SamplingOptions, seed: int) -> int:
-        """Starts a sequence; returns its slot, from 0. Its first token comes with one of the next steps."""
+        """Starts a sequence; returns its slot, from 0. Its first token comes with one of the next steps. Where an engine has adapters,
+        `adapter` names the one that speaks."""
         ...
 
     def leave(self, slot: int) -> None:

@@ -91,15 +91,14 @@ def check_adapters(weights):
         seated, cache, rope = llama.seated(SLOTS + 1), llama.cache(SLOTS + 1, LENGTH), llama.rope(LENGTH)
         seated.choose(0, "anna")
         seated.choose(2, "ben")
-        many = [300, 5, 261, 8, 9, 10], [2, 0, 1, 2, 0, 1], [0, 0, 0, 1, 1, 1]  # more than few
-        for ids, slots, positions in (([300, 5, 261], [2, 0, 1], [0, 0, 0]), ([7], [0], [1]), ([9], [1], [1]), many):
+        for ids, slots, positions in (([300, 5, 261], [2, 0, 1], [0, 0, 0]), ([7], [0], [1]), ([9], [1], [1])):
             spans = [(index, index + 1, *place) for index, place in enumerate(zip(slots, positions))]
             tokens = Tokens(*(torch.tensor(values) for values in (ids, slots, positions)), spans)
             hidden.append(seated.hidden(tokens, cache, rope))
     plain = Llama(model, weights, TorchOperations)
     tokens = Tokens(*(torch.tensor(values) for values in ([261], [1], [0])), [(0, 1, 1, 0)])
-    close(hidden[4][2:], plain.hidden(tokens, plain.cache(SLOTS, LENGTH), rope), "a row of none", 5e-4)
-    for found, expected in zip(hidden[4:], hidden[:4]):
+    close(hidden[3][2:], plain.hidden(tokens, plain.cache(SLOTS, LENGTH), rope), "a row of none", 5e-4)
+    for found, expected in zip(hidden[3:], hidden[:3]):
         close(found, expected, ("adapters", weights), 5e-4 if weights == "int4" else 2e-5)
 
 

@@ -4,8 +4,7 @@ A linear layer's product is y = x @ W^T. To the rows of an adapter, (x @ A^T) @ 
 with an adapter that is not merged; a merged one differs by how sums round. Rows without an adapter get y as it is.
 
 On a CPU the rows are taken adapter by adapter. Elsewhere the adapters' A lie one below the other, all rows are multiplied by
-all of them, and what is not a row's own is set to 0: shapes do not depend on who speaks, so that a step can be captured. The
-kernels of kernels/adapted.py do the same, and leave out what no row of a tile has.
+all of them, and what is not a row's own is set to 0: shapes do not depend on who speaks, so that a step can be captured.
 """
 
 from functools import partial
@@ -20,7 +19,7 @@ class _Stack:
     """What the adapters add to one matrix, which may be several linear layers one below the other: its parts.
 
     a: (columns, in), the A of all adapters for the first part, then those for the second ...; parts: [(rows, columns, b)],
-    slices of the matrix's outputs and of a, and b (columns, rows), transposed and scaled, views of b, which is flat; pairs: {adapter: [(rows, a, b)]}, views
+    slices of the matrix's outputs and of a, and b (columns, rows), transposed and scaled; pairs: {adapter: [(rows, a, b)]}, views
     of its own; owners: int64 (columns,), the adapter that each column belongs to
     """
 
@@ -32,17 +31,13 @@ class _Stack:
 
         own = [to(change.a) for part in changes for change in part.values()]
         self.a = torch.cat(own).to(dtype)
-        size = sum(count * len(change.a) for part, count in zip(changes, rows) for change in part.values())
-        self.b, filled = torch.empty(size, dtype=dtype, device=device), 0
         self.parts, self.pairs, owners, first, column = [], {}, [], 0, 0
         for part, count in zip(changes, rows):
             place = slice(first, first + count)
             first += count
             if not part:
                 continue
-            b = self.b[filled : filled + count * sum(len(change.a) for change in part.values())].view(-1, count)
-            b.copy_(torch.cat([to(change.b).T * change.scaling for change in part.values()]))
-            filled += b.numel()
+            b = torch.cat([to(change.b).T * change.scaling for change in part.values()]).to(dtype)
             self.parts.append((place, slice(column, column + len(b)), b))
             start = 0
             for number, change in part.items():
@@ -56,7 +51,7 @@ class _Stack:
 
     @property
     def nbytes(self):
-        return self.a.nbytes + self.b.nbytes
+        return self.a.nbytes + sum(b.nbytes for *_, b in self.parts)
 
     def add_grouped(self, x, y, groups):
         """groups: [(adapter, its rows int64 (n,), or None for all)]"""
@@ -70,12 +65,8 @@ class _Stack:
                     y[:, place].index_add_(0, rows, added)
         return y
 
-    def add_masked(self, x, y, mask):
-        """mask: (T, columns), 1 where a row's adapter owns the column"""
-        return self.widen(self.narrow(x, mask), y)
-
     def narrow(self, x, mask):
-        """x (T, in) -> (T, columns)"""
+        """x (T, in) -> (T, columns), all adapters' A; mask: (T, columns), 1 where a row's adapter owns the column"""
         return F.linear(x, self.a).mul_(mask)
 
     def widen(self, z, y):
@@ -117,7 +108,12 @@ class Adapted:
         """y (T, out) with what is added for x (T, in), in place."""
         if self.rows.groups is not None:
             return self.stack.add_grouped(x, y, self.rows.groups)
-        return self.stack.add_masked(x, y, self.rows.mask(self.stack.owners))
+        return self.stack.widen(self.stack.narrow(x, self.mask), y)
+
+    @property
+    def mask(self):
+        """(T, columns) for `narrow`."""
+        return self.rows.mask(self.stack.owners)
 
     @property
     def shape(self):

@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from orpheus.common.errors import InputError
 from orpheus.engines.fast.adapters import SeatedLlama
 from orpheus.engines.fast.matrix import Matrix, quantized
 from orpheus.engines.layers import inverse_frequencies, rms_norm, rope, rotate
@@ -201,6 +202,11 @@ class Llama:
     def adapted(self, slots):
         """Whether any of these slots has an adapter."""
         return False
+
+    def choose(self, slot, adapter):
+        """Refuses a slot's adapter, where there are none. Raises InputError."""
+        if adapter is not None:
+            raise InputError(f"there is no adapter {adapter!r}: the engine was opened without any")
 
     def hidden(self, tokens, cache, rope, layers=None):
         """The last layer's output for `tokens`, before the final norm: (T, hidden). Fills the cache. layers: instead of its own"""

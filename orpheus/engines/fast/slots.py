@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from orpheus.common.errors import InputError, OrpheusError
+from orpheus.common.errors import OrpheusError
 from orpheus.engines import ENDED, WAITING, check_length
 from orpheus.engines.fast.head import State
 from orpheus.engines.fast.llama import Tokens
@@ -100,10 +100,7 @@ class Slots:
         if None not in self._seats:
             raise OrpheusError(f"all {self.slots} slots are taken: leave one first")
         sequence = _Sequence(self._seats.index(None), [int(token) for token in prompt], sampling, int(seed))
-        if self.llama.adapters:
-            self.llama.choose(sequence.slot, adapter)
-        elif adapter is not None:
-            raise InputError(f"there is no adapter {adapter!r}: the engine was opened without any")
+        self.llama.choose(sequence.slot, adapter)
         self._seats[sequence.slot] = sequence
         self._waiting.append(sequence)
         return sequence.slot
