@@ -9,7 +9,7 @@ import torch.nn.functional as F
 
 from orpheus.engines.options import SamplingOptions
 from orpheus.engines.transformers import TransformersEngine
-from orpheus.training.llama import LoraLlama
+from orpheus.training.llama import LoraLlama, _loss_rows, _loss_rows_in_place
 from orpheus.training.packing import make_pack
 from tests.fakes.checkpoints import SMALL_LAYOUT
 from tests.fakes.training import examples, peft_model
@@ -113,3 +113,17 @@ def test_compiled_layers_give_a_held_out_loss_after_training_steps(monkeypatch):
         with torch.no_grad():
             losses.append(llama.loss(pack).item())
     assert losses[1] == pytest.approx(losses[0], rel=1e-6)
+
+
+@pytest.mark.parametrize("scale", [0.1, 3.0, 60.0])
+def test_the_loss_in_place_is_the_one_that_is_compiled(scale):
+    generator = torch.Generator().manual_seed(4)
+    hidden, head = (torch.randn(rows, 16, generator=generator) * scale**0.5 for rows in (9, 40))
+    targets = torch.randint(0, 40, (9,), generator=generator)
+    weights = torch.tensor([1.0, 0.0, 0.3] * 3)
+    before = hidden.clone(), head.clone()
+    (loss, slope), (expected, wanted) = (f(hidden, head, targets, weights) for f in (_loss_rows_in_place, _loss_rows))
+    torch.testing.assert_close(loss, expected, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(slope, wanted, rtol=1e-4, atol=1e-5)
+    assert not slope[1].any() and slope[0].any()
+    assert torch.equal(hidden, before[0]) and torch.equal(head, before[1])
