@@ -144,7 +144,7 @@ class Finetune:
         from orpheus.common.hub import check_push
         from orpheus.speech.model import resolve
         from orpheus.text.identify import describe
-        from orpheus.training.hardware import check_fp8, check_without_gpu, choose_backend, shared
+        from orpheus.training.hardware import check_fp8, check_without_gpu, choose_backend, keep_freed_memory, shared
         from orpheus.training.log import check_reporter
         from orpheus.training.runs import check_runs, check_written, open_run
         from orpheus.training.samples import check_evaluation
@@ -153,6 +153,8 @@ class Finetune:
         self.base = resolve(self.run.model, "none", self.run.device)
         check_without_gpu(self.base, self.run, self.data)
         check_fp8(self.base.device, self.options)
+        if self.base.device == "cpu" and not self.run.cpu_anyway:  # a large model's memory is too short for that
+            keep_freed_memory()
         self.description = describe(self.base.checkpoint, as_like=self.run.like)
         self.data = self.data.in_language_of(self.description)
         if self.options.evaluate:

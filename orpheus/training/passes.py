@@ -65,13 +65,15 @@ def swiglu_backward(d, gate_up, room, eight=False):
 def cross_entropy(logits, targets, weights, skip):
     """Weighted cross-entropies float32 (n,) of logits (n, rows), whose first `skip` columns do not count; `logits` become the
     gradient of their sum."""
-    wide = logits.float()
+    wide = logits.float()  # the logits themselves, where they are float32: one tensor of this size, and one exponential
     wide[:, :skip] = -torch.inf
-    normalizer = torch.logsumexp(wide, dim=-1, keepdim=True)
-    losses = (normalizer - wide.gather(1, targets[:, None]))[:, 0] * weights
-    slope = torch.exp(wide - normalizer)
-    here = torch.arange(logits.shape[1], device=logits.device) == targets[:, None]
-    logits.copy_((slope - here.float()) * weights[:, None])
+    taken = wide.gather(1, targets[:, None])[:, 0]
+    top = wide.amax(dim=-1, keepdim=True)
+    total = wide.sub_(top).exp_().sum(dim=-1, keepdim=True)
+    losses = ((total.log() + top)[:, 0] - taken) * weights
+    wide.mul_(weights[:, None] / total).scatter_add_(1, targets[:, None], -weights[:, None])
+    if wide is not logits:
+        logits.copy_(wide)
     return losses
 
 

@@ -176,3 +176,24 @@ def test_time_and_memory_have_two_or_three_digits(monkeypatch):
         "Peak reserved memory = 36.9 GB, 47% of max memory.",
         "Peak reserved memory for training = 30.3 GB, 38% of max memory.",
     ]
+
+
+# --- memory of the process -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("answer", "kept"), [(1, True), (0, False)])
+def test_freed_memory_is_kept_where_the_c_library_says_so(monkeypatch, answer, kept):
+    chosen = []
+    library = SimpleNamespace(mallopt=lambda *choice: chosen.append(choice) or answer)
+    monkeypatch.setattr(hardware.ctypes, "CDLL", lambda name: library)
+    assert hardware.keep_freed_memory() is kept
+    assert chosen[0] == (-1, 2**31 - 1) and (len(chosen) == 3) is kept
+
+
+@pytest.mark.parametrize("error", [AttributeError, OSError, TypeError])
+def test_other_c_libraries_are_left_alone(monkeypatch, error):
+    def missing(name):
+        raise error
+
+    monkeypatch.setattr(hardware.ctypes, "CDLL", missing)
+    assert hardware.keep_freed_memory() is False

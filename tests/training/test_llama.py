@@ -9,6 +9,7 @@ import torch.nn.functional as F
 
 from orpheus.engines.options import SamplingOptions
 from orpheus.engines.transformers import TransformersEngine
+from orpheus.training import passes
 from orpheus.training.llama import LoraLlama
 from orpheus.training.packing import make_pack
 from tests.fakes.checkpoints import SMALL_LAYOUT
@@ -87,3 +88,18 @@ def test_a_model_in_training_speaks_what_the_merged_one_does():
         for m in (llama, model.merge_and_unload())
     ]
     assert np.array_equal(*spoken)
+
+
+@pytest.mark.parametrize("scale", [0.1, 3.0, 60.0])
+@pytest.mark.parametrize("skip", [0, 5])
+def test_a_heads_loss_and_gradient_are_pytorchs(scale, skip):
+    generator = torch.Generator().manual_seed(4)
+    logits = torch.randn(9, 40, generator=generator) * scale
+    targets, weights = torch.randint(skip, 40, (9,), generator=generator), torch.tensor([1.0, 0.0, 0.3] * 3)
+    leaf = logits.clone().requires_grad_(True)
+    wanted = F.cross_entropy(leaf[:, skip:], targets - skip, reduction="none") * weights
+    wanted.sum().backward()
+    losses = passes.cross_entropy(logits, targets, weights, skip)
+    torch.testing.assert_close(losses, wanted, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(logits, leaf.grad, rtol=1e-4, atol=1e-6)
+    assert not logits[1].any() and logits[0].any()
