@@ -19,7 +19,7 @@ from typing import Annotated
 
 from orpheus.common import command
 from orpheus.common.command import options_from, read_config, settings_of
-from orpheus.common.errors import InputError
+from orpheus.common.errors import InputError, StoppedError
 from orpheus.common.help import ASK
 from orpheus.common.installed import TRAINING, check_installed
 from orpheus.common.options import LORA_DIR
@@ -133,12 +133,13 @@ class Finetune:
     def __enter__(self):
         return self
 
-    def __exit__(self, *_):
+    def __exit__(self, kind, *_):
         from orpheus.training.hardware import stop_ranks
 
         if self.held:
             self.held.close()
-        stop_ranks()
+        if kind in (None, StoppedError):  # all ranks come here; after an error of one the others may be waiting for it
+            stop_ranks()
 
     def check(self):
         from orpheus.common.hub import check_push

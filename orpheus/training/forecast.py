@@ -16,8 +16,8 @@ class Measured:
     tokens_at_once: int
 
 
-_H100 = Measured("one H100", 36_144, None, 12_288)
-_H200 = Measured("one H200", 34_000, 49.0, 12_288)
+_H100 = Measured("one H100", 38_600, 31.3, 12_288)
+_FP8 = Measured("one H100, --fp8", 53_300, 37.3, 12_288)
 _FOUR_BIT = Measured("one H200, 4-bit base, checkpointing", 11_000, 9.1, 4_096)
 _DEMO_CPU = Measured("2 CPU cores", 1_280, None, 2_048)  # --demo: 168,000 tokens in 2.2 minutes, all included
 
@@ -72,12 +72,12 @@ def _like(options, demo, device):
         return _DEMO_CPU if demo else None
     if options.load_in_4bit:
         return _FOUR_BIT
-    return _H100 if "H100" in device[0] else _H200
+    return _FP8 if options.fp8 else _H100
 
 
 def _memory(options, device):
     name, there = device
-    like = _FOUR_BIT if options.load_in_4bit else _H200
+    like = _FOUR_BIT if options.load_in_4bit else _FP8 if options.fp8 else _H100
     words = f"{like.gigabytes:g} GB at peak, as measured with {like.tokens_at_once:,} tokens at once ({like.what}); {name} has {there:.0f} GB"
     if there < like.gigabytes:
         cure = (

@@ -36,10 +36,10 @@ def _passes(device):
 def attention_for(device, dtype):
     """Causal attention inside each example, as a function of q (T, heads, d), k, v (T, kv_heads, d), bounds and longest (see
     Pack) that returns (T, heads, d)."""
-    cuda = device.type == "cuda" and dtype != torch.float32
-    if cuda and Card(*torch.cuda.get_device_capability(device)).packed_attention:
-        return flash_attention
-    return one_by_one_attention
+    if device.type != "cuda" or dtype == torch.float32:
+        return one_by_one_attention
+    fits = Card(*torch.cuda.get_device_capability(device)).packed_attention
+    return flash_attention if fits and torch.backends.cuda.is_flash_attention_available() else one_by_one_attention
 
 
 def flash_attention(q, k, v, bounds, longest):
@@ -152,14 +152,14 @@ class LoraLlama:
     def recordable(self):
         """Whether a pass can be a CUDA graph: the same kernels each time, over tensors that stay where they are."""
         whole = not any(group.quantized for group in self.adapter.groups)
-        return self.layers is not None and self.device.type == "cuda" and whole and not self.checkpointing
+        kernels = self.passes is not passes and self.attention is flash_attention
+        return self.layers is not None and kernels and whole and not self.checkpointing
 
     def _fused_layers(self):
         last = Last()
-        parts = enumerate(self.groups)
         return [
             FusedLayer(self.passes, self.attention, groups, self._norms(index), self.shape, last, first=not index)
-            for index, groups in parts
+            for index, groups in enumerate(self.groups)
         ]
 
     def _group(self, layer):

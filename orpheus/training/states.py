@@ -24,6 +24,7 @@ _FREE = (
     "sample_steps",
     "save_steps",
     "compile",
+    "fp8",
     "gradient_checkpointing",
     "adapter_strength",
     "keep_worse",

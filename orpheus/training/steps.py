@@ -38,6 +38,8 @@ class Gradients:
             return self._compute(pack, first, factor)
         if shape not in self.recorded:
             self.recorded[shape] = self._record(pack, first)
+        if self.recorded[shape] is None:
+            return self._compute(pack, first, factor)
         graph, still, still_factor, loss = self.recorded[shape]
         for field in fields(pack):
             if field.name != "longest":
@@ -53,13 +55,17 @@ class Gradients:
         return loss.detach()
 
     def _record(self, pack, first):
-        """(graph, the pack and the factor that it reads, the loss that it writes)"""
+        """(graph, the pack and the factor that it reads, the loss that it writes); None where there is no memory for it, or the driver
+        will not: then the shape is computed as larger ones are."""
         tensors = {field.name: getattr(pack, field.name).clone() for field in fields(pack) if field.name != "longest"}
         still, factor = replace(pack, **tensors), torch.ones((), device=self.llama.device)
-        graph = torch.cuda.CUDAGraph()
-        self.pool = self.pool or torch.cuda.graph_pool_handle()
-        with torch.cuda.graph(graph, pool=self.pool):
-            loss = self._compute(still, first, factor)
+        try:
+            graph = torch.cuda.CUDAGraph()
+            self.pool = self.pool or torch.cuda.graph_pool_handle()
+            with torch.cuda.graph(graph, pool=self.pool):
+                loss = self._compute(still, first, factor)
+        except RuntimeError:  # nothing of it was computed
+            return None
         return graph, still, factor, loss
 
 

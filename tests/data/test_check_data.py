@@ -121,8 +121,9 @@ def test_steps_are_those_of_the_planner(changes, measured):
 @pytest.mark.parametrize(
     "device, changes, time, memory",
     [
-        (("NVIDIA H100 80GB HBM3", 79.0), {}, "on one H100 (36,100 tokens/s);", "has 79 GB"),
-        (("NVIDIA H200", 139.0), {}, "on one H200 (34,000 tokens/s);", "49 GB at peak"),
+        (("NVIDIA H100 80GB HBM3", 79.0), {}, "on one H100 (38,600 tokens/s);", "31.3 GB at peak"),
+        (("NVIDIA H100 80GB HBM3", 79.0), {"fp8": True}, "on one H100, --fp8 (53,300 tokens/s);", "37.3 GB at peak"),
+        (("NVIDIA H200", 139.0), {}, "on one H100 (38,600 tokens/s);", "has 139 GB"),
         (("Tesla T4", 15.0), {}, "Tesla T4 was not measured, expect longer", "the micro-batch halves itself until it fits, or --load"),
         (("Tesla T4", 15.0), {"load_in_4bit": True}, "11,000 tokens/s", "9.1 GB at peak"),
     ],

@@ -65,6 +65,21 @@ def test_a_shape_that_comes_again_gives_the_same():
     assert len(other.where) == len(shaped.where) and len(other.bounds) == len(shaped.bounds)
 
 
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there it would be recorded")
+def test_a_step_that_cannot_be_recorded_is_computed(monkeypatch):
+    """As where a CUDA graph finds no memory; here there is no CUDA."""
+    llama, pack = LoraLlama(peft_model(), compiled=True), make_pack(examples(5), SMALL_LAYOUT, "cpu", multiple=128)
+    assert not llama.recordable
+    expected_loss, expected = learnt(llama, pack)
+    monkeypatch.setattr(LoraLlama, "recordable", True)
+    gradients = Gradients(llama)
+    for _ in range(3):
+        llama.adapter.zero_grad()
+        assert gradients(pack, 0, 0.5).item() == pytest.approx(expected_loss / 2, rel=1e-6)
+        assert apart(llama.adapter.master.grad, expected / 2) < 1e-6
+    assert list(gradients.recorded.values()) == [None]
+
+
 def test_gradients_of_several_packs_add_up():
     llama, rows = LoraLlama(peft_model(), compiled=True), examples(6)
     _, whole = learnt(llama, make_pack(rows, SMALL_LAYOUT, "cpu"))

@@ -6,11 +6,11 @@ import pytest
 import torch
 
 import orpheus_sft_unsloth as script
-from orpheus.common.errors import InputError
+from orpheus.common.errors import InputError, OrpheusError, StoppedError
 from orpheus.common.options import ORPHEUS_3B
 from orpheus.data.options import DataOptions
 from orpheus.training import hardware
-from orpheus.training.hardware import Memory, check_without_gpu, choose_backend, start_ranks
+from orpheus.training.hardware import Memory, check_fp8, check_without_gpu, choose_backend, start_ranks, stop_ranks
 from orpheus.training.options import RunOptions, TrainingOptions
 from orpheus.training.trainer import Trainer
 from tests.fakes.checkpoints import SMALL_LAYOUT
@@ -43,6 +43,20 @@ def test_an_environment_that_is_not_torchruns(monkeypatch, environment, message)
     with pytest.raises(InputError) as refused:
         start_ranks()
     assert message in str(refused.value)
+
+
+@pytest.mark.parametrize("kind, there", [(None, False), (StoppedError, False), (OrpheusError, True)])
+def test_the_process_group_is_closed_at_the_end(tmp_path, kind, there):
+    """NCCL warns of one that is not. After an error of one rank the others may wait for it, so it is left to the launcher."""
+    meeting = f"file://{tmp_path / 'meeting'}"
+    torch.distributed.init_process_group("gloo", init_method=meeting, rank=0, world_size=1)
+    try:
+        script.Finetune.__exit__(SimpleNamespace(held=None), kind)
+        assert torch.distributed.is_initialized() is there
+    finally:
+        stop_ranks()
+    assert not torch.distributed.is_initialized()
+    stop_ranks()  # nothing to end
 
 
 @pytest.mark.parametrize(
@@ -91,6 +105,41 @@ def test_too_little_of_a_pass_is_no_run(tmp_path):
         InputError, match="epochs 0.03 of 12 recordings is less than one of them: raise --epochs to 0.083"
     ):
         Trainer(None, train, [], SMALL_LAYOUT, TrainingOptions(epochs=0.03), tmp_path, None)
+
+
+# --- FP8 ---
+
+
+@pytest.mark.parametrize(
+    "device, capability, options, message",
+    [
+        ("cpu", None, {}, r"--fp8 needs a GPU of compute capability 8\.9 or more .*, and this run is on cpu: leave the flag out"),
+        ("cuda", (8, 6), {}, r"--fp8 needs a GPU .* 8\.9 or more \(RTX 40, L4, H100\); A10 has 8\.6: leave the flag out"),
+        ("cuda:1", (7, 5), {}, r"A10 has 7\.5"),
+        ("cuda", (9, 0), {"load_in_4bit": True}, "--fp8 and --load-in-4bit are two ways to store the same weights"),
+        ("cuda", (9, 0), {"compile": "off"}, "leave --compile off out, or --fp8"),
+        ("cuda", (9, 0), {"lora_rank": 24}, "a lora_rank that is a multiple of 16, not 24"),
+    ],
+)  # fmt: skip
+def test_fp8_is_refused_where_it_cannot_be(monkeypatch, device, capability, options, message):
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: capability)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "A10")
+    with pytest.raises(InputError, match=message):
+        check_fp8(device, TrainingOptions(fp8=True, **options))
+    check_fp8(device, TrainingOptions(**options))
+
+
+@pytest.mark.parametrize("capability", [(8, 9), (9, 0), (12, 0)])
+def test_fp8_is_taken_where_it_can_be(monkeypatch, capability):
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: capability)
+    check_fp8("cuda", TrainingOptions(fp8=True))
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_the_recipe_refuses_fp8_before_it_reads_anything(capsys, in_empty_folder):
+    assert script.main(["--demo", "--report-to", "none", "--dataset", "nowhere", "--fp8"]) == 2
+    assert capsys.readouterr().err.startswith("error: --fp8 needs a GPU")
+    assert not list(in_empty_folder.iterdir())
 
 
 # --- a large model on a CPU ----------------------------------------------------------------------------------------------
