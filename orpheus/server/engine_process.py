@@ -49,12 +49,14 @@ def run_engine(connection, spec, open_pools=None):
     except Exception as error:
         connection.send(("failed", f"{type(error).__name__}: {error}"))
         raise
+    closing = []
     try:
         facts = facts_of(pools)
         if spec.door is not None:
-            open_door(spec.door, pools, facts)
+            open_door(spec.door, pools, facts, lambda: closing or os._exit(1))
         serve(connection, pools, facts)
     finally:
+        closing.append(True)
         for pool in pools.values():
             pool.close()
 
@@ -75,8 +77,8 @@ def _share_cores(threads):
     torch.set_num_threads(threads)
 
 
-def open_door(address, pools, facts):
-    """Lets other processes of the same server in, and serves each in a thread."""
+def open_door(address, pools, facts, broken):
+    """Lets other processes of the same server in, and serves each in a thread. broken: called where a pool has stopped"""
     with contextlib.suppress(FileNotFoundError):
         os.unlink(address)  # of a process that was killed
     listener = connections.Listener(address, "AF_UNIX", backlog=64, authkey=current_process().authkey)
@@ -85,7 +87,7 @@ def open_door(address, pools, facts):
         with connection:
             serve(connection, pools, facts)
         if not all(pool.alive for pool in pools.values()):
-            os._exit(1)  # nobody else may notice before the next text
+            broken()  # nobody else may notice before the next text
 
     def let_in():
         while True:
