@@ -16,4 +16,7 @@ transport       connections with limits                      journal     the log
 sentences       text that is still being written, cut
 preparing       the processes that read texts
 engine_process  the process that speaks                      engine      the same, as the others see it
+warming         what is done before the first text           link        a connection between two processes
+fronts          several processes that talk to clients       front       one of them
+joined          engines that others started, as it sees them
 """

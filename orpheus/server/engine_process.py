@@ -49,12 +49,14 @@ def run_engine(connection, spec, open_pools=None):
     except Exception as error:
         connection.send(("failed", f"{type(error).__name__}: {error}"))
         raise
+    closing = []
     try:
         facts = facts_of(pools)
         if spec.door is not None:
-            open_door(spec.door, pools, facts)
+            open_door(spec.door, pools, facts, lambda: closing or os._exit(1))
         serve(connection, pools, facts)
     finally:
+        closing.append(True)
         for pool in pools.values():
             pool.close()
 
@@ -75,13 +77,8 @@ def _share_cores(threads):
     torch.set_num_threads(threads)
 
 
-def _end():
-    os._exit(1)
-
-
-def open_door(address, pools, facts, end=None):
-    """Lets other processes of the same server in, and serves each in a thread. end: what is done once a pool does not
-    speak any more, instead of ending this process"""
+def open_door(address, pools, facts, broken):
+    """Lets other processes of the same server in, and serves each in a thread. broken: called where a pool has stopped"""
     with contextlib.suppress(FileNotFoundError):
         os.unlink(address)  # of a process that was killed
     listener = connections.Listener(address, "AF_UNIX", backlog=64, authkey=current_process().authkey)
@@ -90,7 +87,7 @@ def open_door(address, pools, facts, end=None):
         with connection:
             serve(connection, pools, facts)
         if not all(pool.alive for pool in pools.values()):
-            (end or _end)()  # nobody else may notice before the next text
+            broken()  # nobody else may notice before the next text
 
     def let_in():
         while True:

@@ -40,7 +40,7 @@ class _Front:
     """A front's process as it is seen here."""
 
     def __init__(self, process):
-        self.process, self.link, self.ready, self.reason = process, None, False, None
+        self.process, self.link, self.ready, self.gone, self.reason = process, None, False, False, None
         self.tickets, self.counted = {}, []  # {number: (Ticket, engine)}; families
 
 
@@ -56,11 +56,9 @@ class Fronts:
         self.failed, self.listening, self.ready, self.draining = None, None, False, False
         self._speaking = [0] * engines  # texts that were given to each engine
         self._deaths = [Deaths() for _ in range(options.fronts)]
-        self._past, self._counts, self._numbers = (
-            [],
-            {},
-            count(),
-        )  # families of fronts that have ended; {number: future}
+        self._past = []  # families of fronts that have ended
+        self._counts, self._numbers = {}, count()  # {(front's number, question's): the future of its answer}
+        self._model = self._wyoming = None  # what a front tells of itself
         registry = CollectorRegistry()
         own = {"registry": registry, "namespace": "orpheus"}
         self._restarts = Counter("engine_restarts", "Times that an engine was brought back", **own)
@@ -76,9 +74,8 @@ class Fronts:
     @property
     def processes(self):
         """[ids of processes that talk to clients, and of this one], [ids of those that speak]"""
-        return [os.getpid(), *(front.process.pid for front in self.fronts.values())], [
-            engine.pid for engine in self.engines
-        ]
+        fronts = [front.process.pid for front in self.fronts.values()]
+        return [os.getpid(), *fronts], [engine.pid for engine in self.engines]
 
     def run(self):
         """Serves until it is told to stop. Raises OrpheusError where a model cannot be loaded or the port not be had."""
@@ -106,8 +103,8 @@ class Fronts:
         with contextlib.suppress(ValueError, NotImplementedError, RuntimeError):  # in a thread, as in tests
             for name in (signal.SIGINT, signal.SIGTERM):
                 self._loop.add_signal_handler(name, self.stop)
-        for number, engine in enumerate(self.engines):
-            engine.on_ready, engine.on_restart = self._learn, partial(self._engine_lost, number)
+        for engine in self.engines:
+            engine.on_ready, engine.on_restart = self._learn, self._restarts.inc
             engine.start()
         for number in range(self.options.fronts):
             self._launch(number)
@@ -146,9 +143,6 @@ class Fronts:
     def _learn(self, _):
         self.admission.slots = sum(engine.facts["slots"] for engine in self.engines if engine.facts)
 
-    def _engine_lost(self, number):
-        self._restarts.inc()
-
     def _choose(self):
         """The number of the engine with the most room; None where none can speak."""
         ready = [number for number, engine in enumerate(self.engines) if engine.state == "ready"]
@@ -177,7 +171,7 @@ class Fronts:
             self._leave(front, *rest)
         elif kind == "counted":
             asked, front.counted = rest
-            if (future := self._counts.pop((number, asked), None)) is not None and not future.done():
+            if (future := self._counts.get((number, asked))) is not None and not future.done():
                 future.set_result(None)
         elif kind == "page":
             self._loop.create_task(self._page(front, *rest))
@@ -188,7 +182,7 @@ class Fronts:
 
     def _front_ready(self, front, model, wyoming):
         front.ready, self._model = True, model
-        self._wyoming = wyoming or getattr(self, "_wyoming", None)
+        self._wyoming = wyoming or self._wyoming
         if len(self.fronts) == self.options.fronts and all(one.ready for one in self.fronts.values()):
             self._begun.set()
 
@@ -217,7 +211,7 @@ class Fronts:
             self._leave(front, ticket)
         front.link.close()
         self._past = merge([*self._past, *lasting(front.counted)])
-        front.counted, front.ready = [], False
+        front.counted, front.ready, front.gone = [], False, True
         if self._end.is_set():
             return
         status = front.process.exitcode
@@ -243,13 +237,16 @@ class Fronts:
     async def _page(self, asking, number):
         """Answers a front with what all of them counted."""
         waited = []
+        question = next(self._numbers)
         for name, front in self.fronts.items():
-            if front.process.is_alive():
-                future = self._counts[name, number] = self._loop.create_future()
-                waited.append(future)
-                front.link.send("count", number)
+            if not front.gone:
+                self._counts[name, question] = self._loop.create_future()
+                waited.append((name, question))
+                front.link.send("count", question)
         if waited:
-            await asyncio.wait(waited, timeout=_TO_COUNT)
+            await asyncio.wait([self._counts[one] for one in waited], timeout=_TO_COUNT)
+        for one in waited:
+            self._counts.pop(one, None)
         asking.link.send("answer", number, page_of(self._families()))
 
     def _families(self):

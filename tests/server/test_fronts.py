@@ -169,6 +169,31 @@ def test_counts_are_added_up():
     assert 'orpheus_requests_total{reason="done"} 2.0' in kept and "orpheus_streams" not in kept
 
 
+def test_two_fronts_ask_at_once_and_one_does_not_answer(started, monkeypatch):
+    monkeypatch.setattr("orpheus.server.fronts._TO_COUNT", 0.2)
+    metrics = Metrics()
+    metrics.ends.labels("done").inc(3)
+    for front in started.fronts.values():
+        front.gone, front.counted = False, metrics.families()
+
+    async def main():
+        started._loop = asyncio.get_running_loop()
+        for number, front in started.fronts.items():
+            started._heard(number, front, "page", 7)  # each has numbers of its own
+        await asyncio.sleep(0.02)
+        metrics.ends.labels("done").inc()
+        for _, question in [message for message in started.fronts[0].link.sent if message[0] == "count"]:
+            started._heard(0, started.fronts[0], "counted", question, metrics.families())
+        await asyncio.sleep(0.4)
+
+    asyncio.run(main())
+    for front in started.fronts.values():
+        kind, number, page = front.link.sent[-1]
+        assert (kind, number) == ("answer", 7) and b'orpheus_requests_total{reason="done"} 7.0' in page
+        assert b"orpheus_fronts 2.0" in page
+    assert started._counts == {}
+
+
 # --- engines that were started elsewhere ---
 
 
@@ -181,7 +206,7 @@ def door(talker, tmp_path):
         engine = Talker(talker[1].engine.layout, pause=pause)
         pool = StreamPool(replace(talker[1], engine=engine), 2, 1536, 4)
         pools.append(pool)
-        open_door(str(tmp_path / name), {"small": pool}, facts_of({"small": pool}), end=lambda: None)
+        open_door(str(tmp_path / name), {"small": pool}, facts_of({"small": pool}), lambda: None)
         return str(tmp_path / name), engine
 
     yield open_one
