@@ -77,7 +77,11 @@ def shares():
 def render():
     """What stands between the markers."""
     sizes, share = {weights: token_bytes(weights) for weights in ROWS}, shares()
-    lines = ["| weights | read for a token | all weights | held while one text is spoken | of its bandwidth, H100 |"]
+    lines = [
+        "Orpheus-3B, one text at a time:",
+        "",
+        "| weights | read for a token | all weights | held while one text is spoken | of its bandwidth, H100 |",
+    ]
     lines += ["| --- | --- | --- | --- | --- |"]
     for weights, (read, whole) in sizes.items():
         held = whole / 1e9 + BESIDE
