@@ -12,6 +12,7 @@ from orpheus.server import websocket
 from orpheus.server.auth import Keys, check_origin, is_open
 from orpheus.server.failures import Refusal, broken, too_large, too_slow, unavailable
 from orpheus.server.page import page
+from orpheus.server.previews import MEDIA_TYPE, Previews
 from orpheus.server.responses import SpeechResponse
 from orpheus.server.schemas import SpeechRequest, refusal_of
 from orpheus.server.speaking import Wanted
@@ -19,6 +20,7 @@ from orpheus.server.transport import LARGEST_HEADERS
 
 _ERROR = {"description": "Why not, in OpenAI's shape", "content": {"application/json": {"schema": {"type": "object"}}}}
 _ERRORS = {status: _ERROR for status in (400, 401, 403, 404, 408, 413, 429, 500, 503, 504)}
+_PREVIEW = {200: {"description": "One sentence of it", "content": {"audio/mpeg": {}}}}
 _SPEECH = {200: {"description": "The sound, while it is made", "content": {"audio/*": {}, "text/event-stream": {}}}}
 
 
@@ -102,6 +104,13 @@ def _add_lists(app, speaker):
     @app.get("/v1/audio/voices")
     async def voices():
         return catalogue().listed_voices()
+
+    previews = Previews(speaker)
+
+    @app.get("/v1/audio/voices/{name:path}/preview", responses=_PREVIEW | _ERRORS, response_class=Response)
+    async def preview(name: str, request: Request):
+        """How a voice sounds."""
+        return Response(await previews.sound(name, request.scope["orpheus.key"]), media_type=MEDIA_TYPE)
 
 
 def _add_health(app, speaker, shown):

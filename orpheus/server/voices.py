@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import quote
 
 from orpheus.server.failures import invalid, unknown_model
 
@@ -63,6 +64,11 @@ def stand_ins(voices):
             meant[name] = choice[turns[woman] % len(choice)]
             turns[woman] += 1
     return meant
+
+
+def preview_path(name):
+    """Where a voice's preview is, for `preview` of a list of voices."""
+    return f"/v1/audio/voices/{quote(name, safe='')}/preview"
 
 
 class Catalogue:
@@ -148,11 +154,18 @@ class Catalogue:
         model, taken = self.models[self.default], {row["id"] for row in rows}
         for name, voice in self._stand_ins[model.id].items():
             if name not in taken:
-                rows.append(self._row(name, model, voice) | {"name": f"{name} ({voice})", "stands_for": voice})
+                row = self._row(name, model, voice) | {"name": f"{name} ({voice})", "stands_for": voice}
+                rows.append(row | {"preview": preview_path(voice)} if voice in taken else row)
         if not rows:
             rows.append(self._row("alloy", model, None) | {"name": f"alloy ({model.id})"})
         return {"voices": rows}
 
     @staticmethod
     def _row(name, model, voice):
-        return {"id": name, "name": name, "language": model.language_of(voice), "preview": None, "model": model.id}
+        return {
+            "id": name,
+            "name": name,
+            "language": model.language_of(voice),
+            "preview": preview_path(name),
+            "model": model.id,
+        }
