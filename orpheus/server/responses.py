@@ -139,12 +139,21 @@ class SpeechResponse(Response):
 
     async def _events(self, writer):
         await self._start("text/event-stream")
-        times = WordTimes(self._speech.plan.pieces, self._request.speed) if self._request.timestamps else None
-        async for items in self._speech:
-            if made := await writer.write(_chunks(items)):
-                await self._send(_event("speech.audio.delta", audio=base64.b64encode(made).decode()))
-            if times and (words := times.after(items)):
-                await self._send(_event("speech.audio.words", words=words))
+        times = None
+        if self._request.timestamps:
+            times = WordTimes(self._speech.plan.pieces, self._request.speed, self._speaker.listener)
+        try:
+            async for items in self._speech:
+                if made := await writer.write(_chunks(items)):
+                    await self._send(_event("speech.audio.delta", audio=base64.b64encode(made).decode()))
+                if times:
+                    times.add(items)
+                    await self._send_words(times)
+            if times:
+                await self._send_words(times, last=True)
+        finally:
+            if times:
+                times.close()
         if made := await writer.write([], last=True):
             await self._send(_event("speech.audio.delta", audio=base64.b64encode(made).decode()))
         self._over()
@@ -161,6 +170,10 @@ class SpeechResponse(Response):
             seconds=round(writer.samples / SAMPLE_RATE, 4),
         )
         await self._send(done, last=True)
+
+    async def _send_words(self, times, last=False):
+        for timed in await times.ready(last):
+            await self._send(_event("speech.audio.words", **timed))
 
     async def _start(self, media_type, status=200, headers=None, length=None):
         self._started = True

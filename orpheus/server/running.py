@@ -25,11 +25,11 @@ _KEPT_ALIVE = 75  # seconds that an idle connection stays open
 class Running(uvicorn.Server):
     """options: ServerOptions; keys: {key: name}; spec: EngineSpec; engine: another one than a process of `spec`'s models"""
 
-    def __init__(self, options, keys, spec=None, engine=None, preparer=None, voice_models=()):
+    def __init__(self, options, keys, spec=None, engine=None, preparer=None, voice_models=(), listener=None):
         self.options, self.keys = options, keys
         metrics = Metrics()
         engine = engine or Engine(spec, options.ahead_seconds)
-        self.speaker = Speaker(options, engine, preparer or Preparer(), metrics, voice_models)
+        self.speaker = Speaker(options, engine, preparer or Preparer(), metrics, voice_models, listener)
         self.application = make_app(self.speaker, keys, options)
         self.failed, self._deadline, self.wyoming = None, None, None
         super().__init__(

@@ -27,11 +27,14 @@ class Wanted:
 
 
 class Speaker:
-    """options: ServerOptions; engine: Engine, which `start` starts; preparer: Preparer; metrics: Metrics; voice_models: {voice: model's id}"""
+    """options: ServerOptions; engine: Engine, which `start` starts; preparer: Preparer; metrics: Metrics; voice_models: {voice: model's id}
 
-    def __init__(self, options, engine, preparer, metrics, voice_models=()):
+    listener: a words.Listener, or None where word times are by piece
+    """
+
+    def __init__(self, options, engine, preparer, metrics, voice_models=(), listener=None):
         self.options, self.engine, self.preparer, self.metrics = options, engine, preparer, metrics
-        self.voice_models = dict(voice_models)
+        self.voice_models, self.listener = dict(voice_models), listener
         self.catalogue, self.threads = None, encoding_threads()
         self.admission = Admission(options, 1, metrics)
         self._ready, self._tasks, self._created = asyncio.Event(), set(), int(time.time())
@@ -126,6 +129,8 @@ class Speaker:
         self.engine.close()
         self.preparer.close()
         self.threads.shutdown(wait=False, cancel_futures=True)
+        if self.listener is not None:
+            self.listener.close()
 
 
 class Speech:

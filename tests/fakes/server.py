@@ -126,14 +126,14 @@ class Reader:
 
 
 @contextmanager
-def serving(models, keys=None, slots=2, voice_models=(), **options):
+def serving(models, keys=None, slots=2, voice_models=(), listener=None, **options):
     """A server at a free port of this machine: yields the Running, whose `address` and `speaker.engine` are there.
 
     models: {id: LoadedModel}; keys: {key: name}; options: of ServerOptions
     """
     chosen = ServerOptions(port=0, **options)
     engine = ThreadEngine(models, slots, chosen.queue, chosen.ahead_seconds)
-    server = Running(chosen, keys or {}, engine=engine, preparer=Reader(), voice_models=voice_models)
+    server = Running(chosen, keys or {}, engine=engine, preparer=Reader(), voice_models=voice_models, listener=listener)
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     try:
