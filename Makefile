@@ -140,7 +140,7 @@ $(RAY): $(RUNTIME) requirements-serve.txt requirements-ray.txt
 	@touch $@
 
 $(KERNELS): $(RUNTIME) requirements-kernels.txt
-	@echo 'Installing requirements-kernels.txt into $(VENV) (about 0.7 GB)'
+	@echo 'Installing requirements-kernels.txt into $(VENV) (about 1 GB)'
 	@$(VENV)/bin/python -m pip install -q -r requirements-kernels.txt
 	@touch $@
 
