@@ -8,6 +8,7 @@ import asyncio
 import base64
 import json
 import time
+from collections import deque
 
 from starlette.responses import Response
 
@@ -29,6 +30,7 @@ class SpeechResponse(Response):
         self._speaker, self._request, self._wanted, self._key = speaker, request, wanted, key
         self._sending, self._began = None, time.monotonic()  # since when it waits for the client; when it came
         self._speech, self._reason, self._started, self._status = None, "hang_up", False, 0
+        self._words = deque()  # tasks that find the times of a piece's words
 
     async def __call__(self, scope, receive, send):
         self._send_on = send
@@ -49,9 +51,10 @@ class SpeechResponse(Response):
             if work.done() and not work.cancelled() and work.exception():
                 raise work.exception()
         finally:
-            for task in (gone, work):
+            tasks = gone, work, *self._words
+            for task in tasks:
                 task.cancel()
-            await asyncio.gather(gone, work, return_exceptions=True)
+            await asyncio.gather(*tasks, return_exceptions=True)
             if self._speech is not None:
                 self._speech.close(self._reason)
             self._log()
@@ -142,8 +145,10 @@ class SpeechResponse(Response):
         async for items in self._speech:
             if made := await writer.write(_chunks(items)):
                 await self._send(_event("speech.audio.delta", audio=base64.b64encode(made).decode()))
-            for words, method in await times.after(items) if times else ():
-                await self._send(_event("speech.audio.words", words=words, method=method))
+            for work in times.after(items) if times else ():
+                self._words.append(asyncio.get_running_loop().create_task(work))
+            await self._tell_words(lambda: self._words[0].done())  # the sound does not wait for them
+        await self._tell_words(lambda: True)
         if made := await writer.write([], last=True):
             await self._send(_event("speech.audio.delta", audio=base64.b64encode(made).decode()))
         self._over()
@@ -160,6 +165,12 @@ class SpeechResponse(Response):
             seconds=round(writer.samples / SAMPLE_RATE, 4),
         )
         await self._send(done, last=True)
+
+    async def _tell_words(self, due):
+        """Sends the times of the pieces' words, in their order, as long as the next ones are due."""
+        while self._words and due():
+            words, method = await self._words.popleft()
+            await self._send(_event("speech.audio.words", words=words, method=method))
 
     async def _start(self, media_type, status=200, headers=None, length=None):
         self._started = True

@@ -16,6 +16,7 @@ _TAG = re.compile(r"<[^<>\s]+>")
 _WORD = re.compile(r"\S*\w\S*")
 _BLOCK = 240  # samples: 10 ms
 _QUIET = 0.03  # of a piece's loudest 10 ms: below is silence
+_MOST_WAITING = 8  # pieces that wait to be heard: beyond, a recogniser is too slow for this speech
 _STOP = 2  # letters that a pause after , ; : . ! ? is as long as
 
 
@@ -25,26 +26,34 @@ class WordTimes:
     def __init__(self, pieces, speed=1.0, listener=None, language=None):
         self._pieces, self._speed, self._listener, self._language = list(pieces), speed, listener, language
         self._sound, self._before, self._next = [], 0, 0  # of this piece; samples before it; its number
+        self._waiting = 0  # pieces that are being heard
 
-    async def after(self, items):
-        """[(words, method)] of the pieces that end among these items: [{"word", "start", "end"}] in seconds of the sound that is sent,
-        and how they were found, BY_PIECE or BY_RECOGNISER."""
+    def after(self, items):
+        """Work for each piece that ends among these items: coroutines that return (words, method), [{"word", "start", "end"}] in seconds of
+        the sound that is sent, and how they were found, BY_PIECE or BY_RECOGNISER."""
         ended = []
         for kind, value in items:
             if kind == "chunk":
                 self._sound.append(value)
             elif kind == "piece":
-                ended.append(await self._end_piece())
+                ended.append(self._end_piece())
         return ended
 
-    async def _end_piece(self):
+    def _end_piece(self):
         sound = np.concatenate(self._sound) if self._sound else np.zeros(0, np.float32)
         text, before = self._pieces[self._next], self._before
         self._sound, self._next = [], self._next + 1
         self._before += len(sound)
+        return self._timed(text, sound, before)
+
+    async def _timed(self, text, sound, before):
         heard = None
-        if self._listener and self._listener.hears(self._language):
-            heard = await self._listener.words(sound, self._language)
+        if self._listener and self._waiting < _MOST_WAITING and self._listener.hears(self._language):
+            self._waiting += 1
+            try:
+                heard = await self._listener.words(sound, self._language)
+            finally:
+                self._waiting -= 1
         shared = share(text, *voiced(sound))
         if heard:
             words = [word for word, *_ in shared]

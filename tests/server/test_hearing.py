@@ -40,8 +40,8 @@ def timed(pieces, sounds, **more):
         made = []
         for sound in sounds:
             half = len(sound) // 2
-            assert await times.after([("chunk", sound[:half])]) == []
-            made += await times.after([("chunk", sound[half:]), ("piece", (7, "end_of_speech"))])
+            assert times.after([("chunk", sound[:half])]) == []
+            made += [await work for work in times.after([("chunk", sound[half:]), ("piece", (7, "end_of_speech"))])]
         return made
 
     return [(method, [tuple(word.values()) for word in words]) for words, method in asyncio.run(main())]
@@ -78,6 +78,31 @@ def test_speed_moves_what_is_heard():
 def test_what_is_not_heard_is_shared(heard, language):
     made = timed(["Yes."], [tone(1, 0.5)], listener=Listener(heard), language=language)
     assert made == [("piece", [("Yes.", 0.5, 1.5)])]
+
+
+class Slow(Listener):
+    """Hears a piece only once it is let to."""
+
+    async def words(self, sound, language):
+        self.asked.append(len(sound))
+        await self.free.wait()
+        return [("yes", 0.0, 1.0)]
+
+
+def test_beyond_eight_pieces_that_wait_words_share_theirs():
+    async def main():
+        listener = Slow()
+        listener.free = asyncio.Event()
+        times = WordTimes(["Yes."] * 10, listener=listener, language="en")
+        tasks = []
+        for _ in range(10):
+            tasks += map(asyncio.ensure_future, times.after([("chunk", tone(1)), ("piece", (7, "end_of_speech"))]))
+        await asyncio.sleep(0.05)
+        assert [task.done() for task in tasks] == [False] * 8 + [True] * 2 and len(listener.asked) == 8
+        listener.free.set()
+        return [method for _, method in await asyncio.gather(*tasks)]
+
+    assert asyncio.run(main()) == ["recogniser"] * 8 + ["piece"] * 2
 
 
 # --- the recogniser's process ---
