@@ -4,10 +4,11 @@ import torch
 import triton.runtime.interpreter as interpreter
 
 from orpheus.engines.fast.head import Head, State
+from orpheus.engines.fast.kernels.fp8 import Fp8Operations
 from orpheus.engines.fast.kernels.head import KernelHead
 from orpheus.engines.fast.kernels.layer import KernelOperations
-from orpheus.engines.fast.llama import FP8, Llama, Tokens, TorchOperations
-from orpheus.engines.fast.matrix import WEIGHTS
+from orpheus.engines.fast.llama import Llama, Tokens, TorchOperations
+from orpheus.engines.fast.matrix import FP8, WEIGHTS
 from orpheus.engines.sampling import uniforms, whole
 from tests.fakes.checkpoints import SMALL_CONFIG, SMALL_LAYOUT, walking_model
 
@@ -38,7 +39,8 @@ def close(found, expected, what, tolerance=2e-5):
 
 def check_steps(weights, kind):
     """One token late in its slot, then three of different rows, in kernels and in plain PyTorch."""
-    plain, fused = (Llama(model, weights, operations) for operations in (TorchOperations, KernelOperations()))
+    kernels = Fp8Operations() if weights == "fp8" else KernelOperations()
+    plain, fused = (Llama(model, weights, operations) for operations in (TorchOperations, kernels))
     rope = plain.rope(LENGTH)
     torch.manual_seed(1)
     caches = [plain.cache(SLOTS, LENGTH, kind) for _ in range(2)]
@@ -55,6 +57,9 @@ def check_steps(weights, kind):
         tokens = Tokens(*(torch.tensor(values) for values in (ids, slots, positions)), spans)
         expected = plain.hidden(tokens, caches[0], rope)
         found = fused.hidden(Tokens(tokens.ids, tokens.slots, tokens.positions), caches[1], rope)
+        if weights == "fp8" and len(ids) > 1:  # both sides in FP8
+            assert (found - expected).norm() < 0.1 * expected.norm(), (found - expected).norm() / expected.norm()
+            continue
         close(found, expected, (weights, kind, ids), tolerance)
         for ours, theirs in zip(*caches):
             if ours is not None and ours.dtype != FP8:

@@ -7,7 +7,7 @@ import torch
 
 from orpheus.common.errors import InputError
 from orpheus.engines.fast.engine import FastEngine
-from orpheus.engines.fast.llama import in_fp8
+from orpheus.engines.fast.matrix import in_fp8
 from tests.engines.test_fast import SEEDS, collect
 from tests.engines.test_transformers import GREEDY, PROMPTS, SAMPLED
 from tests.fakes.checkpoints import SMALL_CONFIG, SMALL_LAYOUT, walking_model

@@ -22,7 +22,6 @@ from orpheus.engines.fast.kernels.row import (
     gate_up_row_kernel,
     plain_kernel,
     qkv_row_kernel,
-    store_head,
     wait,
 )
 
@@ -119,28 +118,49 @@ def norm_kernel(X, NORM, eps, Y, K, BLOCK: tl.constexpr):
 
 
 @triton.jit
-def _rotate_kernel(
-    QKV, COS, SIN, SLOTS, POSITIONS, Q, KEYS, VALUES, KEY_SCALES, VALUE_SCALES, length, HEADS: tl.constexpr, KV_HEADS: tl.constexpr,
-    DIM: tl.constexpr, SCALED: tl.constexpr
+def rotate_kernel(
+    QKV, COS, SIN, SLOTS, POSITIONS, Q, KEYS, VALUES, KEY_SCALES, VALUE_SCALES, length, X_SCALES, W_SCALES, GROUP: tl.constexpr,
+    KV_HEADS: tl.constexpr, FILLED: tl.constexpr, DIM: tl.constexpr, SCALED: tl.constexpr, RAW: tl.constexpr
 ):  # fmt: skip
-    token, head = tl.program_id(0), tl.program_id(1)
-    i = tl.arange(0, DIM // 2)
-    at = QKV + (token * (HEADS + 2 * KV_HEADS) + head) * DIM + i
-    a, b = tl.load(at).to(tl.float32), tl.load(at + DIM // 2).to(tl.float32)
+    """A token's queries of KV_HEADS heads, or its keys, or its values: rotated, and put where they belong.
+
+    SCALED: keys and values become FP8; RAW: QKV are sums of FP8 products, to be multiplied by X_SCALES (T,) and W_SCALES (rows,)
+    """
+    token, block = tl.program_id(0), tl.program_id(1)
+    h, i = tl.arange(0, FILLED)[:, None], tl.arange(0, DIM // 2)[None, :]
+    there = (h < KV_HEADS) & (i >= 0)
+    row = (block * KV_HEADS + h) * DIM + i
+    at = QKV + token.to(tl.int64) * ((GROUP + 2) * KV_HEADS * DIM) + row
+    a = tl.load(at, mask=there, other=0.0).to(tl.float32)
+    b = tl.load(at + DIM // 2, mask=there, other=0.0).to(tl.float32)
+    if RAW:
+        scale = tl.load(X_SCALES + token)
+        a *= scale * tl.load(W_SCALES + row, mask=there, other=0.0)
+        b *= scale * tl.load(W_SCALES + row + DIM // 2, mask=there, other=0.0)
     slot, position = tl.load(SLOTS + token).to(tl.int64), tl.load(POSITIONS + token)
-    if head < HEADS + KV_HEADS:
+    if block <= GROUP:
         cos, sin = tl.load(COS + position * DIM + i).to(tl.float32), tl.load(SIN + position * DIM + i).to(tl.float32)
         a, b = a * cos - b * sin, b * cos + a * sin
-    if SCALED and head >= HEADS:
-        largest = tl.maximum(tl.max(tl.abs(a), axis=0), tl.max(tl.abs(b), axis=0))
-        scale = tl.maximum(largest, 1e-12) / 448.0
-        a, b = a / scale, b / scale
-        place = (slot * KV_HEADS + (head - HEADS) % KV_HEADS) * length + position
-        if head < HEADS + KV_HEADS:
-            tl.store(KEY_SCALES + place, scale)
+    if block < GROUP:
+        to = Q + token.to(tl.int64) * (GROUP * KV_HEADS * DIM) + row
+        tl.store(to, a, mask=there)
+        tl.store(to + DIM // 2, b, mask=there)
+    else:
+        place = (slot * KV_HEADS + h) * length + position
+        if SCALED:
+            scale = tl.maximum(tl.maximum(tl.max(tl.abs(a), axis=1), tl.max(tl.abs(b), axis=1)), 1e-12)[:, None] / 448.0
+            a, b = a / scale, b / scale
+            if block == GROUP:
+                tl.store(KEY_SCALES + place, scale, mask=h < KV_HEADS)
+            else:
+                tl.store(VALUE_SCALES + place, scale, mask=h < KV_HEADS)
+        to = place * DIM + i
+        if block == GROUP:
+            tl.store(KEYS + to, a, mask=there)
+            tl.store(KEYS + to + DIM // 2, b, mask=there)
         else:
-            tl.store(VALUE_SCALES + place, scale)
-    store_head(a, b, i, head, token, slot, position, Q, KEYS, VALUES, length, HEADS, KV_HEADS, DIM, i >= 0)
+            tl.store(VALUES + to, a, mask=there)
+            tl.store(VALUES + to + DIM // 2, b, mask=there)
 
 
 @triton.jit
@@ -191,7 +211,7 @@ class KernelOperations:
     def launch(self, name, matrix):
         """(weight, arguments) of a kernel that streams a matrix for one row."""
         tile = self.tile(name, matrix)
-        weight = matrix.values.view(torch.int16) if matrix.bits == 8 else matrix.values
+        weight = matrix.values.view(torch.int16) if matrix.values.dtype == torch.int8 else matrix.values
         columns = min(tile.columns, triton.next_power_of_2(weight.shape[1]))
         sizes = {"K": weight.shape[1], "ROWS": tile.rows, "COLUMNS": columns}
         return weight, sizes | {"num_warps": tile.warps} | self.pdl
@@ -220,11 +240,19 @@ class KernelOperations:
                 x, layer.norm, eps, weight, scale, *to, cache.length, **sizes, BITS=layer.qkv.bits, **options
             )  # fmt: skip
         else:
-            y = self.product(rms_norm(x, layer.norm, eps), layer.qkv)
-            _rotate_kernel[(len(x), heads + 2 * kv_heads)](
-                y, *to, cache.key_scales, cache.value_scales, cache.length, **sizes, SCALED=scaled, num_warps=1
-            )
+            self.rotate(self.product(rms_norm(x, layer.norm, eps), layer.qkv), to, cache, shape)
         return q
+
+    @staticmethod
+    def rotate(y, to, cache, shape, x_scales=None, w_scales=None):
+        """Products with qkv (T, rows) to the queries and the cache. The scales: of FP8 products, which they are multiplied by."""
+        heads, kv_heads, dim, _ = shape
+        group = heads // kv_heads
+        sizes = {"GROUP": group, "KV_HEADS": kv_heads, "FILLED": triton.next_power_of_2(kv_heads), "DIM": dim}
+        rotate_kernel[(len(y), group + 2)](
+            y, *to, cache.key_scales, cache.value_scales, cache.length, x_scales, w_scales, **sizes,
+            SCALED=cache.key_scales is not None, RAW=x_scales is not None, num_warps=4
+        )  # fmt: skip
 
     def attend(self, q, cache, tokens):
         count, heads, dim = q.shape

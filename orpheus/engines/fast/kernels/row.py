@@ -38,7 +38,7 @@ def first_columns(W, row, inside, K: tl.constexpr, COLUMNS: tl.constexpr):
     """The first columns of some rows of W, for `row_products`: they can be loaded before the wait."""
     column = tl.arange(0, COLUMNS)
     place = W + row.to(tl.int64)[:, None] * K + column[None, :]
-    return tl.load(place, mask=inside[:, None] & (column < K)[None, :], other=0)
+    return tl.load(place, mask=inside[:, None] & (column < K)[None, :], other=0.0)
 
 
 @triton.jit
@@ -66,7 +66,7 @@ def row_products(
     squares = tl.zeros([COLUMNS], tl.float32)
     for start in range(0, K, COLUMNS):
         at = start + column
-        following = tl.load(place + (start + COLUMNS), mask=inside[:, None] & (at + COLUMNS < K)[None, :], other=0)
+        following = tl.load(place + (start + COLUMNS), mask=inside[:, None] & (at + COLUMNS < K)[None, :], other=0.0)
         x, y = _normed(X, NORM, at, at < K, NORMED)
         if PAIRS:
             second, z = _normed(X, NORM, at + K, at < K, NORMED)
