@@ -45,6 +45,11 @@ class Matrix(NamedTuple):
         return {torch.int8: 8, FP8: 8, torch.int32: 4}.get(self.values.dtype)
 
     @property
+    def whole(self):
+        """Whether they are whole numbers."""
+        return self.values.dtype in (torch.int8, torch.int32)
+
+    @property
     def shape(self):
         """(out, in)"""
         rows, columns = self.values.shape

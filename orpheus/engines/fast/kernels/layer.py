@@ -20,10 +20,11 @@ from orpheus.engines.fast.kernels.row import (
     add_row_kernel,
     begin,
     gate_up_row_kernel,
-    plain_kernel,
     qkv_row_kernel,
     wait,
 )
+from orpheus.engines.fast.kernels.whole import add_whole_kernel, gate_up_whole_kernel, plain_kernel, qkv_whole_kernel
+from orpheus.engines.fast.matrix import FP8
 
 GROUP = 16  # query heads of one key head, padded: the smallest tile of a matrix product
 
@@ -36,6 +37,14 @@ class Tile(NamedTuple):
     warps: int
 
 
+class Walk(NamedTuple):
+    """How a kernel walks through a weight in 8 or 4 bits: whole rows at a time, so often in one program, and warps."""
+
+    rows: int
+    steps: int
+    warps: int
+
+
 # Fixed, not chosen at run time: which of two equally fast tiles wins varies, and the last bits of every sum vary with
 # it. The fastest of twelve on an H100, by `benchmarks/generate.py --tune`.
 TILES = {
@@ -45,19 +54,22 @@ TILES = {
     "down": Tile(4, 2048, 8),
     "head": Tile(8, 1024, 4),
 }
-TILES_INT8 = {  # columns in pairs
-    "qkv": Tile(4, 256, 2),
-    "o": Tile(4, 512, 2),
-    "gate_up": Tile(4, 256, 1),
-    "down": Tile(8, 1024, 4),
+TILES_INT8 = {
+    "qkv": Walk(8, 1, 4),
+    "o": Walk(8, 1, 4),
+    "gate_up": Walk(8, 4, 4),
+    "down": Walk(4, 2, 4),
 }
-TILES_INT4 = {  # columns of words
-    "qkv": Tile(8, 512, 4),
-    "o": Tile(8, 256, 2),
-    "gate_up": Tile(4, 128, 1),
-    "down": Tile(8, 512, 4),
+TILES_INT4 = {
+    "qkv": Walk(8, 1, 4),
+    "o": Walk(8, 1, 4),
+    "gate_up": Walk(8, 4, 4),
+    "down": Walk(8, 1, 4),
 }
-_TILES = {None: TILES, 8: TILES_INT8, 4: TILES_INT4}
+TILES_FP8 = TILES | {"qkv": Tile(8, 1024, 4), "o": Tile(8, 1024, 4)}
+_TILES = {torch.int8: TILES_INT8, torch.int32: TILES_INT4, FP8: TILES_FP8}
+_ROWS = {"qkv": qkv_row_kernel, "add": add_row_kernel, "gate_up": gate_up_row_kernel}
+_WHOLE = {"qkv": qkv_whole_kernel, "add": add_whole_kernel, "gate_up": gate_up_whole_kernel}
 
 
 @triton.jit
@@ -134,17 +146,17 @@ def rotate_kernel(
     a = tl.load(at, mask=there, other=0.0).to(tl.float32)
     b = tl.load(at + DIM // 2, mask=there, other=0.0).to(tl.float32)
     if RAW:
-        scale = tl.load(X_SCALES + token)
-        a *= scale * tl.load(W_SCALES + row, mask=there, other=0.0)
-        b *= scale * tl.load(W_SCALES + row + DIM // 2, mask=there, other=0.0)
+        of_token = tl.load(X_SCALES + token)
+        a *= of_token * tl.load(W_SCALES + row, mask=there, other=0.0)
+        b *= of_token * tl.load(W_SCALES + row + DIM // 2, mask=there, other=0.0)
     slot, position = tl.load(SLOTS + token).to(tl.int64), tl.load(POSITIONS + token)
     if block <= GROUP:
         cos, sin = tl.load(COS + position * DIM + i).to(tl.float32), tl.load(SIN + position * DIM + i).to(tl.float32)
         a, b = a * cos - b * sin, b * cos + a * sin
     if block < GROUP:
-        to = Q + token.to(tl.int64) * (GROUP * KV_HEADS * DIM) + row
-        tl.store(to, a, mask=there)
-        tl.store(to + DIM // 2, b, mask=there)
+        query = Q + token.to(tl.int64) * (GROUP * KV_HEADS * DIM) + row
+        tl.store(query, a, mask=there)
+        tl.store(query + DIM // 2, b, mask=there)
     else:
         place = (slot * KV_HEADS + h) * length + position
         if SCALED:
@@ -206,15 +218,28 @@ class KernelOperations:
         self.tiles, self.overlap = tiles or {}, overlap
 
     def tile(self, name, matrix):
-        return self.tiles.get(name) or _TILES[matrix.bits][name]
+        return self.tiles.get(name) or _TILES.get(matrix.values.dtype, TILES)[name]
 
     def launch(self, name, matrix):
         """(weight, arguments) of a kernel that streams a matrix for one row."""
-        tile = self.tile(name, matrix)
-        weight = matrix.values.view(torch.int16) if matrix.values.dtype == torch.int8 else matrix.values
-        columns = min(tile.columns, triton.next_power_of_2(weight.shape[1]))
-        sizes = {"K": weight.shape[1], "ROWS": tile.rows, "COLUMNS": columns}
-        return weight, sizes | {"num_warps": tile.warps} | self.pdl
+        weight, tile = matrix.values, self.tile(name, matrix)
+        if matrix.whole:
+            weight = weight.view(torch.int32)
+            sizes = {"BITS": matrix.bits, "STEPS": tile.steps, "WORDS": triton.next_power_of_2(weight.shape[1])}
+            sizes["ASM"] = weight.is_cuda
+        else:
+            sizes = {"COLUMNS": min(tile.columns, triton.next_power_of_2(weight.shape[1]))}
+        sizes |= {"K": weight.shape[1], "ROWS": tile.rows, "num_warps": tile.warps}
+        return weight, sizes | self.pdl
+
+    def stream(self, kind, name, matrix, units, before, after, more=None):
+        """Runs a kernel that streams a matrix for one row: over `units` rows, or pairs of rows."""
+        weight, options = self.launch(name, matrix)
+        kernel = (_WHOLE if matrix.whole else _ROWS)[kind]
+        if not matrix.whole:
+            options["SCALED"] = matrix.scale is not None
+        grid = (triton.cdiv(units, options.get("STEPS", 1) * options["ROWS"] // (1 if kind == "add" else 2)),)
+        kernel[grid](*before, weight, matrix.scale, *after, **options, **(more or {}))
 
     def product(self, x, matrix):
         """x (T, in) -> (T, out), for many rows."""
@@ -228,17 +253,13 @@ class KernelOperations:
         heads, kv_heads, dim, eps = shape
         q = torch.empty(len(x), heads, dim, dtype=x.dtype, device=x.device)
         to = (*rope, tokens.slots, tokens.positions, q, cache.keys, cache.values)
-        sizes = {"HEADS": heads, "KV_HEADS": kv_heads, "DIM": dim}
         scaled = cache.key_scales is not None
         if (
             len(x) == 1 and not scaled
         ):  # a scale needs the whole head, of which a program of the other kernel has a part
-            weight, options = self.launch("qkv", layer.qkv)
-            scale = layer.qkv.scale
-            grid = ((heads + 2 * kv_heads) * (dim // options["ROWS"]),)
-            qkv_row_kernel[grid](
-                x, layer.norm, eps, weight, scale, *to, cache.length, **sizes, BITS=layer.qkv.bits, **options
-            )  # fmt: skip
+            options = {"HEADS": heads, "KV_HEADS": kv_heads, "DIM": dim}
+            units = (heads + 2 * kv_heads) * dim // 2
+            self.stream("qkv", "qkv", layer.qkv, units, (x, layer.norm, eps), (*to, cache.length), options)
         else:
             self.rotate(self.product(rms_norm(x, layer.norm, eps), layer.qkv), to, cache, shape)
         return q
@@ -271,20 +292,14 @@ class KernelOperations:
                 return x.addmm_(y, matrix.values.T)
             return x.add_(self.product(y, matrix))
         name = "down" if matrix.shape[1] > matrix.shape[0] else "o"
-        (weight, options), scale = self.launch(name, matrix), matrix.scale
-        grid = (triton.cdiv(x.shape[1], options["ROWS"]),)
-        add_row_kernel[grid](x, y, weight, scale, x.shape[1], BITS=matrix.bits, **options)
+        self.stream("add", name, matrix, x.shape[1], (x, y), (x.shape[1],))
         return x
 
     def gate_up(self, x, layer, shape):
-        scale, inner = layer.gate_up.scale, layer.gate_up.values.shape[0] // 2
+        inner = layer.gate_up.values.shape[0] // 2
         y = torch.empty(len(x), inner, dtype=x.dtype, device=x.device)
         if len(x) == 1:
-            weight, options = self.launch("gate_up", layer.gate_up)
-            grid = (triton.cdiv(inner, options["ROWS"] // 2),)
-            gate_up_row_kernel[grid](
-                x, layer.mlp_norm, shape.eps, weight, scale, y, inner, BITS=layer.gate_up.bits, **options,
-            )  # fmt: skip
+            self.stream("gate_up", "gate_up", layer.gate_up, inner, (x, layer.mlp_norm, shape.eps), (y, inner))
         else:
             both = self.product(rms_norm(x, layer.mlp_norm, shape.eps), layer.gate_up)
             _silu_kernel[(len(x), triton.cdiv(inner, 1024))](both, y, inner, BLOCK=1024)
