@@ -11,14 +11,14 @@ import threading
 import time
 import weakref
 from collections import deque
-from dataclasses import dataclass, fields
+from dataclasses import fields
 
 from orpheus.codec.stream_decoder import StreamDecoder
 from orpheus.common.command import say
 from orpheus.common.errors import BusyError, InputError, OrpheusError
 from orpheus.common.frame import CODES_PER_FRAME, CONTEXT_FRAMES
 from orpheus.engines import ENDED, WAITING, SequenceError
-from orpheus.server.pooled import PooledSpeech, cache_arguments, is_out_of_memory
+from orpheus.server.pooled import Job, PooledSpeech, cache_arguments, is_out_of_memory
 from orpheus.speech.options import StreamOptions
 from orpheus.speech.request import plan_stream
 from orpheus.speech.synthesis import OrpheusInference
@@ -31,17 +31,6 @@ def _close_pools():
     """A thread that is inside PyTorch while Python ends would have the process aborted."""
     for pool in list(_open_pools):
         pool.close()
-
-
-@dataclass(eq=False)
-class _Job:
-    """One utterance of one text, in progress."""
-
-    speech: PooledSpeech
-    utterance: object
-    slot: int  # of the engine
-    stream: int  # of the decoder
-    ended: bool = False  # no more tokens will come
 
 
 class StreamPool:
@@ -264,7 +253,7 @@ class StreamPool:
         except Exception as error:  # affects this text only
             self._fail([speech], error)
             return
-        self._jobs.append(_Job(speech, utterance, slot, self._decoder.join(utterance.seed)))
+        self._jobs.append(Job(speech, utterance, slot, self._decoder.join(utterance.seed)))
 
     def _advance(self):
         """One step of the engine; complete frames go to the decoder."""
@@ -345,6 +334,6 @@ class StreamPool:
         while self._in_flight and (wait or self._in_flight[0][0] is None or self._in_flight[0][0].ready):
             decoded, streams, over = self._in_flight.popleft()
             for stream, samples in decoded.chunks().items() if decoded else ():
-                streams[stream].speech._give(samples)
+                streams[stream].give(samples)
             for job in over:
-                job.speech._end_utterance(job.utterance)
+                job.end()

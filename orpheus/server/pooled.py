@@ -3,6 +3,7 @@
 import queue
 import time
 from collections import deque
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -34,6 +35,7 @@ class PooledSpeech:
         self.arrivals = []  # (seconds after `submit`, samples) of every chunk so far
         self._pool, self._request, self._sampling = pool, request, sampling
         self._utterances = deque(request.utterances)  # those not started yet
+        self.first = request.utterances[0]
         self._items = _Listener(listener) if listener else queue.SimpleQueue()
         self.submitted, self._closed, self._held = time.perf_counter(), False, False
 
@@ -82,6 +84,36 @@ class PooledSpeech:
         else:
             self.finish_reason = first_trouble(self._request.finish_reasons)
             self._items.put(OVER)
+
+
+@dataclass(eq=False)
+class Job:
+    """One utterance of one text, in progress."""
+
+    speech: PooledSpeech
+    utterance: object
+    slot: int  # of the engine
+    stream: int  # of the decoder
+    ended: bool = False  # no more tokens will come
+    _early: np.ndarray | None = None  # the first samples, kept back
+
+    def give(self, samples):
+        """Hands samples out. The first of an utterance are less than the time until the next ones: of a text's first utterance
+        they begin its sound at once, of a later one they come with the next."""
+        if self._early is None and len(samples):
+            self._early = samples[:0]
+            if self.utterance is not self.speech.first:
+                self._early = samples
+                return
+        if self._early is not None and len(self._early):
+            samples, self._early = np.concatenate([self._early, samples]), samples[:0]
+        self.speech._give(samples)
+
+    def end(self):
+        """After the last samples."""
+        if self._early is not None and len(self._early):
+            self.speech._give(self._early)
+        self.speech._end_utterance(self.utterance)
 
 
 def is_out_of_memory(error):

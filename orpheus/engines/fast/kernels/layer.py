@@ -57,14 +57,14 @@ TILES = {
 TILES_INT8 = {
     "qkv": Walk(8, 1, 4),
     "o": Walk(8, 1, 4),
-    "gate_up": Walk(8, 4, 4),
-    "down": Walk(4, 2, 4),
+    "gate_up": Walk(8, 1, 4),
+    "down": Walk(4, 2, 8),
 }
 TILES_INT4 = {
-    "qkv": Walk(8, 1, 4),
+    "qkv": Walk(16, 1, 4),
     "o": Walk(8, 1, 4),
     "gate_up": Walk(8, 4, 4),
-    "down": Walk(8, 1, 4),
+    "down": Walk(8, 2, 8),
 }
 TILES_FP8 = TILES | {"qkv": Tile(8, 1024, 4), "o": Tile(8, 1024, 4)}
 _TILES = {torch.int8: TILES_INT8, torch.int32: TILES_INT4, FP8: TILES_FP8}
@@ -87,8 +87,8 @@ def _attend_kernel(
     slot, position = tl.load(SLOTS + token).to(tl.int64), tl.load(POSITIONS + token)
     first = (slot * KV_HEADS + head) * length * DIM
     g, d, n = tl.arange(0, FILLED), tl.arange(0, DIM), tl.arange(0, BLOCK)
-    own = (token * KV_HEADS + head) * GROUP * DIM + g[:, None] * DIM + d[None, :]
-    q = tl.load(Q + own, mask=(g < GROUP)[:, None], other=0.0)
+    own = (token * KV_HEADS + head) * GROUP * DIM
+    q = tl.load(Q + own + g[None, :] * DIM + d[:, None], mask=(g < GROUP)[None, :], other=0.0)
     scales = (slot * KV_HEADS + head) * length
     if SCALED:
         q = q.to(tl.float16)
@@ -97,27 +97,29 @@ def _attend_kernel(
     total = tl.zeros([FILLED, DIM], tl.float32)
     for start in range(0, position + 1, BLOCK):
         at = start + n
-        k = tl.load(KEYS + first + at[None, :] * DIM + d[:, None], mask=(at <= position)[None, :], other=0.0)
-        if SCALED:
+        inside = (at <= position)[:, None]
+        k = tl.load(KEYS + first + at[:, None] * DIM + d[None, :], mask=inside, other=0.0)
+        v = tl.load(VALUES + first + at[:, None] * DIM + d[None, :], mask=inside, other=0.0)
+        if SCALED:  # keys stay in registers while they become float16: they are the left side of the product
             key_scale = tl.load(KEY_SCALES + scales + at, mask=at <= position, other=0.0)
-            scores = tl.dot(q, k.to(tl.float16)) * (scale * key_scale)[None, :]
+            scores = tl.dot(k.to(tl.float16), q) * (scale * key_scale)[:, None]
         else:
-            scores = tl.dot(q, k, input_precision="ieee") * scale
-        scores = tl.where((at <= position)[None, :], scores, float("-inf"))
-        larger = tl.maximum(largest, tl.max(scores, axis=1))
-        p, shrink = tl.exp(scores - larger[:, None]), tl.exp(largest - larger)
-        v = tl.load(VALUES + first + at[:, None] * DIM + d[None, :], mask=(at <= position)[:, None], other=0.0)
-        weight = weight * shrink + tl.sum(p, axis=1)
+            scores = tl.dot(k, q, input_precision="ieee") * scale
+        scores = tl.where(inside, scores, float("-inf"))
+        larger = tl.maximum(largest, tl.max(scores, axis=0))
+        p, shrink = tl.exp(scores - larger[None, :]), tl.exp(largest - larger)
+        weight = weight * shrink + tl.sum(p, axis=0)
         if SCALED:  # 448 times as much, so that small shares keep their digits
             value_scale = tl.load(VALUE_SCALES + scales + at, mask=at <= position, other=0.0) * 448.0
-            share = (p * value_scale[None, :]).to(tl.float16)
+            share = tl.trans((p * value_scale[:, None]).to(tl.float16))
             total = total * shrink[:, None] + tl.dot(share, v.to(tl.float16))
         else:
-            total = total * shrink[:, None] + tl.dot(p.to(v.dtype), v, input_precision="ieee")
+            total = total * shrink[:, None] + tl.dot(tl.trans(p.to(v.dtype)), v, input_precision="ieee")
         largest = larger
     if SCALED:
         weight *= 448.0
-    tl.store(Y + own, total / weight[:, None], mask=(g < GROUP)[:, None])
+    to = Y + own + g[:, None] * DIM + d[None, :]
+    tl.store(to, total / weight[:, None], mask=(g < GROUP)[:, None])
 
 
 @triton.jit
@@ -282,7 +284,7 @@ class KernelOperations:
         pdl = self.pdl if count == 1 else {"PDL": False}
         _attend_kernel[(count, kv_heads)](
             q, *cache, tokens.slots, tokens.positions, y, cache.length, dim**-0.5, **sizes, SCALED=cache.key_scales is not None, **pdl,
-            num_warps=4, num_stages=3
+            num_warps=4 if count == 1 else 2, num_stages=3
         )  # fmt: skip
         return y
 

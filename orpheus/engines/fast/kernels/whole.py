@@ -196,7 +196,7 @@ def add_whole_kernel(
     w, w_scale = _rows(W, SCALE, row, row < count, K, WORDS, BITS)
     wait(PDL)
     first, second, scale, added, factor = prepare(Y, Y, 0.0, K, WORDS, BITS, False, ASM)
-    for step in range(STEPS):
+    for _ in range(STEPS):
         x = tl.load(X + row, mask=row < count, other=0.0).to(tl.float32)
         following, scale_after = w, w_scale
         if STEPS > 1:
