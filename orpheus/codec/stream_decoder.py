@@ -129,7 +129,8 @@ class StreamDecoder:
             self.delay = self._layers.delay
             self._queue, self._graphs = None, {}
             if self.device.type == "cuda":
-                self._queue = torch.cuda.Stream(self.device)
+                # Ahead of the caller's kernels: these are many and small, and someone waits for their samples.
+                self._queue = torch.cuda.Stream(self.device, priority=-1)
                 self._queue.wait_stream(torch.cuda.current_stream(self.device))
                 if graphs:
                     self._capture()

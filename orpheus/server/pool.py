@@ -23,6 +23,7 @@ from orpheus.speech.options import StreamOptions
 from orpheus.speech.request import plan_stream
 from orpheus.speech.synthesis import OrpheusInference
 
+TICKS = 3  # decodes in `tick_steps`
 _open_pools = weakref.WeakSet()
 
 
@@ -40,7 +41,8 @@ class StreamPool:
     slots: texts spoken at the same time
     length: the most tokens of a piece, prompt and speech; the engine's cache is made for it
     waiting: texts that can wait for a slot before `submit` refuses
-    tick_steps: the most steps between decodes: 7 decode each stream's frames one by one, more in fewer, larger batches
+    tick_steps: the most steps that a frame waits for others to be decoded with: 7 decode each stream's frames one by one, in
+        three batches for those that came in between; more in fewer, larger batches
     cache: "same", or "fp8" for more streams at once (see orpheus.engines.fast.engine.FastEngine.open)
 
     `with StreamPool(...) as pool` closes it at the end. Raises whatever loading and capturing raise.
@@ -49,6 +51,7 @@ class StreamPool:
     def __init__(self, model, slots=8, length=1536, waiting=64, tick_steps=CODES_PER_FRAME, cache="same"):
         self.tts = model if isinstance(model, OrpheusInference) else OrpheusInference(model)
         self.slots, self.length, self.limit, self.tick_steps = slots, length, waiting, tick_steps
+        self._ticks = {tick_steps * part // TICKS for part in range(TICKS)}
         self._cache = cache_arguments(self.tts.engine, cache)
         self.seconds = {"engine": 0.0, "decoder": 0.0}  # spent in the loop; the GPU may go on working after that
         self.counts = {"steps": 0, "tokens": 0, "ticks": 0, "decoder_steps": 0, "frames": 0}
@@ -62,7 +65,7 @@ class StreamPool:
 
     def _open(self):
         self._jobs = []  # those with an engine slot
-        self._fresh, self._fresh_steps = {}, 0  # those with something to decode, an ordered set; steps they have waited
+        self._fresh = {}  # those with something to decode, an ordered set
         self._in_flight = deque()  # (Decoded or None, {stream: job}, jobs that end with it)
         while True:
             try:
@@ -300,14 +303,17 @@ class StreamPool:
             self._begin(speech)
 
     def _decode(self):
-        """Decodes new frames when due: all of them every `tick_steps`, a text's first samples as soon as possible."""
+        """Decodes new frames when due: all of them at a tick, a text's first samples as soon as possible.
+
+        A stream gets a frame every 7 steps, so it is always the same tick, and chunks come at equal times. More than one for 7
+        steps, since a batch that takes longer than a step would come late by one now and then.
+        """
         if not self._fresh:
             return
-        self._fresh_steps += 1
-        if self._fresh_steps >= self.tick_steps or len(self._fresh) >= len(self._jobs):
+        if self.counts["steps"] % self.tick_steps in self._ticks or len(self._fresh) >= len(self._jobs):
             due = list(self._fresh)
         else:
-            due = [job for job in self._fresh if job.utterance.assembler.frames == CONTEXT_FRAMES]
+            due = [job for job in self._fresh if job.opens and job.utterance.assembler.frames == CONTEXT_FRAMES]
         if not due:
             return
         began = time.perf_counter()
@@ -324,8 +330,6 @@ class StreamPool:
         self._in_flight.append((None, streams, over))
         for job in due:
             del self._fresh[job]
-        if not self._fresh or self._fresh_steps >= self.tick_steps:
-            self._fresh_steps = 0
         self.counts["ticks"] += 1
         self.seconds["decoder"] += time.perf_counter() - began
 

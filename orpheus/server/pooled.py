@@ -97,12 +97,17 @@ class Job:
     ended: bool = False  # no more tokens will come
     _early: np.ndarray | None = None  # the first samples, kept back
 
+    @property
+    def opens(self):
+        """Whether its sound is a text's first."""
+        return self.utterance is self.speech.first
+
     def give(self, samples):
         """Hands samples out. The first of an utterance are less than the time until the next ones: of a text's first utterance
         they begin its sound at once, of a later one they come with the next."""
         if self._early is None and len(samples):
             self._early = samples[:0]
-            if self.utterance is not self.speech.first:
+            if not self.opens:
                 self._early = samples
                 return
         if self._early is not None and len(self._early):
