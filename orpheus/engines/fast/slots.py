@@ -17,6 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from orpheus.codec.graphs import record
 from orpheus.common.errors import OrpheusError
 from orpheus.engines import ENDED, WAITING, check_length
 from orpheus.engines.fast.head import State
@@ -319,17 +320,8 @@ class Slots:
 
     def _graph(self, work):
         """A CUDA graph of `work`, which runs twice first, to compile kernels and set up libraries."""
-        side = torch.cuda.Stream()
-        side.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(side):
-            for _ in range(2):
-                work()
-        torch.cuda.current_stream().wait_stream(side)
-        graph = torch.cuda.CUDAGraph()
         self._pool = self._pool or torch.cuda.graph_pool_handle()
-        with torch.cuda.graph(graph, pool=self._pool):
-            work()
-        return graph
+        return record(work, self._pool)[0]
 
 
 class _Inputs:
