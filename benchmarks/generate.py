@@ -219,7 +219,10 @@ def measure_ours(run, tiles, tokens):
         kinds |= {f"{weights} weights": {"weights": weights, "tiles": tiles.get(weights)} for weights in WEIGHTS[1:]}
         kinds["kernels not overlapped"] = {"overlap": False, "tiles": tiles.get("same")}
     for name, options in kinds.items():
-        measure_engine(run, f"fast, {name}", lambda o=options: FastEngine(run.model, run.layout, **o), one, tokens)
+        for batch in run.batches if name == "fp8 weights" else (one,):
+            measure_engine(
+                run, f"fast, {name}", lambda o=options: FastEngine(run.model, run.layout, **o), batch, tokens
+            )
     for batch in run.batches:
         measure_engine(
             run, "TransformersEngine", lambda: TransformersEngine(run.model, run.layout), batch, min(tokens, 100)

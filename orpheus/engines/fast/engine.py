@@ -165,7 +165,7 @@ class FastEngine:
     def _open(self, slots, length, cache="same", capture=False):
         opened = Slots(self.llama, self._make_head, slots, length, self.captured, cache)
         if capture:
-            opened.capture()
+            opened.capture(prefill=(128,))
         return opened
 
     def _slots_for(self, prompts, sampling):

@@ -1,9 +1,9 @@
 """Sequences that join and leave between steps (continuous batching), each in its slot of one cache.
 
 A joining sequence's prompt, except its last token, is read by the same step function as everything else; the last token
-is then fed like any other sequence's. So the next step draws the sequence's first token. Where few run, prompts are read
-between two steps. Where many do, on CUDA, a step takes some tokens of the waiting prompts along: it reads all weights
-anyway, and its matrix products are filled up to a whole number of tiles.
+is then fed like any other sequence's. On CUDA a step takes some tokens of the waiting prompts along, since it reads all
+weights anyway, and its matrix products are filled up to a whole number of tiles; the step that reads a prompt's end draws
+the first token. Prompts that are too long for that are read between two steps, while few sequences run.
 
 On CUDA a step is one captured graph per number of sequences (1, 2, 4, ... up to the slots), padded with a spare slot
 that nobody reads. The next step is launched before the tokens of the last one are read, since it needs none of them;
@@ -125,7 +125,7 @@ class Slots:
     def step(self):
         """One token for every running sequence: int64 (slots,), ENDED for slots that are empty or over, WAITING for
         sequences whose first token is yet to come (their prompt is queued, or the step that reads it is in flight)."""
-        if self._waiting and not self._mixes:
+        if self._waiting and not self._along(len(self._ready())):
             self._admit(PREFILL_TOKENS)
         while self._flights and not any(self._lives(sequence) for sequence in self._flights[0].sequences):
             self._flights.popleft()
@@ -141,8 +141,9 @@ class Slots:
 
     @torch.inference_mode()
     def admit_all(self):
-        """Reads the prompts of all waiting sequences now, instead of a limited number of tokens per step."""
-        while self._waiting:
+        """Reads the prompts of all waiting sequences now, instead of a limited number of tokens per step; those that the
+        next step takes along stay."""
+        while self._waiting and not self._along(len(self._ready())):
             self._admit(_PREFILL_SIZES[-1])
 
     def _lives(self, sequence):
@@ -171,16 +172,25 @@ class Slots:
             and sequence.launched < sequence.sampling.max_new_tokens
         ]
 
+    def _size(self, count):
+        """The number of sequences that a step computes for `count` of them."""
+        return self.fixed or next(size for size in sizes_up_to(self.slots) if size >= count)
+
     def _launch(self):
         """Starts a step for the sequences that have tokens to come; returns whether there are any."""
-        sequences = self._ready()
+        sequences, prompts, prompt_spans = self._ready(), None, ()
+        size = self._size(len(sequences))
+        if self._waiting and self._along(len(sequences)):
+            size = self._size(len(sequences) + len(self._waiting))
+            whole, prompts, prompt_spans = self._take(size)
+            if whole:
+                self._begin(whole)
+            sequences += whole
         if not sequences:
             return False
         slots = [sequence.slot for sequence in sequences]
         arrival = self._arrivals[self._launches % len(self._arrivals)][: len(sequences)]
         event = None
-        size = self.fixed or next(size for size in sizes_up_to(self.slots) if size >= len(sequences))
-        whole, prompts, prompt_spans = self._take(size) or ((), None, ())
         if self.captured:
             along = 0 if prompts is None else prompts.shape[1]
             graph, inputs, drawn = self._steps.get((size, along)) or self._capture(size, along)
@@ -196,8 +206,6 @@ class Slots:
             spans = [(index, index + 1, sequence.slot, sequence.position) for index, sequence in enumerate(sequences)]
             spans += [(first + len(slots), end + len(slots), *place) for first, end, *place in prompt_spans]
             arrival.copy_(self._advance(torch.tensor(slots, device=self.llama.device), prompts, spans))
-        if whole:
-            self._begin(whole)
         for sequence in sequences:
             sequence.launched += 1
         self._launches += 1
@@ -231,16 +239,17 @@ class Slots:
             self.state, [(sequence.slot, sequence.prompt, sequence.sampling, sequence.seed) for sequence in sequences]
         )
 
-    @property
-    def _mixes(self):
-        """Whether steps take prompt tokens along, instead of their being read between two steps."""
-        return not self.fixed and len(self._ready()) >= self._many
+    def _along(self, ready):
+        """Whether the next step takes waiting prompts along, while so many sequences run: with many, always; with few, if
+        they fit. A prompt that ends in a step has its first token drawn by that step."""
+        if not self.fixed and ready >= self._many:
+            return True
+        room = taken_along(self._size(ready + len(self._waiting)))[0]
+        return self.captured and sum(sequence.unread for sequence in self._waiting) <= room
 
     def _take(self, size):
-        """Prompt tokens for a step of `size` sequences: (the sequences whose prompts are read with it, int64 (3, tokens) of
-        ids, slots and positions, their spans), first come, first served; None where none wait, or few sequences run."""
-        if not (self._waiting and self._mixes):
-            return None
+        """Prompt tokens for a step of `size` sequences: (the sequences whose prompts end with it, int64 (3, tokens) of ids, slots
+        and positions, their spans), first come, first served."""
         left = room = tokens_along(size, sum(sequence.unread for sequence in self._waiting))
         parts, whole = [], []
         while self._waiting and (left or not self._waiting[0].unread):
@@ -291,10 +300,11 @@ class Slots:
     # --- CUDA graphs ---
 
     @torch.inference_mode()
-    def capture(self, sizes=None, prefill=(64,)):
-        """Captures the steps for these numbers of sequences (default: all) and the prefills, before their first use."""
+    def capture(self, sizes=None, prefill=()):
+        """Captures the steps for these numbers of sequences (default: all), with and without prompts, and the prefills of so
+        many tokens, before their first use."""
         for size in sizes or sizes_up_to(self.slots):
-            for along in (0, *(taken_along(size) if size >= self._many and not sizes else ())):
+            for along in (0, *taken_along(size)[: 2 if size >= self._many and not sizes else 1]):
                 if self.captured and (size, along) not in self._steps:
                     self._capture(size, along)
         for size in prefill:

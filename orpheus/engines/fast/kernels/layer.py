@@ -61,12 +61,17 @@ TILES_INT8 = {
     "down": Walk(4, 2, 8),
 }
 TILES_INT4 = {
-    "qkv": Walk(16, 1, 4),
+    "qkv": Walk(4, 2, 4),
     "o": Walk(8, 1, 4),
     "gate_up": Walk(8, 4, 4),
     "down": Walk(8, 2, 8),
 }
-TILES_FP8 = TILES | {"qkv": Tile(8, 1024, 4), "o": Tile(8, 1024, 4)}
+TILES_FP8 = {
+    "qkv": Tile(8, 512, 4),
+    "o": Tile(2, 512, 4),
+    "gate_up": Tile(4, 512, 4),
+    "down": Tile(2, 512, 4),
+}
 _TILES = {torch.int8: TILES_INT8, torch.int32: TILES_INT4, FP8: TILES_FP8}
 _ROWS = {"qkv": qkv_row_kernel, "add": add_row_kernel, "gate_up": gate_up_row_kernel}
 _WHOLE = {"qkv": qkv_whole_kernel, "add": add_whole_kernel, "gate_up": gate_up_whole_kernel}
