@@ -28,6 +28,7 @@ from orpheus.common.errors import OrpheusError
 from orpheus.common.frame import FRAMES_PER_SECOND, TOKENS_PER_SECOND
 from orpheus.engines.options import SamplingOptions
 from orpheus.server.pool import StreamPool
+from orpheus.speech.request import plan_stream
 from orpheus.speech.synthesis import OrpheusInference
 
 TEXT = SENTENCE * 40
@@ -79,12 +80,17 @@ class Listeners:
         self.pool, self.tokens, self.options = pool, tokens, options or {}
         self.speeches, self.over, self.seed = [], [], 0
 
-    def ask(self, text=TEXT, **options):
+    def plan(self, text=TEXT, **options):
+        """A text for `start`. Planned before it is asked for: the server does so in processes of its own."""
         self.seed += 1
-        options = (
-            {"seed": 10**6 * self.seed, "max_new_tokens": self.tokens, "temperature": 0.6} | self.options | options
-        )
-        return self.pool.submit(text, self.pool.tts.default_voice, **options)
+        chosen = {"seed": 10**6 * self.seed, "max_new_tokens": self.tokens, "temperature": 0.6} | self.options | options
+        return plan_stream(self.pool.tts.model, text, self.pool.tts.default_voice, chosen)[:2]
+
+    def ask(self, text=TEXT, **options):
+        return self.start(self.plan(text, **options))
+
+    def start(self, plan):
+        return self.pool.start(*plan, listener=lambda item: None)  # who hears the audio, and forgets it
 
     def probe(self):
         return self.ask("Good morning.", max_new_tokens=PROBE_TOKENS)

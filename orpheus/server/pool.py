@@ -6,6 +6,7 @@ steps. What a text sounds like depends only on its options, not on its neighbour
 """
 
 import atexit
+import gc
 import os
 import threading
 import time
@@ -59,6 +60,8 @@ class StreamPool:
         self._set_aside = set()  # texts that are held, between two pieces
         self._process, self._asking = os.getpid(), threading.Lock()  # one text at a time through the tokenizer
         self._open()
+        gc.collect()
+        gc.freeze()  # what lives now stays: looking through it again and again stops every stream for 0.3 s
         self._thread = threading.Thread(target=self._run, name="orpheus-pool", daemon=True)
         self._thread.start()
         _open_pools.add(self)
@@ -149,6 +152,7 @@ class StreamPool:
             self._closing = True
             self._changed.notify()
         self._thread.join()
+        gc.unfreeze()
 
     def __enter__(self):
         return self

@@ -94,7 +94,7 @@ def test_what_a_burst_does_to_the_others(monkeypatch):
     """Two listeners whose gaps are 0.9 of their audio, and 1.2 after three more have come."""
     from benchmarks.common import listening
 
-    began = 100.0
+    began = 95.0
     monkeypatch.setattr(listening.time, "perf_counter", lambda: began)
     monkeypatch.setattr(listening, "BURST_SECONDS", 5.0)
 
@@ -104,9 +104,12 @@ def test_what_a_burst_does_to_the_others(monkeypatch):
             Heard(90.0, *((5 + 0.09 * n, 0.1) for n in range(56)), *((10 + 0.12 * n, 0.1) for n in range(40)))
         ] * 2
 
-        def ask(self, **options):
+        def plan(self, **options):
             self.asked.append(options)
-            speech = Heard(began, (0.2 + 0.1 * len(self.asked), 0.1))
+            return len(self.asked)
+
+        def start(self, plan):
+            speech = Heard(began, (0.2 + 0.1 * plan, 0.1))
             speech.close = lambda: None
             return speech
 
@@ -117,6 +120,6 @@ def test_what_a_burst_does_to_the_others(monkeypatch):
 
     listeners = Listeners()
     found = listening.measure_burst(listeners, 3)
-    assert found["arrivals"] == 3 and found["first_chunk_ms_p50_p99"] == [400.0, 498.0] and listeners.looks == 5
+    assert found["arrivals"] == 3 and found["first_chunk_ms_p50_p99"] == [400.0, 498.0] and listeners.looks == 10
     assert found["gap_ratio_p50_p99_before"] == [0.9, 0.9] and found["gap_ratio_p50_p99_meanwhile"] == [1.2, 1.2]
     assert [options["max_new_tokens"] for options in listeners.asked] == [listening.BURST_TOKENS] * 3
