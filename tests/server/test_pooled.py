@@ -1,11 +1,14 @@
 """What one utterance's samples become on their way to a listener."""
 
+import gc
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
+from orpheus.server.pool import StreamPool
 from orpheus.server.pooled import Job
+from orpheus.speech.model import load_model
 
 
 class Speech:
@@ -42,3 +45,10 @@ def heard(opens, *chunks):
 )
 def test_a_later_pieces_first_samples_come_with_the_next(opens, chunks, expected):
     assert [chunk for chunk in heard(opens, *chunks) if chunk != []] == expected
+
+
+def test_what_lives_when_a_pool_opens_is_not_looked_through_again(small_voice_folder):
+    before = gc.get_freeze_count()
+    with StreamPool(load_model(str(small_voice_folder), lora="none", device="cpu")[0], slots=1, length=64):
+        assert gc.get_freeze_count() > before + 10_000
+    assert gc.get_freeze_count() == 0
