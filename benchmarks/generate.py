@@ -45,7 +45,7 @@ class Arguments:
     files: str = ""
     """Folder for the random 3B's files, which some peers load: kept, and used again. By default a temporary one."""
     tune: tuple[str, ...] = ()
-    """Tries tiles for the weights same, int8 or int4 and measures with the fastest; prints them for orpheus/engines/fast/kernels/layer.py."""
+    """Tries tiles for the weights same, int8, int4 or fp8 and measures with the fastest; prints them for orpheus/engines/fast/kernels/layer.py."""
     check: int = 0
     """Compares greedy ids of so many prompts with transformers' generate, and does nothing else."""
     seconds_budget: float = 1e9

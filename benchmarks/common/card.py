@@ -44,6 +44,7 @@ def ceilings():
 # (columns, warps) that are tried; in 8 and 4 bits (steps, warps), see Walk
 WIDTHS = {
     "same": ((512, 4), (1024, 4), (1024, 8), (2048, 8)),
+    "fp8": ((512, 2), (512, 4), (1024, 4), (2048, 8)),
     "int8": ((1, 4), (1, 8), (2, 4), (2, 8), (4, 4), (4, 8), (8, 8)),
     "int4": ((1, 4), (1, 8), (2, 4), (2, 8), (4, 4), (4, 8), (8, 4)),
 }
@@ -56,7 +57,7 @@ def tune(run, weights):
     from orpheus.engines.fast.kernels.layer import KernelOperations, Tile, Walk, can_overlap
     from orpheus.engines.fast.llama import Llama, Tokens
 
-    kind = Tile if weights == "same" else Walk
+    kind = Tile if weights in ("same", "fp8") else Walk
     candidates = [kind(rows, width, warps) for rows in (2, 4, 8, 16) for width, warps in WIDTHS[weights]]
     llama, config = Llama(run.model, weights), run.model.config
     layers, shape = llama.layers, llama.shape
