@@ -26,7 +26,7 @@ _LENGTH_STEP = 512  # caches come in multiples of this, so that one serves promp
 __all__ = ["FastEngine", "unfit"]
 
 
-def _check_fp8(what, device):
+def check_fp8(what, device):
     """Refuses `what` in FP8 where the device cannot compute with it. Raises InputError."""
     if device.type == "cuda" and torch.cuda.get_device_capability(device) < (8, 9):
         raise InputError(
@@ -56,7 +56,7 @@ class FastEngine:
         if weights not in WEIGHTS:
             raise ValueError(f"weights must be {' or '.join(WEIGHTS)}, not {weights!r}")
         if weights == "fp8":
-            _check_fp8("weights", model.device)
+            check_fp8("weights", model.device)
         self._source, self.layout, self.head, self.weights = model, layout, head, weights
         self.captured = model.device.type == "cuda" and kernels is not False
         self.llama = Llama(model, weights)
@@ -121,7 +121,7 @@ class FastEngine:
         if cache not in CACHES:
             raise InputError(f"cache must be {' or '.join(CACHES)}, not {cache!r}")
         if cache == "fp8":
-            _check_fp8("a cache", self.llama.device)
+            check_fp8("a cache", self.llama.device)
         try:
             opened = self._guarded(self._open, slots, length, cache, True) if self.captured else None
             return opened or self._open(slots, length, cache)
