@@ -154,7 +154,7 @@ def qkv_whole_kernel(
         row = then // blocks * DIM + then % blocks * (ROWS // 2) + n // 2 + (n % 2) * (DIM // 2)
         following, scale_after = w, w_scale
         if STEPS > 1:
-            following, scale_after = _rows(W, SCALE, row, (then < end) & (n >= 0), K, WORDS, BITS)
+            following, scale_after = _rows(W, SCALE, row, then * ROWS + n < end * ROWS, K, WORDS, BITS)
         y = _products(w, w_scale, first, second, scale, added, factor, ROWS, WORDS, BITS, ASM)
         a, b = tl.split(tl.reshape(y, (ROWS // 2, 2)))
         head, i = (then - 1) // blocks, (then - 1) % blocks * (ROWS // 2) + half
