@@ -96,8 +96,8 @@ def _parse(argv):
         device: Literal["auto", "cuda", "mps", "cpu"] = "auto"
         """Where to run."""
         engine: Literal[ENGINES] = "auto"
-        """fast (a hand-written Llama step), fast-int8 and fast-int4 (the same with smaller weights), transformers (any model), llama.cpp (a GGUF),
-        endpoint (a server at --url), or auto (what fits: fast if it supports the model)."""
+        """fast (a hand-written Llama step), fast-int8, fast-int4 and fast-fp8 (the same with smaller weights), transformers (any model), llama.cpp (a
+        GGUF), endpoint (a server at --url), or auto (what fits: fast if it supports the model)."""
         server: Annotated[EndpointOptions, tyro.conf.OmitArgPrefixes] = field(default_factory=EndpointOptions)
         play: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
         """Speaks through the loudspeakers while it is made; writes a file only with --out."""

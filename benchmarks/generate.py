@@ -45,7 +45,7 @@ class Arguments:
     files: str = ""
     """Folder for the random 3B's files, which some peers load: kept, and used again. By default a temporary one."""
     tune: tuple[str, ...] = ()
-    """Tries tiles for the weights same, int8 or int4 and measures with the fastest; prints them for orpheus/engines/fast/kernels/layer.py."""
+    """Tries tiles for the weights same, int8, int4 or fp8 and measures with the fastest; prints them for orpheus/engines/fast/kernels/layer.py."""
     check: int = 0
     """Compares greedy ids of so many prompts with transformers' generate, and does nothing else."""
     seconds_budget: float = 1e9
@@ -219,7 +219,10 @@ def measure_ours(run, tiles, tokens):
         kinds |= {f"{weights} weights": {"weights": weights, "tiles": tiles.get(weights)} for weights in WEIGHTS[1:]}
         kinds["kernels not overlapped"] = {"overlap": False, "tiles": tiles.get("same")}
     for name, options in kinds.items():
-        measure_engine(run, f"fast, {name}", lambda o=options: FastEngine(run.model, run.layout, **o), one, tokens)
+        for batch in run.batches if name == "fp8 weights" else (one,):
+            measure_engine(
+                run, f"fast, {name}", lambda o=options: FastEngine(run.model, run.layout, **o), batch, tokens
+            )
     for batch in run.batches:
         measure_engine(
             run, "TransformersEngine", lambda: TransformersEngine(run.model, run.layout), batch, min(tokens, 100)

@@ -235,8 +235,9 @@ def measure_bare(model, count, length, seconds, tokens, cache):
     """The same texts and probes in a pool of this process, without a server."""
     from dataclasses import replace
 
+    from benchmarks.common.listening import chunk_figures
     from benchmarks.common.models import our_engine, random_model
-    from benchmarks.streams import Listeners, chunk_figures
+    from benchmarks.streams import Listeners
     from orpheus.server.pool import StreamPool
     from orpheus.speech.model import load_model
 
@@ -246,7 +247,7 @@ def measure_bare(model, count, length, seconds, tokens, cache):
     else:
         loaded = load_model(model, "none")[0]
     with StreamPool(loaded, count + 1, length, 64, cache=cache) as pool:
-        listeners = Listeners(pool, tokens, BARE_POLL)
+        listeners = Listeners(pool, tokens, poll=BARE_POLL)
         listeners.arrive(count, 100)
         began, spent, probes, next_probe = time.perf_counter(), time.process_time(), [], 0.0
         while time.perf_counter() - began < seconds:

@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from benchmarks.common.listening import PIECE_TOKENS, PROBE_TOKENS, SENTENCE, gaps_and_buffers, percentiles
+from benchmarks.common.listening import PIECE_TOKENS, PROBE_TOKENS, SENTENCE, chunk_figures, measure_burst, percentiles
 from benchmarks.common.models import our_engine, random_model
 from benchmarks.common.report import finish_report, start_report, write_report
 from benchmarks.peers.streams import PEERS, run_peers
@@ -28,9 +28,13 @@ from orpheus.common.errors import OrpheusError
 from orpheus.common.frame import FRAMES_PER_SECOND, TOKENS_PER_SECOND
 from orpheus.engines.options import SamplingOptions
 from orpheus.server.pool import StreamPool
+from orpheus.server.pooled import keep_what_lives
+from orpheus.speech.request import plan_stream
 from orpheus.speech.synthesis import OrpheusInference
 
 TEXT = SENTENCE * 40
+# Of text in a prompt of the random model, whose tokenizer makes bytes: as many tokens as Orpheus' makes of 10 seconds.
+PIECE_SECONDS = 2.5
 POLL, TO_BEGIN = (
     0.01,
     60,
@@ -49,8 +53,10 @@ class Arguments:
     """Measured for each number; 0 for 3 with CUDA, else 4."""
     hold: float = 0.0
     """Measured for the last one; 0 for 60 with CUDA, else as --seconds."""
-    arrivals: float = 100.0
-    """Listeners that arrive per second."""
+    arrivals: float = 0.0
+    """Listeners that arrive per second; 0 spreads them over the time that a text takes, as those who come independently are."""
+    burst: int = 0
+    """After the last number, so many more listeners arrive at once; the others' gaps before and meanwhile are compared."""
     peers: tuple[str, ...] = ()
     """one_by_one (transformers' generate, then the codec), generate_batch (transformers' continuous batching) or none; both by
     default."""
@@ -60,6 +66,8 @@ class Arguments:
     """See StreamPool."""
     cache: str = "same"
     """Or fp8. See StreamPool."""
+    weights: str = "same"
+    """Or int8, int4, fp8. See FastEngine."""
     seconds_budget: float = 200.0
     """After this no further number of streams and no peer begins, and a hold is cut."""
     out: str = ""
@@ -69,19 +77,28 @@ class Arguments:
 class Listeners:
     """Keeps `count` streams going. poll: seconds between two looks at them"""
 
-    def __init__(self, pool, tokens, poll=POLL):
-        self.pool, self.tokens, self.speeches, self.over, self.seed = pool, tokens, [], [], 0
+    def __init__(self, pool, tokens, options=None, poll=POLL):
+        self.pool, self.tokens, self.options = pool, tokens, options or {}
+        self.speeches, self.over, self.seed = [], [], 0
         self.poll = poll
 
-    def ask(self, text=TEXT, **options):
+    def plan(self, text=TEXT, **options):
+        """A text for `start`. Planned before it is asked for: the server does so in processes of its own."""
         self.seed += 1
-        options = {"seed": 10**6 * self.seed, "max_new_tokens": self.tokens, "temperature": 0.6} | options
-        return self.pool.submit(text, self.pool.tts.default_voice, **options)
+        chosen = {"seed": 10**6 * self.seed, "max_new_tokens": self.tokens, "temperature": 0.6} | self.options | options
+        return plan_stream(self.pool.tts.model, text, self.pool.tts.default_voice, chosen)[:2]
+
+    def ask(self, text=TEXT, **options):
+        return self.start(self.plan(text, **options))
+
+    def start(self, plan):
+        return self.pool.start(*plan, listener=lambda item: None)  # who hears the audio, and forgets it
 
     def probe(self):
         return self.ask("Good morning.", max_new_tokens=PROBE_TOKENS)
 
     def arrive(self, count, rate):
+        rate = rate or count / (self.tokens / TOKENS_PER_SECOND)
         for _ in range(count):
             self.speeches.append(self.ask())
             time.sleep(1 / rate)
@@ -115,21 +132,6 @@ class Listeners:
                 raise OrpheusError(f"the probes did not end within {TO_BEGIN} s")
 
 
-def chunk_figures(speeches, began, ended):
-    """Gaps between chunks and the start buffer, of chunks that came in began..ended (seconds of perf_counter)."""
-    arrived = ([(speech.submitted + seconds, samples) for seconds, samples in speech.arrivals] for speech in speeches)
-    gaps, ratios, buffers = gaps_and_buffers(
-        [[chunk for chunk in chunks if began <= chunk[0] <= ended] for chunks in arrived]
-    )
-    return {
-        "gap_ms_p50_p99": percentiles(gaps * 1e3, 50, 99),
-        "gap_ratio_p50_p99": percentiles(ratios, 50, 99),
-        "gaps_longer_than_their_audio": round(float(np.mean(ratios > 1 + 1e-6)), 5) if len(ratios) else None,
-        "start_buffer_ms_p50_p99_max": percentiles(buffers * 1e3, 50, 99, 100),
-        "chunks": len(ratios),
-    }
-
-
 def decoder_seconds(decoder, streams):
     """Seconds that one step of an idle decoder takes for so many streams, with nothing beside it."""
     joined, times = [decoder.join(0) for _ in range(streams)], []
@@ -144,7 +146,7 @@ def decoder_seconds(decoder, streams):
     return statistics.median(times[2:])
 
 
-def measure(pool, listeners, count, seconds, arguments, decoder):
+def measure(pool, listeners, count, seconds, arguments, decoder, burst=0):
     """A row of the report. decoder: to be timed with nothing beside it, or None."""
     listeners.arrive(count, arguments.arrivals)
     first = [speech.arrivals[0][0] * 1e3 for speech in listeners.speeches]
@@ -159,6 +161,8 @@ def measure(pool, listeners, count, seconds, arguments, decoder):
     made = {name: pool.counts[name] - before[name] for name in before}
     spent = {name: pool.seconds[name] - spent[name] for name in spent}
     figures = chunk_figures([*listeners.speeches, *listeners.over], began, ended)
+    if burst:
+        figures["burst"] = measure_burst(listeners, burst)
     listeners.leave(probes)
     wall = ended - began
     if decoder:
@@ -229,10 +233,17 @@ def table_rows(report):
     rows = []
     for row in report["rows"]:
         ratio, buffer = row["gap_ratio_p50_p99"], row["start_buffer_ms_p50_p99_max"]
-        what = f"{row['streams']} streams held for {row['seconds']:.0f} s: real-time streams served"
+        what = f"{row['streams']} streams held for {row['seconds']:.0f} s{report.get('precision', '')}: real-time streams served"
         made = {"what": what, "ours": f"{row['real_time_streams']:.0f}, SNAC {row['snac_share']:.0%} of the time"}
         if ratio[1] is not None:
             made["ours"] += f", p99 of gap to its audio {ratio[1]:.2f}, p99 of start buffer {buffer[1]:.0f} ms"
+        if burst := row.get("burst"):
+            before, meanwhile = burst["gap_ratio_p50_p99_before"][1], burst["gap_ratio_p50_p99_meanwhile"][1]
+            made["ours"] += (
+                f"; {burst['arrivals']} arrivals at once: p99 of the others' gaps {before:.2f} before, {meanwhile:.2f} meanwhile"
+            )
+        if heard := row.get("first_chunk_ms_under_load_p50_p99"):
+            made["ours"] += f"; first sound of one more after {heard[1]:.0f} ms (p99)" if heard[1] else ""
         if rate and row is report["rows"][-1]:
             made |= {"peer": name, "theirs": f"{rate:.1f}", "ratio": row["real_time_streams"] / rate}
         rows.append(made)
@@ -256,11 +267,13 @@ def main(arguments):
     if unknown := set(arguments.peers) - {*PEERS, "none"}:
         raise SystemExit(f"no such peers: {', '.join(sorted(unknown))}; there are {', '.join(PEERS)} and none")
     tokens = PIECE_TOKENS if cuda else 140
+    precision = {"weights": arguments.weights, "cache": arguments.cache}
     report |= {
         "model": Path(tts.name).name,
         "codec_frames_per_second": round(FRAMES_PER_SECOND, 2),
         "sampling": {k: v for k, v in vars(replace(SamplingOptions(), max_new_tokens=tokens)).items() if k != "seed"},
         "load_seconds": round(time.perf_counter() - began, 1),
+        "precision": "".join(f", {kind} {name}" for name, kind in precision.items() if kind != "same"),
         "rows": [],
     }
     report["peers"] = run_peers(
@@ -270,14 +283,17 @@ def main(arguments):
         lambda: PEER_SHARE * arguments.seconds_budget - (time.perf_counter() - began),
     )
     write_report(report, arguments.out)
-    slots = counts[-1] + SPARE
+    slots = counts[-1] + SPARE + arguments.burst
     decoder = StreamDecoder(tts.codec, slots) if cuda else None  # with batches of the pool's sizes
     opening = time.perf_counter()
-    tts.engine = our_engine(tts.engine.model, tts.engine.layout)
+    random = arguments.model == "full" or (arguments.model == "auto" and cuda)
+    options = {"piece_seconds": PIECE_SECONDS} if random else {}
+    tts.engine = our_engine(tts.engine.model, tts.engine.layout, arguments.weights)
     report["engine"] = type(tts.engine).__name__
     with StreamPool(
         tts, slots, length=tokens + 336, waiting=512, tick_steps=arguments.tick_steps, cache=arguments.cache
     ) as pool:
+        keep_what_lives()  # as in the server
         report["open_seconds"] = round(time.perf_counter() - opening, 1)
         print(
             f"{report['model']} on {report['hardware']}, {report['engine']}; {pool.slots} slots opened in {report['open_seconds']} s"
@@ -292,7 +308,9 @@ def main(arguments):
                 break
             hold = (arguments.hold or (60.0 if cuda else seconds)) if count == counts[-1] else seconds
             try:
-                row = measure(pool, Listeners(pool, tokens), count, min(hold, max(left - 3, 2)), arguments, decoder)
+                burst = arguments.burst if count == counts[-1] else 0
+                listeners = Listeners(pool, tokens, options)
+                row = measure(pool, listeners, count, min(hold, max(left - 3, 2)), arguments, decoder, burst)
             except OrpheusError as error:
                 report["failed"] = {count: f"{error}: {error.__cause__!r}"[:1500]}
                 print(f"{count:7} failed: {report['failed'][count]}", flush=True)

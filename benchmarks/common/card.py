@@ -41,22 +41,24 @@ def ceilings():
     return {name: round(value, 1) for name, value in found.items()}
 
 
-# (columns, warps) that are tried; in 8 bits a column holds two weights, in 4 bits eight
+# (columns, warps) that are tried; in 8 and 4 bits (steps, warps), see Walk
 WIDTHS = {
     "same": ((512, 4), (1024, 4), (1024, 8), (2048, 8)),
-    "int8": ((256, 1), (256, 2), (512, 2), (512, 4), (1024, 4), (1024, 8)),
-    "int4": ((128, 1), (128, 2), (256, 2), (256, 4), (512, 4), (1024, 8)),
+    "fp8": ((512, 2), (512, 4), (1024, 4), (2048, 8)),
+    "int8": ((1, 4), (1, 8), (2, 4), (2, 8), (4, 4), (4, 8), (8, 8)),
+    "int4": ((1, 4), (1, 8), (2, 4), (2, 8), (4, 4), (4, 8), (8, 4)),
 }
 
 
 def tune(run, weights):
-    """The fastest tile of every weight, {name: Tile}: measured over all layers, so that nothing stays in the L2 cache."""
+    """The fastest tile of every weight, {name: Tile or Walk}: measured over all layers, so that nothing stays in the L2 cache."""
     import torch
 
-    from orpheus.engines.fast.kernels.layer import KernelOperations, Tile, can_overlap
+    from orpheus.engines.fast.kernels.layer import KernelOperations, Tile, Walk, can_overlap
     from orpheus.engines.fast.llama import Llama, Tokens
 
-    candidates = [Tile(rows, columns, warps) for rows in (2, 4, 8, 16) for columns, warps in WIDTHS[weights]]
+    kind = Tile if weights in ("same", "fp8") else Walk
+    candidates = [kind(rows, width, warps) for rows in (2, 4, 8, 16) for width, warps in WIDTHS[weights]]
     llama, config = Llama(run.model, weights), run.model.config
     layers, shape = llama.layers, llama.shape
     x, y, attended = (

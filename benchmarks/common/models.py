@@ -43,9 +43,9 @@ def full_size_files(folder, model=None):
     return folder
 
 
-def our_engine(model, layout):
-    """The engine that speaking takes for this model here."""
-    return choose_engine("auto", model, layout)
+def our_engine(model, layout, weights="same"):
+    """The engine that speaking takes for this model here, with its linear layers as `weights` (see FastEngine)."""
+    return choose_engine("auto" if weights == "same" else f"fast-{weights}", model, layout)
 
 
 def random_model(device):

@@ -9,10 +9,12 @@ is how far the exact output lags behind.
 import warnings
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
 
+from orpheus.codec.graphs import record, say_uncaptured
 from orpheus.codec.precision import full_precision
 from orpheus.codec.step import CODES, COLUMNS, ROW
 from orpheus.codec.stream_layers import StreamLayers
@@ -144,15 +146,25 @@ class StreamDecoder:
             self.delay = self._layers.delay
             self._queue, self._graphs = None, {}
             if self.device.type == "cuda":
-                self._queue = torch.cuda.Stream(self.device)
+                # Ahead of the caller's kernels: these are many and small, and someone waits for their samples.
+                self._queue = torch.cuda.Stream(self.device, priority=-1)
                 self._queue.wait_stream(torch.cuda.current_stream(self.device))
                 if graphs:
-                    self._capture()
+                    self._try_to_capture()
 
     @property
     def state_bytes(self):
         """Bytes kept of one stream's past."""
         return self._layers.state_bytes
+
+    def _try_to_capture(self):
+        try:
+            self._capture()
+        except torch.OutOfMemoryError:
+            raise
+        except Exception as error:  # drivers, CUDA and libraries each raise their own errors
+            self._graphs = {}
+            say_uncaptured("the decoder's", error)
 
     def _capture(self):
         pool = torch.cuda.graph_pool_handle()
@@ -160,11 +172,9 @@ class StreamDecoder:
             for size in reversed(_sizes_up_to(self.batch)):  # the largest first: the others fit into its memory
                 inputs = torch.zeros(size, COLUMNS, dtype=torch.int64, device=self.device)
                 inputs[:, ROW] = self.capacity
-                self._layers(inputs)
-                graph = torch.cuda.CUDAGraph()
+                work = partial(self._layers, inputs)
                 # Other threads may be using the device.
-                with torch.cuda.graph(graph, pool=pool, stream=self._queue, capture_error_mode="thread_local"):
-                    samples = self._layers(inputs)
+                graph, samples = record(work, pool, self._queue, runs=1, capture_error_mode="thread_local")
                 self._graphs[size] = graph, inputs, samples
         self._queue.synchronize()
 

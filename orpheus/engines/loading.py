@@ -225,8 +225,8 @@ def _weights(name):
 def choose_engine(name, model, layout):
     """The engine `name` (one of ENGINES) for a language model.
 
-    "auto" is the fast one if it supports the model, on CUDA, a CPU and mps; "fast", "fast-int8" and "fast-int4" (the
-    same with smaller linear layers) warn if it does not.
+    "auto" is the fast one if it supports the model, on CUDA, a CPU and mps; "fast", "fast-int8", "fast-int4" and "fast-fp8"
+    (the same with smaller linear layers) warn if it does not.
     """
     from orpheus.engines.fast.engine import FastEngine, unfit
     from orpheus.engines.transformers import TransformersEngine

@@ -9,7 +9,7 @@ from orpheus.common.frame import CODES_PER_FRAME, TOKENS_PER_SECOND
 from orpheus.common.options import check, check_given, check_range, check_whole, is_number, shown
 
 # What turns prompt ids into token ids; see docs/speed.md, and docs/engines.md for the last two.
-ENGINES = ("auto", "fast", "fast-int8", "fast-int4", "transformers", "llama.cpp", "endpoint")
+ENGINES = ("auto", "fast", "fast-int8", "fast-int4", "fast-fp8", "transformers", "llama.cpp", "endpoint")
 CACHES = ("same", "fp8")  # how many sequences at once keep their keys and values: FastEngine.open
 DIALECTS = ("auto", "llama.cpp", "vllm", "sglang", "lm-studio", "ollama", "text")  # what a server speaks
 INSTALL_LLAMA_CPP = "pip install -r requirements-llama.txt"

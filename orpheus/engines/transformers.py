@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from transformers import DynamicCache, StaticCache
 
+from orpheus.codec.graphs import record
 from orpheus.engines import check_length, too_large
 from orpheus.engines.sampling import Sampler
 from orpheus.engines.separate import SeparateSlots
@@ -89,15 +90,7 @@ class _Decoding:
     def capture(self, prompts, seeds):
         """Replaces `step` with a CUDA graph of `advance`; call `prefill` again afterwards."""
         self.prefill(prompts, seeds)
-        side = torch.cuda.Stream()
-        side.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(side):
-            for _ in range(2):
-                self.advance()
-        torch.cuda.current_stream().wait_stream(side)
-        graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph):
-            self.advance()
+        graph, _ = record(self.advance)
         self.step = graph.replay
 
 

@@ -43,6 +43,9 @@ def run_engine(connection, spec, open_pools=None):
             _share_cores(spec.threads)
         pools = (open_pools or _open)(spec)
         warm_pools(pools)
+        from orpheus.server.pooled import keep_what_lives
+
+        keep_what_lives()
     except (OrpheusError, OSError, MemoryError) as error:
         connection.send(("failed", str(error)))
         return

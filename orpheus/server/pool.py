@@ -21,6 +21,7 @@ from orpheus.server.pooled import Job, PooledSpeech, PooledVoice, cache_argument
 from orpheus.speech.request import plan_stream
 from orpheus.speech.synthesis import OrpheusInference
 
+TICKS = 3  # decodes in `tick_steps`
 _open_pools = weakref.WeakSet()
 
 
@@ -38,7 +39,8 @@ class StreamPool:
     slots: texts spoken at the same time
     length: the most tokens of a piece, prompt and speech; the engine's cache is made for it
     waiting: texts that can wait for a slot before `submit` refuses
-    tick_steps: the most steps between decodes: 7 decode each stream's frames one by one, more in fewer, larger batches
+    tick_steps: the most steps that a frame waits for others to be decoded with: 7 decode each stream's frames one by one, in
+        three batches for those that came in between; more in fewer, larger batches
     cache: "same", or "fp8" for more streams at once (see orpheus.engines.fast.engine.FastEngine.open)
     voices: {name: LoadedModel} of a Group of orpheus.speech.several, the model's own too: asked for by `voice`, in the same batch
 
@@ -48,6 +50,7 @@ class StreamPool:
     def __init__(self, model, slots=8, length=1536, waiting=64, tick_steps=CODES_PER_FRAME, cache="same", voices=None):
         self.tts = model if isinstance(model, OrpheusInference) else OrpheusInference(model)
         self.slots, self.length, self.limit, self.tick_steps = slots, length, waiting, tick_steps
+        self._ticks = {tick_steps * part // TICKS for part in range(TICKS)}
         self.model, self._shared = self.tts.model, self.tts.engine.engine if voices else self.tts.engine
         self.voices = {name: PooledVoice(self, name, voice) for name, voice in (voices or {}).items()}
         self._cache = cache_arguments(self._shared, cache)
@@ -63,7 +66,7 @@ class StreamPool:
 
     def _open(self):
         self._jobs = []  # those with an engine slot
-        self._fresh, self._fresh_steps = {}, 0  # those with something to decode, an ordered set; steps they have waited
+        self._fresh = {}  # those with something to decode, an ordered set
         self._in_flight = deque()  # (Decoded or None, {stream: job}, jobs that end with it)
         while True:
             try:
@@ -306,14 +309,17 @@ class StreamPool:
             self._begin(speech)
 
     def _decode(self):
-        """Decodes new frames when due: all of them every `tick_steps`, a text's first samples as soon as possible."""
+        """Decodes new frames when due: all of them at a tick, a text's first samples as soon as possible.
+
+        A stream gets a frame every 7 steps, so it is always the same tick, and chunks come at equal times. More than one for 7
+        steps, since a batch that takes longer than a step would come late by one now and then.
+        """
         if not self._fresh:
             return
-        self._fresh_steps += 1
-        if self._fresh_steps >= self.tick_steps or len(self._fresh) >= len(self._jobs):
+        if self.counts["steps"] % self.tick_steps in self._ticks or len(self._fresh) >= len(self._jobs):
             due = list(self._fresh)
         else:
-            due = [job for job in self._fresh if job.utterance.assembler.frames == CONTEXT_FRAMES]
+            due = [job for job in self._fresh if job.opens and job.utterance.assembler.frames == CONTEXT_FRAMES]
         if not due:
             return
         began = time.perf_counter()
@@ -330,8 +336,6 @@ class StreamPool:
         self._in_flight.append((None, streams, over))
         for job in due:
             del self._fresh[job]
-        if not self._fresh or self._fresh_steps >= self.tick_steps:
-            self._fresh_steps = 0
         self.counts["ticks"] += 1
         self.seconds["decoder"] += time.perf_counter() - began
 
@@ -340,6 +344,6 @@ class StreamPool:
         while self._in_flight and (wait or self._in_flight[0][0] is None or self._in_flight[0][0].ready):
             decoded, streams, over = self._in_flight.popleft()
             for stream, samples in decoded.chunks().items() if decoded else ():
-                streams[stream].speech._give(samples)
+                streams[stream].give(samples)
             for job in over:
-                job.speech._end_utterance(job.utterance)
+                job.end()

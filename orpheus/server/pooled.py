@@ -1,5 +1,6 @@
 """One text in a pool of streams: what its caller gets."""
 
+import gc
 import queue
 import time
 from collections import deque
@@ -37,6 +38,7 @@ class PooledSpeech:
         self._pool, self._request, self._sampling = pool, request, sampling
         self._speaker = speaker or {}  # what the engine is told beside that: {"adapter": its name}
         self._utterances = deque(request.utterances)  # those not started yet
+        self.first = request.utterances[0]
         self._items = _Listener(listener) if listener else queue.SimpleQueue()
         self.submitted, self._closed, self._held = time.perf_counter(), False, False
 
@@ -96,6 +98,30 @@ class Job:
     slot: int  # of the engine
     stream: int  # of the decoder
     ended: bool = False  # no more tokens will come
+    _early: np.ndarray | None = None  # the first samples, kept back
+
+    @property
+    def opens(self):
+        """Whether its sound is a text's first."""
+        return self.utterance is self.speech.first
+
+    def give(self, samples):
+        """Hands samples out. The first of an utterance are less than the time until the next ones: of a text's first utterance
+        they begin its sound at once, of a later one they come with the next."""
+        if self._early is None and len(samples):
+            self._early = samples[:0]
+            if not self.opens:
+                self._early = samples
+                return
+        if self._early is not None and len(self._early):
+            samples, self._early = np.concatenate([self._early, samples]), samples[:0]
+        self.speech._give(samples)
+
+    def end(self):
+        """After the last samples."""
+        if self._early is not None and len(self._early):
+            self.speech._give(self._early)
+        self.speech._end_utterance(self.utterance)
 
 
 class PooledVoice:
@@ -127,6 +153,13 @@ class PooledVoice:
     def close(self):
         """Closes the pool, for all voices."""
         self.pool.close()
+
+
+def keep_what_lives():
+    """For a process whose pools stay open: Python no longer looks through what lives now for garbage, which stops every stream for
+    0.3 s with a model of billions of weights."""
+    gc.collect()
+    gc.freeze()
 
 
 def check_options(options):

@@ -80,8 +80,8 @@ class OrpheusInference:
     lora: "auto" (lora_model/ if it exists), "none", a folder or a hub id
     codec: a folder or hub id of a SNAC to use instead of the model's own
     device: "auto", "cuda", "mps" or "cpu"
-    engine: "fast" (a hand-written Llama step), "fast-int8" and "fast-int4" (the same with smaller weights),
-        "transformers" (any model), or "auto" (fast if it supports the model)
+    engine: "fast" (a hand-written Llama step), "fast-int8", "fast-int4" and "fast-fp8" (the same with smaller
+        weights), "transformers" (any model), or "auto" (fast if it supports the model)
     like: a known model that this one is like, such as "orpheus-3b-ft", where its files don't say (docs/models.md)
     lora_anyway: takes an adapter of the right shapes for a model that it was not made for
 

@@ -88,3 +88,38 @@ def test_gaps_and_start_buffers():
         figures["start_buffer_ms_p50_p99_max"][2] == 250.0
     )  # the third chunk came at 0.45 s, 0.2 s of speech before it
     assert figures["gap_ms_p50_p99"][0] == 100.0
+
+
+def test_what_a_burst_does_to_the_others(monkeypatch):
+    """Two listeners whose gaps are 0.9 of their audio, and 1.2 after three more have come."""
+    from benchmarks.common import listening
+
+    began = 95.0
+    monkeypatch.setattr(listening.time, "perf_counter", lambda: began)
+    monkeypatch.setattr(listening, "BURST_SECONDS", 5.0)
+
+    class Listeners:
+        asked, looks, over = [], 0, []
+        speeches = [
+            Heard(90.0, *((5 + 0.09 * n, 0.1) for n in range(56)), *((10 + 0.12 * n, 0.1) for n in range(40)))
+        ] * 2
+
+        def plan(self, **options):
+            self.asked.append(options)
+            return len(self.asked)
+
+        def start(self, plan):
+            speech = Heard(began, (0.2 + 0.1 * plan, 0.1))
+            speech.close = lambda: None
+            return speech
+
+        def look_after(self):
+            nonlocal began
+            self.looks += 1
+            began += 1
+
+    listeners = Listeners()
+    found = listening.measure_burst(listeners, 3)
+    assert found["arrivals"] == 3 and found["first_chunk_ms_p50_p99"] == [400.0, 498.0] and listeners.looks == 10
+    assert found["gap_ratio_p50_p99_before"] == [0.9, 0.9] and found["gap_ratio_p50_p99_meanwhile"] == [1.2, 1.2]
+    assert [options["max_new_tokens"] for options in listeners.asked] == [listening.BURST_TOKENS] * 3

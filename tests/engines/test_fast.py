@@ -285,7 +285,12 @@ def test_which_engine_is_chosen(model):
 
     assert isinstance(choose_engine("auto", model, SMALL_LAYOUT), FastEngine)
     assert isinstance(choose_engine("transformers", model, SMALL_LAYOUT), TransformersEngine)
-    for name, dtype in (("fast", torch.float32), ("fast-int8", torch.int8), ("fast-int4", torch.int32)):
+    for name, dtype in (
+        ("fast", torch.float32),
+        ("fast-int8", torch.int8),
+        ("fast-int4", torch.int32),
+        ("fast-fp8", torch.float8_e4m3fn),
+    ):
         assert choose_engine(name, model, SMALL_LAYOUT).llama.layers[0].o.values.dtype == dtype
     other = GPT2LMHeadModel(GPT2Config(vocab_size=500, n_embd=16, n_layer=1, n_head=2))
     assert unfit(other) == "a gpt2 model, not a llama"

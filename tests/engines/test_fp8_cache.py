@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from orpheus.common.errors import InputError
-from orpheus.engines.fast.engine import FastEngine
-from orpheus.engines.fast.llama import in_fp8
+from orpheus.engines.fast.engine import FastEngine, check_fp8
+from orpheus.engines.fast.matrix import in_fp8
 from tests.engines.test_fast import SEEDS, collect
 from tests.engines.test_transformers import GREEDY, PROMPTS, SAMPLED
 from tests.fakes.checkpoints import SMALL_CONFIG, SMALL_LAYOUT, walking_model
@@ -42,3 +42,17 @@ def test_fp8_keeps_a_rows_largest_exactly_and_the_rest_within_a_sixteenth():
     assert torch.equal(values.float().abs().amax(-1), torch.full((3, 5), 448.0))
     assert ((back - rows).abs() <= rows.abs() / 16 + rows.abs().amax(-1, keepdim=True) / 448 / 512).all()
     assert not in_fp8(torch.zeros(2, 4))[0].float().any()
+
+
+@pytest.mark.parametrize(
+    "device, capability, refused",
+    [("cuda", (8, 6), "8.9 or newer"), ("cuda", (8, 9), None), ("mps", None, "not mps"), ("cpu", None, None)],
+)
+@pytest.mark.parametrize("what", ["weights", "a cache"])
+def test_fp8_is_refused_where_the_device_cannot_compute_with_it(monkeypatch, what, device, capability, refused):
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: capability)
+    if refused is None:
+        check_fp8(what, torch.device(device))
+        return
+    with pytest.raises(InputError, match=f"{what} in fp8 needs .*{refused}.*: leave it out here"):
+        check_fp8(what, torch.device(device))

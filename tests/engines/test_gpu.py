@@ -49,6 +49,27 @@ def test_rows_that_join_and_leave_on_the_gpu():
     assert [rows[slot] for slot in (1, 2, 0)] == expected[1:]
 
 
+def test_prompts_read_along_with_the_steps_of_many():
+    """In fp32: 40 sequences run, 7 come at once, of 1 to 301 tokens; each gets what it gets alone."""
+    sampling = SamplingOptions(max_new_tokens=40)
+    model = walking_model(SMALL_CONFIG, SMALL_LAYOUT, 8).cuda()
+    engine = FastEngine(model, SMALL_LAYOUT)
+    prompts = [PROMPTS[index % len(PROMPTS)] for index in range(40)]
+    prompts += [(PROMPTS[1] * 100)[:count] for count in (1, 17, 301, 2, 90, 33, 64)]
+    expected = [rows_of(engine, [prompt], sampling, [seed])[0] for seed, prompt in enumerate(prompts)]
+    slots = engine.open(50, 512)
+    for seed, prompt in enumerate(prompts[:40]):
+        slots.join(prompt, sampling, seed)
+    rows, prefill = collect(slots, {}, steps=8), slots._prefill
+    slots._prefill = None  # none of it is read between two steps
+    for seed, prompt in enumerate(prompts[40:], 40):
+        slots.join(prompt, sampling, seed)
+    collect(slots, rows, steps=8)
+    slots._prefill = prefill
+    collect(slots, rows)
+    assert engine.captured and [rows[slot] for slot in range(47)] == expected
+
+
 def test_a_head_of_its_own_on_the_gpu():
     """As an adapter on the head or on the embeddings leaves it: no longer tied to the embeddings."""
     sampling = SamplingOptions(max_new_tokens=60)
@@ -154,7 +175,7 @@ def test_a_cache_in_fp8_takes_half_and_speaks(full_size, full_engine):
     assert rows[0] == rows[1] and all(len(row) >= 60 for row in rows[0].values())
 
 
-@pytest.mark.parametrize("weights, bytes_each", [("int8", 1), ("int4", 4)])
+@pytest.mark.parametrize("weights, bytes_each", [("int8", 1), ("int4", 4), ("fp8", 1)])
 def test_weights_of_fewer_bits_speak_at_the_full_shape(full_size, weights, bytes_each):
     engine = FastEngine(full_size, ORPHEUS_LAYOUT, weights=weights)
     tokens = rows_of(engine, TEXTS[:1], SamplingOptions(max_new_tokens=28), [1])[0]
@@ -166,12 +187,14 @@ def test_weights_of_fewer_bits_speak_at_the_full_shape(full_size, weights, bytes
     assert engine.llama.layers[0].qkv.values.element_size() == bytes_each
 
 
-@pytest.mark.parametrize("weights, most", [("same", 0.02), ("int8", 0.03), ("int4", 0.5)])
+@pytest.mark.parametrize("weights, most", [("same", 0.02), ("int8", 0.03), ("int4", 0.5), ("fp8", 0.1)])
 def test_kernels_of_every_precision_follow_the_plain_step(full_size, weights, most):
     """Of one token and of three, against the same weights in plain PyTorch; and how far they are from those in 16 bits."""
+    from orpheus.engines.fast.kernels.fp8 import Fp8Operations
     from orpheus.engines.fast.kernels.layer import KernelOperations, can_overlap
 
-    kernels = Llama(full_size, weights, KernelOperations(overlap=can_overlap(full_size.device)))
+    kind = Fp8Operations if weights == "fp8" else KernelOperations
+    kernels = Llama(full_size, weights, kind(overlap=can_overlap(full_size.device)))
     plain, exact = Llama(full_size, weights), Llama(full_size)
     rope = exact.rope(64)
     for ids in ([300], [300, 5, 261]):
@@ -182,4 +205,5 @@ def test_kernels_of_every_precision_follow_the_plain_step(full_size, weights, mo
         )
         away = [((found - other).norm() / other.norm()).item() for other in (same, wanted)]
         print(weights, ids, away)
-        assert away[0] < 0.02 and away[1] < most
+        # inputs of products are in FP8 too where there are several
+        assert away[0] < (0.06 if weights == "fp8" and len(ids) > 1 else 0.02) and away[1] < most

@@ -40,6 +40,18 @@ def test_int8_weights_are_near_and_speak(model):
         FastEngine(model, SMALL_LAYOUT, weights="int3")
 
 
+def test_fp8_weights_are_near_and_speak(model):
+    weight, x = torch.randn(32, 64) * torch.logspace(-3, 3, 32)[:, None], torch.randn(3, 64)
+    matrix = quantized(weight, "fp8")
+    assert matrix.values.dtype == torch.float8_e4m3fn and matrix.scale.shape == (32,) and matrix.shape == (32, 64)
+    assert torch.equal(matrix.values.float().abs().amax(1), torch.full((32,), 448.0))
+    plain = matrix.values.float() * matrix.scale[:, None]
+    assert ((plain - weight).norm(dim=1) / weight.norm(dim=1)).max() < 0.04
+    assert torch.allclose(matrix(x), x @ plain.T, rtol=1e-4, atol=1e-4)
+    speaks_alone_as_together(model, "fp8")
+    assert quantized(torch.randn(20, 64), "fp8").values.dtype == torch.int8  # 20 rows: no product in FP8 has so many
+
+
 def test_int4_weights_are_near_and_speak(model):
     weight, x = torch.randn(20, 128), torch.randn(3, 128)
     matrix = quantized(weight, "int4")

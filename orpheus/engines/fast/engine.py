@@ -9,7 +9,7 @@ import warnings
 
 import torch
 
-from orpheus.common.cards import Card
+from orpheus.common.cards import ADA, Card
 from orpheus.common.errors import InputError, OrpheusError, OrpheusWarning
 from orpheus.common.frame import CODES_PER_FRAME
 from orpheus.engines import check_length, too_large
@@ -18,7 +18,8 @@ from orpheus.engines.fast.head import Head
 from orpheus.engines.fast.llama import Llama, TorchOperations, unfit
 from orpheus.engines.fast.matrix import WEIGHTS
 from orpheus.engines.fast.rows import RowWeights, fits
-from orpheus.engines.fast.slots import Slots, sizes_up_to
+from orpheus.engines.fast.sizes import sizes_up_to
+from orpheus.engines.fast.slots import Slots
 from orpheus.engines.fast.stored import StoredLlama
 from orpheus.engines.fast.whole import whole_model
 from orpheus.engines.options import CACHES, SamplingOptions
@@ -28,14 +29,24 @@ _LENGTH_STEP = 512  # caches come in multiples of this, so that one serves promp
 __all__ = ["FastEngine", "unfit"]
 
 
+def check_fp8(what, device):
+    """Refuses `what` in FP8 where the device cannot compute with it. Raises InputError."""
+    if device.type == "cuda" and not Card(*torch.cuda.get_device_capability(device)).fp8:
+        raise InputError(
+            f"{what} in fp8 needs a GPU of compute capability {ADA} or newer (RTX 40, L4, H100): leave it out here"
+        )
+    if device.type not in ("cuda", "cpu"):
+        raise InputError(f"{what} in fp8 needs CUDA or a CPU, not {device.type}: leave it out here")
+
+
 class FastEngine:
     """See orpheus.engines.Engine. Same seed, same tokens, whatever the neighbours (in 16 bits, per batch shape).
 
     model: a LlamaForCausalLM with any adapter merged, whose linear layers become views of this engine's; or a
         stored.StoredLlama, which reads a folder
     head: "position" or "full" (see head.py)
-    weights: "same" as the model's, "int8", which halves what one sequence reads, or "int4", which quarters it; several
-        sequences gain nothing
+    weights: "same" as the model's, "int8", which halves what one sequence reads, or "int4", which quarters it (several
+        sequences gain nothing); or "fp8", which halves it and multiplies several sequences in FP8
     kernels: True, False, or None to use them on CUDA
     tiles: {name: Tile} instead of those in orpheus/engines/fast/kernels/layer.py
     overlap: whether kernels overlap; None if the GPU can
@@ -51,7 +62,9 @@ class FastEngine:
     ):
         if weights not in WEIGHTS:
             raise ValueError(f"weights must be {' or '.join(WEIGHTS)}, not {weights!r}")
-        self._source, self.layout, self.head = model, layout, head
+        if weights == "fp8":
+            check_fp8("weights", model.device)
+        self._source, self.layout, self.head, self.weights = model, layout, head, weights
         self.captured = model.device.type == "cuda" and kernels is not False
         self.llama = Llama(model, weights)
         if adapters:
@@ -119,10 +132,8 @@ class FastEngine:
             raise InputError(f"length must be between 2 and {self.llama.limit}, the model's positions, not {length}")
         if cache not in CACHES:
             raise InputError(f"cache must be {' or '.join(CACHES)}, not {cache!r}")
-        if cache == "fp8" and self.captured and not Card(*torch.cuda.get_device_capability(self.llama.device)).fp8:
-            raise InputError(
-                "a cache in fp8 needs a GPU of compute capability 8.9 or newer (RTX 40, L4, H100): leave it out here"
-            )
+        if cache == "fp8":
+            check_fp8("a cache", self.llama.device)
         try:
             opened = self._guarded(self._open, slots, length, cache, True) if self.captured else None
             return opened or self._open(slots, length, cache)
@@ -146,11 +157,12 @@ class FastEngine:
     # --- parts ---
 
     def _use_kernels(self):
+        from orpheus.engines.fast.kernels.fp8 import Fp8Operations
         from orpheus.engines.fast.kernels.layer import KernelOperations, can_overlap
 
         tiles, overlap = self._tuning
         overlap = can_overlap(self.llama.device) if overlap is None else overlap
-        kind = KernelOperations
+        kind = Fp8Operations if self.weights == "fp8" else KernelOperations
         if self.llama.adapters:
             from orpheus.engines.fast.kernels.adapted import AdaptedOperations as kind
         self.llama.operations = kind(tiles, overlap)
@@ -177,7 +189,7 @@ class FastEngine:
     def _open(self, slots, length, cache="same", capture=False):
         opened = Slots(self.llama, self._make_head, slots, length, self.captured, cache, self._row_weights)
         if capture:
-            opened.capture()
+            opened.capture(prefill=(128,))
         return opened
 
     def _slots_for(self, prompts, sampling):

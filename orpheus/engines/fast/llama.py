@@ -16,7 +16,7 @@ from torch import nn
 
 from orpheus.common.errors import InputError
 from orpheus.engines.fast.adapters import SeatedLlama
-from orpheus.engines.fast.matrix import Matrix, quantized
+from orpheus.engines.fast.matrix import FP8, Matrix, in_fp8, quantized
 from orpheus.engines.layers import inverse_frequencies, rms_norm, rope, rotate
 
 POSITION_INDEPENDENT = ("default", "linear", "llama3")  # rope types whose frequencies are the same at every length
@@ -38,15 +38,11 @@ class Shape(NamedTuple):
     eps: float
 
 
-FP8 = torch.float8_e4m3fn
-FP8_LARGEST = 448.0
-
-
 class Cache(NamedTuple):
     """Keys and values, (layers, slots, kv_heads, length, dim) each, in the model's data type or as FP8.
 
     key_scales, value_scales: None; or float32 (layers, slots, kv_heads, length), which FP8 is multiplied by: one for each head
-    and token, so that the largest of it is FP8_LARGEST
+    and token, so that the largest of it is matrix.FP8_LARGEST
     """
 
     keys: torch.Tensor
@@ -109,12 +105,6 @@ def _fused(modules):
     for module, part in zip(modules, weight.split([len(part) for part in parts])):
         module.weight.data = part
     return weight
-
-
-def in_fp8(rows):
-    """(rows as FP8, their scales) of (..., dim)."""
-    scales = rows.float().abs().amax(dim=-1).clamp(min=1e-12) / FP8_LARGEST
-    return (rows.float() / scales[..., None]).to(FP8), scales
 
 
 class Parts(NamedTuple):
@@ -246,15 +236,18 @@ class TorchOperations:
         outputs = []
         for first, end, slot, position in tokens.spans:
             count = end - first
-            if count > 1 and position:
-                raise ValueError("a run of tokens must begin at position 0")
             past = slot, slice(None), slice(position + count)
             k, v = (side[past][None] for side in (cache.keys, cache.values))
             if cache.key_scales is not None:
                 scales = (side[past][None, ..., None] for side in (cache.key_scales, cache.value_scales))
                 k, v = ((side.float() * scale).to(q.dtype) for side, scale in zip((k, v), scales))
             row = q[first:end].transpose(0, 1)[None]
-            attended = F.scaled_dot_product_attention(row, k, v, is_causal=count > 1, enable_gqa=True)
+            mask = None
+            if count > 1 and position:
+                at = torch.arange(position + count, device=q.device)
+                mask = at <= at[position:, None]
+            causal = count > 1 and not position
+            attended = F.scaled_dot_product_attention(row, k, v, mask, is_causal=causal, enable_gqa=True)
             outputs.append(attended[0].transpose(0, 1).flatten(1))
         return outputs[0] if len(outputs) == 1 else torch.cat(outputs)
 

@@ -1,24 +1,29 @@
 """Sequences that join and leave between steps (continuous batching), each in its slot of one cache.
 
 A joining sequence's prompt, except its last token, is read by the same step function as everything else; the last token
-is then fed like any other sequence's. So the next step draws the sequence's first token.
+is then fed like any other sequence's. On CUDA a step takes some tokens of the waiting prompts along, since it reads all
+weights anyway, and its matrix products are filled up to a whole number of tiles; the step that reads a prompt's end draws
+the first token. Prompts that are too long for that are read between two steps, while few sequences run.
 
 On CUDA a step is one captured graph per number of sequences (1, 2, 4, ... up to the slots), padded with a spare slot
 that nobody reads. The next step is launched before the tokens of the last one are read, since it needs none of them;
 what it draws for a sequence that turns out to be over is dropped.
 """
 
+import math
 from collections import deque
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 
+from orpheus.codec.graphs import record
 from orpheus.common.errors import OrpheusError
 from orpheus.engines import ENDED, WAITING, check_length
 from orpheus.engines.fast.head import State
 from orpheus.engines.fast.llama import Tokens
 from orpheus.engines.fast.rows import MOST, RowSteps
+from orpheus.engines.fast.sizes import MANY, sizes_up_to, taken_along, tokens_along
 
 PREFILL_TOKENS = 512  # prompt tokens read between two steps: about as much work as three steps at the 3B shape
 _PREFILL_SIZES = (64, 128, 256, 512)  # of captured prefills; longer ones run uncaptured
@@ -33,6 +38,11 @@ class _Sequence:
     launched: int = 0  # steps that draw for it
     count: int = 0  # tokens read
     over: bool = False
+    prompt_read: int = 0  # tokens of the prompt that are in the cache, or on their way
+
+    @property
+    def unread(self):  # tokens of the prompt; the last one is fed by a step
+        return len(self.prompt) - 1 - self.prompt_read
 
     @property
     def position(self):
@@ -49,11 +59,6 @@ class _Flight:
     event: object
 
 
-def sizes_up_to(slots):
-    """Numbers of sequences that each get a captured step: powers of two, and `slots`."""
-    return [*(2**power for power in range((slots - 1).bit_length())), slots]
-
-
 class Slots:
     """`slots` sequences side by side, each of at most `length` tokens, prompt included. See FastEngine.open.
 
@@ -65,6 +70,7 @@ class Slots:
     def __init__(self, llama, make_head, slots, length, captured, cache="same", weights=None):
         self.llama, self.slots, self.length, self.captured = llama.seated(slots + 1), slots, length, captured
         self.spare, self.fixed = slots, None
+        self._many = MANY if captured else math.inf  # from so many running sequences on, steps take prompt tokens along
         self.head = make_head(self.spare)
         self.cache = llama.cache(slots + 1, length, cache)
         self.rope = llama.rope(length)
@@ -122,7 +128,8 @@ class Slots:
     def step(self):
         """One token for every running sequence: int64 (slots,), ENDED for slots that are empty or over, WAITING for
         sequences whose first token is yet to come (their prompt is queued, or the step that reads it is in flight)."""
-        self._admit(PREFILL_TOKENS)
+        if self._waiting and not self._along(len(self._ready())):
+            self._admit(PREFILL_TOKENS)
         while self._flights and not any(self._lives(sequence) for sequence in self._flights[0].sequences):
             self._flights.popleft()
         while len(self._flights) < 1 + self.captured and self._launch():
@@ -137,8 +144,9 @@ class Slots:
 
     @torch.inference_mode()
     def admit_all(self):
-        """Reads the prompts of all waiting sequences now, instead of a limited number of tokens per step."""
-        while self._waiting:
+        """Reads the prompts of all waiting sequences now, instead of a limited number of tokens per step; those that the
+        next step takes along stay."""
+        while self._waiting and not self._along(len(self._ready())):
             self._admit(_PREFILL_SIZES[-1])
 
     def _lives(self, sequence):
@@ -155,10 +163,10 @@ class Slots:
                 sequence.count += 1
                 sequence.over |= sequence.count >= sequence.sampling.max_new_tokens
 
-    def _launch(self):
-        """Starts a step for the sequences that have tokens to come; returns whether there are any."""
+    def _ready(self):
+        """The sequences that have tokens to come, their prompts read."""
         waiting = set(map(id, self._waiting))
-        sequences = [
+        return [
             sequence
             for sequence in self._seats
             if sequence
@@ -166,35 +174,57 @@ class Slots:
             and id(sequence) not in waiting
             and sequence.launched < sequence.sampling.max_new_tokens
         ]
+
+    def _size(self, count):
+        """The number of sequences that a step computes for `count` of them."""
+        return self.fixed or next(size for size in sizes_up_to(self.slots) if size >= count)
+
+    def _launch(self):
+        """Starts a step for the sequences that have tokens to come; returns whether there are any."""
+        sequences, prompts, prompt_spans = self._ready(), None, ()
+        size = self._size(len(sequences))
+        if self._waiting and self._along(len(sequences)):
+            size = self._size(len(sequences) + len(self._waiting))
+            whole, prompts, prompt_spans = self._take(size)
+            if whole:
+                self._begin(whole)
+            sequences += whole
         if not sequences:
             return False
         slots = [sequence.slot for sequence in sequences]
         arrival = self._arrivals[self._launches % len(self._arrivals)][: len(sequences)]
         event = None
         if self.captured:
-            size = self.fixed or next(size for size in sizes_up_to(self.slots) if size >= len(sequences))
-            graph, inputs, drawn = self._steps.get(size) or self._capture(size)
+            along = 0 if prompts is None else prompts.shape[1]
+            graph, inputs, drawn = self._steps.get((size, along)) or self._capture(size, along)
             if inputs.slots != slots:
                 inputs.set(slots + [self.spare] * (size - len(sequences)), slots)
+            if along:
+                inputs.prompts.copy_(prompts, non_blocking=True)
             graph.replay()
             arrival.copy_(drawn[: len(sequences)], non_blocking=True)
             event = torch.cuda.Event()
             event.record()
-        elif self._rows and len(slots) <= MOST and not self.llama.adapted(slots):
+        elif self._rows and prompts is None and len(slots) <= MOST and not self.llama.adapted(slots):
             arrival = np.array(self._rows.advance(slots))
         else:
             spans = [(index, index + 1, sequence.slot, sequence.position) for index, sequence in enumerate(sequences)]
-            arrival.copy_(self._advance(torch.tensor(slots, device=self.llama.device), spans))
+            spans += [(first + len(slots), end + len(slots), *place) for first, end, *place in prompt_spans]
+            arrival.copy_(self._advance(torch.tensor(slots, device=self.llama.device), prompts, spans))
         for sequence in sequences:
             sequence.launched += 1
         self._launches += 1
         self._flights.append(_Flight(sequences, arrival, event))
         return True
 
-    def _advance(self, slots, spans=None):
-        """One step of the slots `slots` int64 (B,); returns what each draws."""
-        tokens = Tokens(self.state.ids[slots], slots, self.state.positions[slots], spans)
-        return self.head.next_tokens(self.llama.hidden(tokens, self.cache, self.rope), slots, self.state)
+    def _advance(self, slots, prompts=None, spans=None):
+        """One step of the slots `slots` int64 (B,); returns what each draws. prompts: int64 (3, P), ids, slots and positions
+        of prompt tokens that it reads along."""
+        parts = self.state.ids[slots], slots, self.state.positions[slots]
+        if prompts is not None:
+            parts = (torch.cat(both) for both in zip(parts, prompts))
+        x = self.llama.hidden(Tokens(*parts, spans), self.cache, self.rope)
+        return self.head.next_tokens(x[: len(slots)], slots, self.state)
 
     # --- prompts ---
 
@@ -205,25 +235,65 @@ class Slots:
             batch.append(self._waiting.popleft())
             budget -= len(batch[-1].prompt)
         if batch:
-            self._prefill([sequence for sequence in batch if len(sequence.prompt) > 1])
-            self.head.join(
-                self.state, [(sequence.slot, sequence.prompt, sequence.sampling, sequence.seed) for sequence in batch]
-            )
+            self._prefill([sequence for sequence in batch if sequence.unread])
+            self._begin(batch)
+
+    def _begin(self, sequences):
+        """Has the next step draw for sequences whose prompts are read."""
+        self.head.join(
+            self.state, [(sequence.slot, sequence.prompt, sequence.sampling, sequence.seed) for sequence in sequences]
+        )
+
+    def _along(self, ready):
+        """Whether the next step takes waiting prompts along, while so many sequences run: with many, always; with few, if
+        they fit. A prompt that ends in a step has its first token drawn by that step."""
+        if not self.fixed and ready >= self._many:
+            return True
+        room = taken_along(self._size(ready + len(self._waiting)))[0]
+        return self.captured and sum(sequence.unread for sequence in self._waiting) <= room
+
+    def _take(self, size):
+        """Prompt tokens for a step of `size` sequences: (the sequences whose prompts end with it, int64 (3, tokens) of ids, slots
+        and positions, their spans), first come, first served."""
+        left = room = tokens_along(size, sum(sequence.unread for sequence in self._waiting))
+        parts, whole = [], []
+        while self._waiting and (left or not self._waiting[0].unread):
+            sequence = self._waiting[0]
+            parts.append((sequence, sequence.prompt_read, min(left, sequence.unread)))
+            sequence.prompt_read += parts[-1][2]
+            left -= parts[-1][2]
+            if not sequence.unread:
+                whole.append(self._waiting.popleft())
+        return whole, *self._tokens(parts, room if self.captured else room - left)
+
+    def _tokens(self, parts, size):
+        """(int64 (3, size) of ids, slots and positions, filled up with the spare slot; the spans of `parts`).
+
+        parts: [(sequence, first token of its prompt, number of tokens)]
+        """
+        ids, slots, positions, spans = [], [], [], []
+        for sequence, first, count in parts:
+            if not count:
+                continue
+            spans.append((len(ids), len(ids) + count, sequence.slot, first))
+            ids += sequence.prompt[first : first + count]
+            slots += [sequence.slot] * count
+            positions += range(first, first + count)
+        filling = size - len(ids)
+        rows = [ids + [0] * filling, slots + [self.spare] * filling, positions + [0] * filling]
+        return torch.tensor(rows, pin_memory=self.captured), spans
 
     def _prefill(self, sequences):
-        """Fills the cache with the sequences' prompts, except their last tokens."""
-        ids, slots, positions, spans = [], [], [], []
-        for sequence in sequences:
-            count = len(sequence.prompt) - 1
-            spans.append((len(ids), len(ids) + count, sequence.slot, 0))
-            ids += sequence.prompt[:-1]
-            slots += [sequence.slot] * count
-            positions += range(count)
-        if not ids:
+        """Fills the cache with what is not yet read of the sequences' prompts, except their last tokens."""
+        count = sum(sequence.unread for sequence in sequences)
+        if not count:
             return
-        size = next((size for size in _PREFILL_SIZES if size >= len(ids)), len(ids)) if self.captured else len(ids)
-        filling = size - len(ids)
-        inputs = torch.tensor([ids + [0] * filling, slots + [self.spare] * filling, positions + [0] * filling])
+        size = next((size for size in _PREFILL_SIZES if size >= count), count) if self.captured else count
+        inputs, spans = self._tokens(
+            [(sequence, sequence.prompt_read, sequence.unread) for sequence in sequences], size
+        )
+        for sequence in sequences:
+            sequence.prompt_read += sequence.unread
         if self.captured and size in _PREFILL_SIZES:
             graph, buffer = self._prefills.get(size) or self._capture_prefill(size)
             buffer.copy_(inputs, non_blocking=True)
@@ -235,21 +305,26 @@ class Slots:
     # --- CUDA graphs ---
 
     @torch.inference_mode()
-    def capture(self, sizes=None, prefill=(64,)):
-        """Captures the steps for these numbers of sequences (default: all) and the prefills, before their first use."""
+    def capture(self, sizes=None, prefill=()):
+        """Captures the steps for these numbers of sequences (default: all), with and without prompts, and the prefills of so
+        many tokens, before their first use."""
         for size in sizes or sizes_up_to(self.slots):
-            if self.captured and size not in self._steps:
-                self._capture(size)
+            for along in (0, *taken_along(size)[: 2 if size >= self._many and not sizes else 1]):
+                if self.captured and (size, along) not in self._steps:
+                    self._capture(size, along)
         for size in prefill:
             if self.captured and size not in self._prefills:
                 self._capture_prefill(size)
 
-    def _capture(self, size):
+    def _capture(self, size, along=0):
         inputs = _Inputs(torch.full((size,), self.spare, dtype=torch.int64, device=self.llama.device))
+        if along:
+            inputs.prompts = torch.zeros(3, along, dtype=torch.int64, device=self.llama.device)
+            inputs.prompts[1] = self.spare
         drawn = torch.zeros_like(inputs.tensor)
-        graph = self._graph(lambda: drawn.copy_(self._advance(inputs.tensor)))
-        self._steps[size] = graph, inputs, drawn
-        return self._steps[size]
+        graph = self._graph(lambda: drawn.copy_(self._advance(inputs.tensor, inputs.prompts)))
+        self._steps[size, along] = graph, inputs, drawn
+        return self._steps[size, along]
 
     def _capture_prefill(self, size):
         buffer = torch.zeros(3, size, dtype=torch.int64, device=self.llama.device)
@@ -260,24 +335,15 @@ class Slots:
 
     def _graph(self, work):
         """A CUDA graph of `work`, which runs twice first, to compile kernels and set up libraries."""
-        side = torch.cuda.Stream()
-        side.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(side):
-            for _ in range(2):
-                work()
-        torch.cuda.current_stream().wait_stream(side)
-        graph = torch.cuda.CUDAGraph()
         self._pool = self._pool or torch.cuda.graph_pool_handle()
-        with torch.cuda.graph(graph, pool=self._pool):
-            work()
-        return graph
+        return record(work, self._pool)[0]
 
 
 class _Inputs:
-    """The slots that a captured step reads, and what was put there."""
+    """The slots that a captured step reads, and what was put there; and the prompt tokens that it takes along."""
 
     def __init__(self, tensor):
-        self.tensor, self.slots = tensor, None
+        self.tensor, self.slots, self.prompts = tensor, None, None
 
     def set(self, filled, slots):
         self.tensor.copy_(torch.tensor(filled), non_blocking=True)

@@ -21,11 +21,11 @@ from orpheus.engines.fast.kernels.row import (
     add_row_kernel,
     begin,
     gate_up_row_kernel,
-    plain_kernel,
     qkv_row_kernel,
-    store_head,
     wait,
 )
+from orpheus.engines.fast.kernels.whole import add_whole_kernel, gate_up_whole_kernel, plain_kernel, qkv_whole_kernel
+from orpheus.engines.fast.matrix import FP8
 
 GROUP = 16  # query heads of one key head, padded: the smallest tile of a matrix product
 
@@ -38,6 +38,14 @@ class Tile(NamedTuple):
     warps: int
 
 
+class Walk(NamedTuple):
+    """How a kernel walks through a weight in 8 or 4 bits: whole rows at a time, so often in one program, and warps."""
+
+    rows: int
+    steps: int
+    warps: int
+
+
 # Fixed, not chosen at run time: which of two equally fast tiles wins varies, and the last bits of every sum vary with
 # it. The fastest of twelve on an H100, by `benchmarks/generate.py --tune`.
 TILES = {
@@ -47,19 +55,27 @@ TILES = {
     "down": Tile(4, 2048, 8),
     "head": Tile(8, 1024, 4),
 }
-TILES_INT8 = {  # columns in pairs
-    "qkv": Tile(4, 256, 2),
-    "o": Tile(4, 512, 2),
-    "gate_up": Tile(4, 256, 1),
-    "down": Tile(8, 1024, 4),
+TILES_INT8 = {
+    "qkv": Walk(8, 1, 4),
+    "o": Walk(8, 1, 4),
+    "gate_up": Walk(8, 1, 4),
+    "down": Walk(4, 2, 8),
 }
-TILES_INT4 = {  # columns of words
+TILES_INT4 = {
+    "qkv": Walk(4, 2, 4),
+    "o": Walk(8, 1, 4),
+    "gate_up": Walk(8, 4, 4),
+    "down": Walk(8, 2, 8),
+}
+TILES_FP8 = {
     "qkv": Tile(8, 512, 4),
-    "o": Tile(8, 256, 2),
-    "gate_up": Tile(4, 128, 1),
-    "down": Tile(8, 512, 4),
+    "o": Tile(2, 512, 4),
+    "gate_up": Tile(4, 512, 4),
+    "down": Tile(2, 512, 4),
 }
-_TILES = {None: TILES, 8: TILES_INT8, 4: TILES_INT4}
+_TILES = {torch.int8: TILES_INT8, torch.int32: TILES_INT4, FP8: TILES_FP8}
+_ROWS = {"qkv": qkv_row_kernel, "add": add_row_kernel, "gate_up": gate_up_row_kernel}
+_WHOLE = {"qkv": qkv_whole_kernel, "add": add_whole_kernel, "gate_up": gate_up_whole_kernel}
 
 
 @triton.jit
@@ -77,8 +93,8 @@ def _attend_kernel(
     slot, position = tl.load(SLOTS + token).to(tl.int64), tl.load(POSITIONS + token)
     first = (slot * KV_HEADS + head) * length * DIM
     g, d, n = tl.arange(0, FILLED), tl.arange(0, DIM), tl.arange(0, BLOCK)
-    own = (token * KV_HEADS + head) * GROUP * DIM + g[:, None] * DIM + d[None, :]
-    q = tl.load(Q + own, mask=(g < GROUP)[:, None], other=0.0)
+    own = (token * KV_HEADS + head) * GROUP * DIM
+    q = tl.load(Q + own + g[None, :] * DIM + d[:, None], mask=(g < GROUP)[None, :], other=0.0)
     scales = (slot * KV_HEADS + head) * length
     if SCALED:
         q = q.to(tl.float16)
@@ -87,27 +103,29 @@ def _attend_kernel(
     total = tl.zeros([FILLED, DIM], tl.float32)
     for start in range(0, position + 1, BLOCK):
         at = start + n
-        k = tl.load(KEYS + first + at[None, :] * DIM + d[:, None], mask=(at <= position)[None, :], other=0.0)
-        if SCALED:
+        inside = (at <= position)[:, None]
+        k = tl.load(KEYS + first + at[:, None] * DIM + d[None, :], mask=inside, other=0.0)
+        v = tl.load(VALUES + first + at[:, None] * DIM + d[None, :], mask=inside, other=0.0)
+        if SCALED:  # keys stay in registers while they become float16: they are the left side of the product
             key_scale = tl.load(KEY_SCALES + scales + at, mask=at <= position, other=0.0)
-            scores = tl.dot(q, k.to(tl.float16)) * (scale * key_scale)[None, :]
+            scores = tl.dot(k.to(tl.float16), q) * (scale * key_scale)[:, None]
         else:
-            scores = tl.dot(q, k, input_precision="ieee") * scale
-        scores = tl.where((at <= position)[None, :], scores, float("-inf"))
-        larger = tl.maximum(largest, tl.max(scores, axis=1))
-        p, shrink = tl.exp(scores - larger[:, None]), tl.exp(largest - larger)
-        v = tl.load(VALUES + first + at[:, None] * DIM + d[None, :], mask=(at <= position)[:, None], other=0.0)
-        weight = weight * shrink + tl.sum(p, axis=1)
+            scores = tl.dot(k, q, input_precision="ieee") * scale
+        scores = tl.where(inside, scores, float("-inf"))
+        larger = tl.maximum(largest, tl.max(scores, axis=0))
+        p, shrink = tl.exp(scores - larger[None, :]), tl.exp(largest - larger)
+        weight = weight * shrink + tl.sum(p, axis=0)
         if SCALED:  # 448 times as much, so that small shares keep their digits
             value_scale = tl.load(VALUE_SCALES + scales + at, mask=at <= position, other=0.0) * 448.0
-            share = (p * value_scale[None, :]).to(tl.float16)
+            share = tl.trans((p * value_scale[:, None]).to(tl.float16))
             total = total * shrink[:, None] + tl.dot(share, v.to(tl.float16))
         else:
-            total = total * shrink[:, None] + tl.dot(p.to(v.dtype), v, input_precision="ieee")
+            total = total * shrink[:, None] + tl.dot(tl.trans(p.to(v.dtype)), v, input_precision="ieee")
         largest = larger
     if SCALED:
         weight *= 448.0
-    tl.store(Y + own, total / weight[:, None], mask=(g < GROUP)[:, None])
+    to = Y + own + g[:, None] * DIM + d[None, :]
+    tl.store(to, total / weight[:, None], mask=(g < GROUP)[:, None])
 
 
 @triton.jit
@@ -120,28 +138,49 @@ def norm_kernel(X, NORM, eps, Y, K, BLOCK: tl.constexpr):
 
 
 @triton.jit
-def _rotate_kernel(
-    QKV, COS, SIN, SLOTS, POSITIONS, Q, KEYS, VALUES, KEY_SCALES, VALUE_SCALES, length, HEADS: tl.constexpr, KV_HEADS: tl.constexpr,
-    DIM: tl.constexpr, SCALED: tl.constexpr
+def rotate_kernel(
+    QKV, COS, SIN, SLOTS, POSITIONS, Q, KEYS, VALUES, KEY_SCALES, VALUE_SCALES, length, X_SCALES, W_SCALES, GROUP: tl.constexpr,
+    KV_HEADS: tl.constexpr, FILLED: tl.constexpr, DIM: tl.constexpr, SCALED: tl.constexpr, RAW: tl.constexpr
 ):  # fmt: skip
-    token, head = tl.program_id(0), tl.program_id(1)
-    i = tl.arange(0, DIM // 2)
-    at = QKV + (token * (HEADS + 2 * KV_HEADS) + head) * DIM + i
-    a, b = tl.load(at).to(tl.float32), tl.load(at + DIM // 2).to(tl.float32)
+    """A token's queries of KV_HEADS heads, or its keys, or its values: rotated, and put where they belong.
+
+    SCALED: keys and values become FP8; RAW: QKV are sums of FP8 products, to be multiplied by X_SCALES (T,) and W_SCALES (rows,)
+    """
+    token, block = tl.program_id(0), tl.program_id(1)
+    h, i = tl.arange(0, FILLED)[:, None], tl.arange(0, DIM // 2)[None, :]
+    there = (h < KV_HEADS) & (i >= 0)
+    row = (block * KV_HEADS + h) * DIM + i
+    at = QKV + token.to(tl.int64) * ((GROUP + 2) * KV_HEADS * DIM) + row
+    a = tl.load(at, mask=there, other=0.0).to(tl.float32)
+    b = tl.load(at + DIM // 2, mask=there, other=0.0).to(tl.float32)
+    if RAW:
+        of_token = tl.load(X_SCALES + token)
+        a *= of_token * tl.load(W_SCALES + row, mask=there, other=0.0)
+        b *= of_token * tl.load(W_SCALES + row + DIM // 2, mask=there, other=0.0)
     slot, position = tl.load(SLOTS + token).to(tl.int64), tl.load(POSITIONS + token)
-    if head < HEADS + KV_HEADS:
+    if block <= GROUP:
         cos, sin = tl.load(COS + position * DIM + i).to(tl.float32), tl.load(SIN + position * DIM + i).to(tl.float32)
         a, b = a * cos - b * sin, b * cos + a * sin
-    if SCALED and head >= HEADS:
-        largest = tl.maximum(tl.max(tl.abs(a), axis=0), tl.max(tl.abs(b), axis=0))
-        scale = tl.maximum(largest, 1e-12) / 448.0
-        a, b = a / scale, b / scale
-        place = (slot * KV_HEADS + (head - HEADS) % KV_HEADS) * length + position
-        if head < HEADS + KV_HEADS:
-            tl.store(KEY_SCALES + place, scale)
+    if block < GROUP:
+        query = Q + token.to(tl.int64) * (GROUP * KV_HEADS * DIM) + row
+        tl.store(query, a, mask=there)
+        tl.store(query + DIM // 2, b, mask=there)
+    else:
+        place = (slot * KV_HEADS + h) * length + position
+        if SCALED:
+            scale = tl.maximum(tl.maximum(tl.max(tl.abs(a), axis=1), tl.max(tl.abs(b), axis=1)), 1e-12)[:, None] / 448.0
+            a, b = a / scale, b / scale
+            if block == GROUP:
+                tl.store(KEY_SCALES + place, scale, mask=h < KV_HEADS)
+            else:
+                tl.store(VALUE_SCALES + place, scale, mask=h < KV_HEADS)
+        to = place * DIM + i
+        if block == GROUP:
+            tl.store(KEYS + to, a, mask=there)
+            tl.store(KEYS + to + DIM // 2, b, mask=there)
         else:
-            tl.store(VALUE_SCALES + place, scale)
-    store_head(a, b, i, head, token, slot, position, Q, KEYS, VALUES, length, HEADS, KV_HEADS, DIM, i >= 0)
+            tl.store(VALUES + to, a, mask=there)
+            tl.store(VALUES + to + DIM // 2, b, mask=there)
 
 
 @triton.jit
@@ -187,15 +226,28 @@ class KernelOperations:
         self.tiles, self.overlap = tiles or {}, overlap
 
     def tile(self, name, matrix):
-        return self.tiles.get(name) or _TILES[matrix.bits][name]
+        return self.tiles.get(name) or _TILES.get(matrix.values.dtype, TILES)[name]
 
     def launch(self, name, matrix):
         """(weight, arguments) of a kernel that streams a matrix for one row."""
-        tile = self.tile(name, matrix)
-        weight = matrix.values.view(torch.int16) if matrix.bits == 8 else matrix.values
-        columns = min(tile.columns, triton.next_power_of_2(weight.shape[1]))
-        sizes = {"K": weight.shape[1], "ROWS": tile.rows, "COLUMNS": columns}
-        return weight, sizes | {"num_warps": tile.warps} | self.pdl
+        weight, tile = matrix.values, self.tile(name, matrix)
+        if matrix.whole:
+            weight = weight.view(torch.int32)
+            sizes = {"BITS": matrix.bits, "STEPS": tile.steps, "WORDS": triton.next_power_of_2(weight.shape[1])}
+            sizes["ASM"] = weight.is_cuda
+        else:
+            sizes = {"COLUMNS": min(tile.columns, triton.next_power_of_2(weight.shape[1]))}
+        sizes |= {"K": weight.shape[1], "ROWS": tile.rows, "num_warps": tile.warps}
+        return weight, sizes | self.pdl
+
+    def stream(self, kind, name, matrix, units, before, after, more=None):
+        """Runs a kernel that streams a matrix for one row: over `units` rows, or pairs of rows."""
+        weight, options = self.launch(name, matrix)
+        kernel = (_WHOLE if matrix.whole else _ROWS)[kind]
+        if not matrix.whole:
+            options["SCALED"] = matrix.scale is not None
+        grid = (triton.cdiv(units, options.get("STEPS", 1) * options["ROWS"] // (1 if kind == "add" else 2)),)
+        kernel[grid](*before, weight, matrix.scale, *after, **options, **(more or {}))
 
     def product(self, x, matrix):
         """x (T, in) -> (T, out), for many rows."""
@@ -209,23 +261,27 @@ class KernelOperations:
         heads, kv_heads, dim, eps = shape
         q = torch.empty(len(x), heads, dim, dtype=x.dtype, device=x.device)
         to = (*rope, tokens.slots, tokens.positions, q, cache.keys, cache.values)
-        sizes = {"HEADS": heads, "KV_HEADS": kv_heads, "DIM": dim}
         scaled = cache.key_scales is not None
         if (
             len(x) == 1 and not scaled
         ):  # a scale needs the whole head, of which a program of the other kernel has a part
-            weight, options = self.launch("qkv", layer.qkv)
-            scale = layer.qkv.scale
-            grid = ((heads + 2 * kv_heads) * (dim // options["ROWS"]),)
-            qkv_row_kernel[grid](
-                x, layer.norm, eps, weight, scale, *to, cache.length, **sizes, BITS=layer.qkv.bits, **options
-            )  # fmt: skip
+            options = {"HEADS": heads, "KV_HEADS": kv_heads, "DIM": dim}
+            units = (heads + 2 * kv_heads) * dim // 2
+            self.stream("qkv", "qkv", layer.qkv, units, (x, layer.norm, eps), (*to, cache.length), options)
         else:
-            y = self.product(rms_norm(x, layer.norm, eps), layer.qkv)
-            _rotate_kernel[(len(x), heads + 2 * kv_heads)](
-                y, *to, cache.key_scales, cache.value_scales, cache.length, **sizes, SCALED=scaled, num_warps=1
-            )
+            self.rotate(self.product(rms_norm(x, layer.norm, eps), layer.qkv), to, cache, shape)
         return q
+
+    @staticmethod
+    def rotate(y, to, cache, shape, x_scales=None, w_scales=None):
+        """Products with qkv (T, rows) to the queries and the cache. The scales: of FP8 products, which they are multiplied by."""
+        heads, kv_heads, dim, _ = shape
+        group = heads // kv_heads
+        sizes = {"GROUP": group, "KV_HEADS": kv_heads, "FILLED": triton.next_power_of_2(kv_heads), "DIM": dim}
+        rotate_kernel[(len(y), group + 2)](
+            y, *to, cache.key_scales, cache.value_scales, cache.length, x_scales, w_scales, **sizes,
+            SCALED=cache.key_scales is not None, RAW=x_scales is not None, num_warps=4
+        )  # fmt: skip
 
     def attend(self, q, cache, tokens):
         count, heads, dim = q.shape
@@ -234,7 +290,7 @@ class KernelOperations:
         pdl = self.pdl if count == 1 else {"PDL": False}
         _attend_kernel[(count, kv_heads)](
             q, *cache, tokens.slots, tokens.positions, y, cache.length, dim**-0.5, **sizes, SCALED=cache.key_scales is not None, **pdl,
-            num_warps=4, num_stages=3
+            num_warps=4 if count == 1 else 2, num_stages=3
         )  # fmt: skip
         return y
 
@@ -244,20 +300,14 @@ class KernelOperations:
                 return x.addmm_(y, matrix.values.T)
             return x.add_(self.product(y, matrix))
         name = "down" if matrix.shape[1] > matrix.shape[0] else "o"
-        (weight, options), scale = self.launch(name, matrix), matrix.scale
-        grid = (triton.cdiv(x.shape[1], options["ROWS"]),)
-        add_row_kernel[grid](x, y, weight, scale, x.shape[1], BITS=matrix.bits, **options)
+        self.stream("add", name, matrix, x.shape[1], (x, y), (x.shape[1],))
         return x
 
     def gate_up(self, x, layer, shape):
-        scale, inner = None if len(x) > 1 else layer.gate_up.scale, layer.gate_up.shape[0] // 2
+        inner = layer.gate_up.shape[0] // 2
         y = torch.empty(len(x), inner, dtype=x.dtype, device=x.device)
         if len(x) == 1:
-            weight, options = self.launch("gate_up", layer.gate_up)
-            grid = (triton.cdiv(inner, options["ROWS"] // 2),)
-            gate_up_row_kernel[grid](
-                x, layer.mlp_norm, shape.eps, weight, scale, y, inner, BITS=layer.gate_up.bits, **options,
-            )  # fmt: skip
+            self.stream("gate_up", "gate_up", layer.gate_up, inner, (x, layer.mlp_norm, shape.eps), (y, inner))
         else:
             both = self.product(rms_norm(x, layer.mlp_norm, shape.eps), layer.gate_up)
             _silu_kernel[(len(x), triton.cdiv(inner, 1024))](both, y, inner, BLOCK=1024)

@@ -1,0 +1,69 @@
+"""Prompts that are read along with the steps of many sequences."""
+
+import pytest
+
+from orpheus.engines.fast.engine import FastEngine
+from orpheus.engines.fast.sizes import sizes_up_to, taken_along, tokens_along
+from orpheus.engines.options import SamplingOptions
+from tests.engines.test_fast import SEEDS, collect
+from tests.engines.test_transformers import PROMPTS, rows_of
+from tests.fakes.checkpoints import SMALL_CONFIG, SMALL_LAYOUT, walking_model
+
+
+@pytest.mark.parametrize(
+    "size, along", [(222, (34, 162)), (402, (46, 110)), (128, (64, 128)), (256, (64, 128)), (32, (32, 96))]
+)
+def test_a_step_is_filled_up_to_whole_tiles(size, along):
+    assert taken_along(size) == along
+    assert (size + along[0]) % 64 == 0 and (size + along[1]) % 128 == 0 and along[0] >= 16 and along[1] >= along[0] + 64
+
+
+def test_a_burst_takes_more_along():
+    assert tokens_along(222, 4 * 34) == 34 and tokens_along(222, 4 * 34 + 1) == 162
+
+
+def test_each_number_of_sequences_has_a_size():
+    assert sizes_up_to(1) == [1] and sizes_up_to(6) == [1, 2, 4, 6] and sizes_up_to(222)[-2:] == [128, 222]
+
+
+@pytest.mark.parametrize("few", [1, 3, 50])
+def test_prompts_read_along_in_parts_give_the_same_rows(few, monkeypatch):
+    """With `few` tokens of the waiting prompts in each step, whatever the others do meanwhile."""
+    monkeypatch.setattr("orpheus.engines.fast.slots.tokens_along", lambda size, waiting: few)
+    engine = FastEngine(walking_model(SMALL_CONFIG, SMALL_LAYOUT, frames=8), SMALL_LAYOUT)
+    sampling = SamplingOptions(max_new_tokens=90)
+    prompts = [PROMPTS[0], PROMPTS[1], PROMPTS[2][:1], PROMPTS[3]]
+    expected = [rows_of(engine, [prompt], sampling, [seed])[0] for prompt, seed in zip(prompts, SEEDS)]
+    slots = engine.open(4, 256)
+    slots._many = 1
+    reads = []
+    read, begin = slots._prefill, slots._begin
+    slots._prefill = lambda sequences: (reads.append(len(sequences)), read(sequences))
+    started = []
+    slots._begin = lambda sequences: (started.append([sequence.slot for sequence in sequences]), begin(sequences))
+    slots.join(prompts[0], sampling, SEEDS[0])
+    rows = collect(slots, {}, steps=2)
+    for prompt, seed in zip(prompts[1:], SEEDS[1:]):
+        slots.join(prompt, sampling, seed)
+    collect(slots, rows)
+    assert reads == [1] and sum(started, []) == [0, 1, 2, 3]  # first come, first served, and all but the first along
+    assert [rows[slot] for slot in range(4)] == expected
+
+
+def test_a_prompt_that_leaves_half_read_leaves_no_trace(monkeypatch):
+    monkeypatch.setattr("orpheus.engines.fast.slots.tokens_along", lambda size, waiting: 2)
+    engine = FastEngine(walking_model(SMALL_CONFIG, SMALL_LAYOUT, frames=8), SMALL_LAYOUT)
+    sampling = SamplingOptions(max_new_tokens=60)
+    expected = rows_of(engine, [PROMPTS[0]], sampling, [5]) + rows_of(engine, [PROMPTS[3]], sampling, [6])
+    slots = engine.open(2, 256)
+    slots._many = 1
+    slots.join(PROMPTS[0], sampling, 5)
+    rows = collect(slots, {}, steps=3)
+    gone = slots.join(PROMPTS[1], sampling, 9)
+    collect(slots, rows, steps=1)
+    assert 0 < slots._seats[gone].unread < len(PROMPTS[1]) - 1
+    slots.leave(gone)
+    rows.pop(gone, None)
+    assert slots.join(PROMPTS[3], sampling, 6) == gone
+    collect(slots, rows)
+    assert [rows[0], rows[gone]] == expected
