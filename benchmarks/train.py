@@ -48,7 +48,7 @@ from benchmarks.peers.train import (
     write_examples,
     write_quality,
 )
-from orpheus.training.eight import CAPABILITY as FP8_CAPABILITY
+from orpheus.common.cards import Card
 from orpheus.training.hardware import matrix_rate
 
 OURS_SHARE = 0.55  # of the budget: after this no setting of ours begins where Unsloth has yet to come
@@ -98,7 +98,7 @@ def settings(arguments):
         skip=arguments.skip if arguments.skip >= 0 else 4 if cuda else 1,
         curve_steps=arguments.curve_steps if cuda else min(3, arguments.curve_steps),
         compiled=arguments.compiled and cuda,
-        fp8=arguments.fp8 and arguments.compiled and cuda and torch.cuda.get_device_capability() >= FP8_CAPABILITY,
+        fp8=arguments.fp8 and arguments.compiled and cuda and Card(*torch.cuda.get_device_capability()).fp8,
         unsloth=[peer for peer in arguments.peers if peer not in (PLAIN, "none")] if cuda else [],
         began=time.perf_counter(),
     )
