@@ -36,7 +36,10 @@ def answering(*parts):
             with suppress(OSError):
                 super().finish()
 
-    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Answer) as server:
+    class Server(socketserver.ThreadingTCPServer):
+        daemon_threads, block_on_close = True, False  # a client that is stopped may have left a request half sent
+
+    with Server(("127.0.0.1", 0), Answer) as server:
         thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
         thread.start()
         yield f"http://127.0.0.1:{server.server_address[1]}", asked
