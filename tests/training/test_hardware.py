@@ -48,7 +48,7 @@ def test_an_environment_that_is_not_torchruns(monkeypatch, environment, message)
 @pytest.mark.parametrize("kind, there", [(None, False), (StoppedError, False), (OrpheusError, True)])
 def test_the_process_group_is_closed_at_the_end(tmp_path, kind, there):
     """NCCL warns of one that is not. After an error of one rank the others may wait for it, so it is left to the launcher."""
-    meeting = f"file://{tmp_path / 'meeting'}"
+    meeting = (tmp_path / "meeting").as_uri()
     torch.distributed.init_process_group("gloo", init_method=meeting, rank=0, world_size=1)
     try:
         script.Finetune.__exit__(SimpleNamespace(held=None), kind)
