@@ -4,6 +4,7 @@ import asyncio
 import socketserver
 import threading
 from contextlib import contextmanager, suppress
+from itertools import takewhile
 
 import pytest
 
@@ -23,7 +24,7 @@ def answering(*parts):
 
     class Answer(socketserver.StreamRequestHandler):
         def handle(self):
-            head = b"".join(iter(self.rfile.readline, b"\r\n"))
+            head = b"".join(takewhile(bool, iter(self.rfile.readline, b"\r\n")))  # to its end, or its client's
             if not head.endswith(b"\r\n"):
                 return  # it has left already
             length = next(int(line[15:]) for line in head.lower().split(b"\r\n") if line.startswith(b"content-length"))
@@ -36,10 +37,7 @@ def answering(*parts):
             with suppress(OSError):
                 super().finish()
 
-    class Server(socketserver.ThreadingTCPServer):
-        daemon_threads, block_on_close = True, False  # a client that is stopped may have left a request half sent
-
-    with Server(("127.0.0.1", 0), Answer) as server:
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Answer) as server:
         thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
         thread.start()
         yield f"http://127.0.0.1:{server.server_address[1]}", asked
