@@ -79,13 +79,12 @@ class Fronts:
 
     def run(self):
         """Serves until it is told to stop. Raises OrpheusError where a model cannot be loaded or the port not be had."""
-        self.listening = self._listen()
-        try:
-            self._folder.mkdir(mode=0o700)  # for nobody else
-            asyncio.run(self._serve())
-        finally:
-            shutil.rmtree(self._folder, ignore_errors=True)
-            self.listening.close()
+        with self._listen() as self.listening:
+            self._folder.mkdir(mode=0o700)  # for nobody else; what is removed is what was made here
+            try:
+                asyncio.run(self._serve())
+            finally:
+                shutil.rmtree(self._folder, ignore_errors=True)
         if self.failed:
             raise self.failed
 
