@@ -121,7 +121,7 @@ def _add_lists(app, speaker):
     async def voices():
         return catalogue().listed_voices()
 
-    @app.get(PREVIEW_PATH, responses=_PREVIEW | {status: _ERROR for status in (401, 404, 429, 503, 504)})
+    @app.get(PREVIEW_PATH, responses=_PREVIEW | _ERRORS, response_class=Response)
     async def preview(voice: str, request: Request):
         """How a voice sounds: spoken when it is first asked for."""
         sound = await previews.of(voice, request.scope["orpheus.key"])

@@ -46,11 +46,9 @@ class Previews:
     async def _speak(self, place, voice, key):
         text = _TEXTS.get(self._speaker.language(None, voice) or "en", _TEXTS["en"])
         speech = await self._speaker.open(Wanted(text, voice=voice, choices={"seed": 0}), key)
-        writer, made, reason = SoundWriter(FORMAT, whole=True, threads=self._speaker.threads), [], "hang_up"
+        writer, reason = SoundWriter(FORMAT, whole=True, threads=self._speaker.threads), "hang_up"
         try:
-            async for items in speech:
-                made.append(await writer.write([value for kind, value in items if kind == "chunk"]))
-            made.append(await writer.write([], last=True))
+            self._kept[place] = await writer.whole(speech)
             reason = "done"
         except EngineError as error:
             reason = "engine_error"
@@ -58,7 +56,6 @@ class Previews:
         finally:
             writer.close()
             speech.close(reason)
-        self._kept[place] = b"".join(made)
         if len(self._kept) > _KEPT:
             self._kept.popitem(last=False)
         return self._kept[place]

@@ -16,7 +16,7 @@ from orpheus.common.frame import SAMPLE_RATE
 from orpheus.server.engine import EngineError
 from orpheus.server.failures import Refusal
 from orpheus.server.journal import tell
-from orpheus.server.sound import SoundWriter
+from orpheus.server.sound import SoundWriter, chunks_of
 from orpheus.server.transport import abort
 
 _LOOK = 0.5  # seconds between two looks at whether a client takes anything
@@ -123,19 +123,15 @@ class SpeechResponse(Response):
     async def _audio(self, writer):
         await self._start(writer.media_type)
         async for items in self._speech:
-            if made := await writer.write(_chunks(items)):
+            if made := await writer.write(chunks_of(items)):
                 await self._send(made)
         rest = await writer.write([], last=True)
         self._over()
         await self._send(rest, last=True)
 
     async def _whole(self, writer):
-        made = []
-        async for items in self._speech:
-            made.append(await writer.write(_chunks(items)))
-        made.append(await writer.write([], last=True))
+        body = await writer.whole(self._speech)
         self._over()
-        body = b"".join(made)
         await self._start(writer.media_type, length=len(body))
         await self._send(body, last=True)
 
@@ -143,7 +139,7 @@ class SpeechResponse(Response):
         await self._start("text/event-stream")
         times = self._speaker.word_times(self._speech.plan, self._request) if self._request.timestamps else None
         async for items in self._speech:
-            if made := await writer.write(_chunks(items)):
+            if made := await writer.write(chunks_of(items)):
                 await self._send(_event("speech.audio.delta", audio=base64.b64encode(made).decode()))
             for work in times.after(items) if times else ():
                 self._words.append(asyncio.get_running_loop().create_task(work))
@@ -184,10 +180,6 @@ class SpeechResponse(Response):
         self._sending = time.monotonic()
         await self._send_on({"type": "http.response.body", "body": data, "more_body": not last})
         self._sending = None
-
-
-def _chunks(items):
-    return [value for kind, value in items if kind == "chunk"]
 
 
 def _event(kind, **fields):

@@ -13,6 +13,11 @@ from orpheus.common.tempo import Tempo
 _LIGHT = ("pcm", "wav")  # cheaper than asking a thread
 
 
+def chunks_of(items):
+    """The sound among what a Speech gives."""
+    return [value for kind, value in items if kind == "chunk"]
+
+
 class SoundWriter:
     """float32 chunks at 24 kHz to bytes. For one task.
 
@@ -31,6 +36,11 @@ class SoundWriter:
         if self._threads is None:
             return self._write(chunks, last)
         return await asyncio.get_running_loop().run_in_executor(self._threads, self._write, chunks, last)
+
+    async def whole(self, speech):
+        """The bytes of all that a Speech says."""
+        made = [await self.write(chunks_of(items)) async for items in speech]
+        return b"".join([*made, await self.write([], last=True)])
 
     def _write(self, chunks, last):
         with self._lock:

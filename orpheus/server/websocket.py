@@ -27,7 +27,7 @@ from orpheus.server.failures import Refusal
 from orpheus.server.journal import tell
 from orpheus.server.schemas import read_config
 from orpheus.server.sentences import SentenceBuffer
-from orpheus.server.sound import SoundWriter
+from orpheus.server.sound import SoundWriter, chunks_of
 from orpheus.server.speaking import Wanted
 
 PATH = "/v1/audio/speech/stream"
@@ -156,7 +156,7 @@ class Session:
             start = {"sentence_index": self._sentence, "sentence_text": text, "format": config.response_format, **rate}
             await self._tell("audio.start", **start)
             async for items in speech:
-                sent += await self._sound(await writer.write([value for kind, value in items if kind == "chunk"]))
+                sent += await self._sound(await writer.write(chunks_of(items)))
             sent += await self._sound(await writer.write([], last=True))
             reason = "done" if speech.finish_reason == "end_of_speech" else speech.finish_reason
         except EngineError as error:
