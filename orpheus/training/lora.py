@@ -7,6 +7,7 @@ The vector is kept in float32 whatever the model computes in, so that small upda
 import torch
 from torch import nn
 
+from orpheus.codec.graphs import record
 from orpheus.engines.loading import load_language_model
 from orpheus.training.eight import EightWeight
 from orpheus.training.options import LORA_TARGETS
@@ -206,11 +207,7 @@ class FlatAdapter:
 
     def record(self):
         """Makes `refresh` one CUDA graph: it is hundreds of small copies."""
-        self.refresh()
-        graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph):
-            self.refresh()
-        self._recorded = graph
+        self._recorded, _ = record(self.refresh, runs=1)
 
     @torch.no_grad()
     def multiply(self, strength):

@@ -10,8 +10,12 @@ from dataclasses import fields, replace
 import torch
 import torch.nn.functional as F
 
+from orpheus.codec.graphs import record
+from orpheus.training.packing import Pack
+
 GRAPH_TOKENS = 4096  # of the largest pack that is recorded; the more, the less there is to gain
 _USES = 1  # of a shape before it is recorded: recording takes as long as a pass
+_TENSORS = tuple(field.name for field in fields(Pack) if field.name != "longest")
 _POSITIONS, _BOUNDS, _LONGEST = 256, 16, 1024  # what sizes are rounded up to, so that shapes come again
 
 
@@ -28,11 +32,7 @@ class Gradients:
         if not self.llama.recordable or len(pack.ids) > GRAPH_TOKENS:
             return self._compute(pack, first, factor)
         pack = rounded_up(pack, first)
-        shape = (
-            *(len(getattr(pack, field.name)) for field in fields(pack) if field.name != "longest"),
-            pack.longest,
-            first,
-        )
+        shape = (*(len(getattr(pack, name)) for name in _TENSORS), pack.longest, first)
         self.uses[shape] += 1
         if self.uses[shape] <= _USES:
             return self._compute(pack, first, factor)
@@ -41,9 +41,8 @@ class Gradients:
         if self.recorded[shape] is None:
             return self._compute(pack, first, factor)
         graph, still, still_factor, loss = self.recorded[shape]
-        for field in fields(pack):
-            if field.name != "longest":
-                getattr(still, field.name).copy_(getattr(pack, field.name))
+        for name in _TENSORS:
+            getattr(still, name).copy_(getattr(pack, name))
         still_factor.fill_(factor)
         graph.replay()
         return loss.clone()
@@ -57,13 +56,11 @@ class Gradients:
     def _record(self, pack, first):
         """(graph, the pack and the factor that it reads, the loss that it writes); None where there is no memory for it, or the driver
         will not: then the shape is computed as larger ones are."""
-        tensors = {field.name: getattr(pack, field.name).clone() for field in fields(pack) if field.name != "longest"}
+        tensors = {name: getattr(pack, name).clone() for name in _TENSORS}
         still, factor = replace(pack, **tensors), torch.ones((), device=self.llama.device)
         try:
-            graph = torch.cuda.CUDAGraph()
             self.pool = self.pool or torch.cuda.graph_pool_handle()
-            with torch.cuda.graph(graph, pool=self.pool):
-                loss = self._compute(still, first, factor)
+            graph, loss = record(lambda: self._compute(still, first, factor), self.pool, runs=0)
         except RuntimeError:  # nothing of it was computed
             return None
         return graph, still, factor, loss

@@ -68,10 +68,8 @@ class Trainer:
         if self.world > 1:  # one beginning for all
             dist.broadcast(llama.adapter.master.data, 0)
             llama.adapter.refresh()
-        self.gradients, self.ready = (
-            Gradients(llama),
-            None,
-        )  # the packs of the next step, and of which capacity they are
+        self.gradients = Gradients(llama)
+        self.ready = None  # (the next step's examples, the capacity that its packs are for, the packs)
         self.stop = self.all_stop = False
         self.state = TrainerState(falls_from=None if self.plan.rounds else 0)
         self.best, self.saved = best, None  # the step after which a state was saved last

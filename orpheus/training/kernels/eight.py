@@ -15,6 +15,14 @@ def store_eight(values, Q, mask, inverse):
 
 
 @triton.jit
+def keep_eight(values, Q, SCALES, row, q_stride, at, mask, headroom):
+    """Writes a whole row of float32 values in FP8, and its scale."""
+    scale = tl.maximum(tl.max(tl.abs(values), 0), 1e-12) / headroom
+    tl.store(SCALES + row, scale)
+    store_eight(values, Q + row * q_stride + at, mask, 1 / scale)
+
+
+@triton.jit
 def _quantize_kernel(X, Q, SCALES, row_stride, column_stride, q_stride, width, headroom, BLOCK: tl.constexpr):
     row = tl.program_id(0).to(tl.int64)
     most = tl.zeros([BLOCK], tl.float32)

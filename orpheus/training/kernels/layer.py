@@ -9,7 +9,7 @@ import triton
 import triton.language as tl
 
 from orpheus.training.eight import HEADROOM
-from orpheus.training.kernels.eight import WARPS, room_for_eight, store_eight
+from orpheus.training.kernels.eight import WARPS, keep_eight, room_for_eight, store_eight
 
 
 @triton.jit
@@ -31,9 +31,7 @@ def _add_norm_kernel(
     h = tl.load(W + at, mask=there, other=0.0) * (wide * rstd).to(x.dtype)
     tl.store(H + row * h_stride + at, h, mask=there)
     if EIGHT:
-        scale = tl.maximum(tl.max(tl.abs(h.to(tl.float32)), 0), 1e-12) / headroom
-        tl.store(SCALES + row, scale)
-        store_eight(h.to(tl.float32), Q + row * q_stride + at, there, 1 / scale)
+        keep_eight(h.to(tl.float32), Q, SCALES, row, q_stride, at, there, headroom)
 
 
 @triton.jit
@@ -63,9 +61,7 @@ def _norm_backward_kernel(
     dx = dx.to(DX.dtype.element_ty)
     tl.store(DX + row * dx_stride + at, dx, mask=there)
     if EIGHT:
-        scale = tl.maximum(tl.max(tl.abs(dx.to(tl.float32)), 0), 1e-12) / headroom
-        tl.store(SCALES + row, scale)
-        store_eight(dx.to(tl.float32), Q + row * q_stride + at, there, 1 / scale)
+        keep_eight(dx.to(tl.float32), Q, SCALES, row, q_stride, at, there, headroom)
 
 
 @triton.jit
@@ -153,10 +149,7 @@ def _swiglu_kernel(
     h = (gate * share * up).to(H.dtype.element_ty)
     tl.store(H + row * h_stride + at, h, mask=there)
     if EIGHT:
-        h = h.to(tl.float32)
-        scale = tl.maximum(tl.max(tl.abs(h), 0), 1e-12) / headroom
-        tl.store(SCALES + row, scale)
-        store_eight(h, Q + row * q_stride + at, there, 1 / scale)
+        keep_eight(h.to(tl.float32), Q, SCALES, row, q_stride, at, there, headroom)
 
 
 @triton.jit

@@ -21,7 +21,7 @@ def wait(PDL: tl.constexpr):
 
 
 @triton.jit
-def _normed(X, NORM, at, inside, NORMED: tl.constexpr):
+def normed(X, NORM, at, inside, NORMED: tl.constexpr):
     """(X, X times NORM) in float32."""
     x = tl.load(X + at, mask=inside, other=0.0).to(tl.float32)
     y = x
@@ -63,7 +63,7 @@ def row_products(
     for start in range(0, K, COLUMNS):
         at = start + column
         following = tl.load(place + (start + COLUMNS), mask=inside[:, None] & (at + COLUMNS < K)[None, :], other=0.0)
-        x, y = _normed(X, NORM, at, at < K, NORMED)
+        x, y = normed(X, NORM, at, at < K, NORMED)
         total += w.to(tl.float32) * y[None, :]
         squares += x * x
         w = following

@@ -9,7 +9,7 @@ than the weights' own.
 import triton
 import triton.language as tl
 
-from orpheus.engines.fast.kernels.row import begin, store_head, wait
+from orpheus.engines.fast.kernels.row import begin, normed, store_head, wait
 
 EIGHTS = tl.constexpr(0x08080808)  # what a nibble holds beside its weight
 NIBBLES = tl.constexpr(0x0F0F0F0F)
@@ -31,10 +31,7 @@ def _dot4(a, b, c, ASM: tl.constexpr):
 @triton.jit
 def _input(X, NORM, at, inside, NORMED: tl.constexpr):
     """(X times NORM, X squared) in float32."""
-    x = tl.load(X + at, mask=inside, other=0.0).to(tl.float32)
-    y = x
-    if NORMED:
-        y = x * tl.load(NORM + at, mask=inside, other=0.0).to(tl.float32)
+    x, y = normed(X, NORM, at, inside, NORMED)
     return y, x * x
 
 
