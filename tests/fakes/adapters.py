@@ -33,6 +33,14 @@ def train_adapter(folder, base, name=None, more_tokens=0, size=0.05, **lora):
     return Path(folder)
 
 
+def anna_and_ben(folder, base):
+    """{name: folder} of two adapters of a base, of different ranks and layers."""
+    return {
+        "anna": train_adapter(folder / "lora_anna", base),
+        "ben": train_adapter(folder / "lora_ben", base, r=6, target_modules=["q_proj", "up_proj"]),
+    }
+
+
 def change_config(folder, **changes):
     """Changes an adapter_config.json; a value of None is written as null."""
     path = Path(folder) / "adapter_config.json"

@@ -1,10 +1,12 @@
 """The server in this process: its engine is a thread with scripted pools, and texts are read right where they come."""
 
 import pickle
+import signal
 import threading
 import time
 from contextlib import contextmanager
 
+import httpx
 import numpy as np
 
 from orpheus.common.errors import InputError
@@ -157,3 +159,15 @@ def wait_for(condition, what="it", seconds=20):
     while not condition():
         assert time.monotonic() < ends, f"{what}: not within {seconds} s"
         time.sleep(0.005)
+
+
+def check_end(process, address, fields):
+    """A server's process that is told to end while it speaks lets the text end, and says so. fields: of the request"""
+    with httpx.stream("POST", f"{address}/v1/audio/speech", json=fields, timeout=60) as response:
+        chunks = response.iter_raw()
+        made = next(chunks)
+        process.send_signal(signal.SIGTERM)
+        made += b"".join(chunks)  # to its end
+    assert len(made) > 4096
+    assert process.wait(30) == 0
+    assert "done after" in process.stderr.read()

@@ -17,7 +17,7 @@ from orpheus.server.engine_process import EngineSpec
 from orpheus.server.fronts import Fronts
 from orpheus.server.options import ServerOptions
 from tests.fakes.endpoints import MODELS, Fake, serving
-from tests.fakes.server import wait_for
+from tests.fakes.server import check_end, wait_for
 
 SPEECH = {"input": "Good morning.", "response_format": "pcm", "seed": 4}
 LONG = SPEECH | {"input": "Good morning to you. " * 100}
@@ -165,14 +165,7 @@ def test_the_command_lets_texts_end(small_voice_folder):
         address = re.match(
             r"(http://127.0.0.1:\d+) speaks with small \(ann, bob\), 4 texts at once, 2 fronts", greeting
         )[1]
-        with httpx.stream("POST", f"{address}/v1/audio/speech", json=SPEECH, timeout=60) as response:
-            chunks = response.iter_raw()
-            made = next(chunks)
-            process.send_signal(signal.SIGTERM)
-            made += b"".join(chunks)  # to its end
-        assert len(made) > 4096
-        assert process.wait(30) == 0
-        assert "done after" in process.stderr.read()
+        check_end(process, address, SPEECH)
     finally:
         process.kill()
         process.stderr.close()

@@ -18,7 +18,7 @@ from orpheus.server.failures import Refusal
 from orpheus.server.options import ServerOptions
 from orpheus.server.preparing import Preparer
 from orpheus.server.running import Running
-from tests.fakes.server import wait_for
+from tests.fakes.server import check_end, wait_for
 
 SPEECH = {"input": "Good morning.", "response_format": "pcm", "seed": 4}
 
@@ -90,14 +90,7 @@ def test_the_command_starts_and_ends(small_voice_folder, tmp_path):
         greeting, curl = process.stderr.readline(), process.stderr.readline()
         address = re.match(r"(http://127.0.0.1:\d+) speaks with small \(ann, bob\), 4 texts at once", greeting)[1]
         assert curl.startswith(f"curl {address}/v1/audio/speech ") and curl.endswith("-o hello.mp3\n")
-        with httpx.stream("POST", f"{address}/v1/audio/speech", json=SPEECH, timeout=60) as response:
-            chunks = response.iter_raw()
-            made = next(chunks)
-            process.send_signal(signal.SIGTERM)
-            made += b"".join(chunks)  # to its end
-        assert len(made) > 4096
-        assert process.wait(30) == 0
-        assert "done after" in process.stderr.read()
+        check_end(process, address, SPEECH)
     finally:
         process.kill()
         process.stderr.close()

@@ -12,7 +12,7 @@ from orpheus.server.engine_process import EngineSpec, run_engine
 from orpheus.server.pool import StreamPool
 from orpheus.speech.several import load_models
 from orpheus.speech.synthesis import OrpheusInference
-from tests.fakes.adapters import train_adapter
+from tests.fakes.adapters import anna_and_ben
 from tests.fakes.server import serving
 
 TEXT = "Good morning to you."
@@ -24,11 +24,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:speech was cut off")
 @pytest.fixture(scope="module")
 def lora(small_voice_folder, tmp_path_factory):
     """{name: an adapter's folder}"""
-    folder = tmp_path_factory.mktemp("voices")
-    made = {
-        "anna": train_adapter(folder / "anna", small_voice_folder),
-        "ben": train_adapter(folder / "ben", small_voice_folder, r=6, target_modules=["q_proj", "up_proj"]),
-    }
+    made = anna_and_ben(tmp_path_factory.mktemp("voices"), small_voice_folder)
     (made["anna"] / "voices.json").write_text(json.dumps(["annabel"]))
     (made["ben"] / "orpheus.json").write_text(json.dumps({"language": "de"}))
     return made

@@ -11,7 +11,7 @@ from orpheus.speech.model import load_model
 from orpheus.speech.several import load_models
 from orpheus.speech.synthesis import OrpheusInference
 from tests.engines.test_merging import KINDS
-from tests.fakes.adapters import add_tokens, train_adapter
+from tests.fakes.adapters import add_tokens, anna_and_ben, train_adapter
 from tests.fakes.checkpoints import SMALL_CONFIG, save_voice
 
 TEXT, OPTIONS = "Good morning to you.", {"seed": 5, "max_new_tokens": 400}
@@ -20,11 +20,8 @@ TEXT, OPTIONS = "Good morning to you.", {"seed": 5, "max_new_tokens": 400}
 @pytest.fixture(scope="module")
 def adapters(small_voice_folder, tmp_path_factory):
     folder = tmp_path_factory.mktemp("several")
-    made = {
-        "anna": train_adapter(folder / "lora_anna", small_voice_folder),
-        "ben": train_adapter(folder / "lora_ben", small_voice_folder, r=6, target_modules=["q_proj", "up_proj"]),
-        "dora": train_adapter(folder / "lora_dora", small_voice_folder, **KINDS["dora"]),
-    }
+    made = anna_and_ben(folder, small_voice_folder)
+    made["dora"] = train_adapter(folder / "lora_dora", small_voice_folder, **KINDS["dora"])
     (made["anna"] / "voices.json").write_text(json.dumps(["annabel", "anne"]))
     return made
 
