@@ -189,12 +189,18 @@ class StreamDecoder:
     def push(self, stream, codes):
         """Adds frames: codes (frames, 7) in frame order, or one frame (7,). Raises InputError if out of range."""
         codes = np.asarray(codes, dtype=np.int64).reshape(-1, CODES_PER_FRAME)
+        self.push_each([stream] * len(codes), codes)
+
+    def push_each(self, streams, codes):
+        """Adds a frame to each of several streams: codes (streams, 7) in frame order. Raises InputError if out of range."""
+        codes = np.asarray(codes, dtype=np.int64).reshape(-1, CODES_PER_FRAME)
         if codes.size and not 0 <= codes.min() <= codes.max() < self.codebook_size:
             raise InputError(f"codes {codes.min()}..{codes.max()} outside 0..{self.codebook_size - 1}")
         levels = [level.reshape(-1, count) for level, count in zip(deinterleave(codes), LEVEL_CODES, strict=True)]
-        state = self._streams[stream]
-        state.codes.extend(np.concatenate(levels, 1))
-        state.pushed += len(codes)
+        for stream, frame in zip(streams, np.concatenate(levels, 1), strict=True):
+            state = self._streams[stream]
+            state.codes.append(frame)
+            state.pushed += 1
 
     def finish(self, stream):
         """Says that no more frames will come. The next steps give the rest; `leave` then frees the number."""

@@ -12,13 +12,16 @@ import time
 import weakref
 from collections import deque
 
+import numpy as np
+
 from orpheus.codec.stream_decoder import StreamDecoder
 from orpheus.common.command import say
-from orpheus.common.errors import BusyError, InputError, OrpheusError
+from orpheus.common.errors import BusyError, OrpheusError
 from orpheus.common.frame import CODES_PER_FRAME, CONTEXT_FRAMES
-from orpheus.engines import ENDED, WAITING, SequenceError
-from orpheus.server.pooled import Job, PooledSpeech, PooledVoice, cache_arguments, check_options, is_out_of_memory
+from orpheus.engines import WAITING, SequenceError
+from orpheus.server import pooled
 from orpheus.speech.request import plan_stream
+from orpheus.speech.streaming import Assemblers
 from orpheus.speech.synthesis import OrpheusInference
 
 TICKS = 3  # decodes in `tick_steps`
@@ -52,12 +55,13 @@ class StreamPool:
         self.slots, self.length, self.limit, self.tick_steps = slots, length, waiting, tick_steps
         self._ticks = {tick_steps * part // TICKS for part in range(TICKS)}
         self.model, self._shared = self.tts.model, self.tts.engine.engine if voices else self.tts.engine
-        self.voices = {name: PooledVoice(self, name, voice) for name, voice in (voices or {}).items()}
-        self._cache = cache_arguments(self._shared, cache)
+        self.voices = {name: pooled.PooledVoice(self, name, voice) for name, voice in (voices or {}).items()}
+        self._cache = pooled.cache_arguments(self._shared, cache)
         self.seconds = {"engine": 0.0, "decoder": 0.0}  # spent in the loop; the GPU may go on working after that
         self.counts = {"steps": 0, "tokens": 0, "ticks": 0, "decoder_steps": 0, "frames": 0}
         self._waiting, self._changed, self._closing, self._error = deque(), threading.Condition(), False, None
         self._set_aside = set()  # texts that are held, between two pieces
+        self._left = set()  # texts that were closed since the last step
         self._process, self._asking = os.getpid(), threading.Lock()  # one text at a time through the tokenizer
         self._open()
         self._thread = threading.Thread(target=self._run, name="orpheus-pool", daemon=True)
@@ -65,7 +69,8 @@ class StreamPool:
         _open_pools.add(self)
 
     def _open(self):
-        self._jobs = []  # those with an engine slot
+        self._jobs = {}  # those with an engine slot, by it
+        self._assemblers = Assemblers(self.slots)
         self._fresh = {}  # those with something to decode, an ordered set
         self._in_flight = deque()  # (Decoded or None, {stream: job}, jobs that end with it)
         while True:
@@ -76,7 +81,7 @@ class StreamPool:
                 return
             except Exception as error:
                 self._engine = self._decoder = None
-                if not is_out_of_memory(error) or self.slots == 1:
+                if not pooled.is_out_of_memory(error) or self.slots == 1:
                     raise
             self._take_fewer_slots()
 
@@ -98,7 +103,7 @@ class StreamPool:
         return self._submit(self.model, text, voice, options)
 
     def _submit(self, model, text, voice, options):
-        check_options(options)
+        pooled.check_options(options)
         self.check_process()
         with self._asking:
             request, sampling, _ = plan_stream(model, text, voice, options)
@@ -108,14 +113,9 @@ class StreamPool:
         """The same for a text that is planned already, by orpheus.speech.request.plan_stream. listener: see PooledSpeech; model: that of
         one of `voices`, where it is not the pool's."""
         self.check_process()
-        longest = max(len(utterance.prompt) for utterance in request.utterances) + sampling.max_new_tokens
-        if longest > self.length:
-            raise InputError(
-                f"the prompt and max_new_tokens, {longest} tokens together, exceed the pool's length {self.length}: "
-                "lower max_new_tokens or piece_seconds, give shorter reference clips, or raise the pool's length"
-            )
+        pooled.check_fits(request, sampling, self.length)
         speaker = {"adapter": (model or self.model).engine.adapter} if self.voices else {}
-        speech = PooledSpeech(self, request, sampling, listener, speaker)
+        speech = pooled.PooledSpeech(self, request, sampling, listener, speaker)
         with self._changed:
             if self._closing:
                 raise OrpheusError("the pool is closed") from self._error
@@ -130,11 +130,7 @@ class StreamPool:
 
     def check_process(self):
         """Raises OrpheusError in a process that was forked from the pool's: the pool's thread is not in it."""
-        if os.getpid() != self._process:
-            raise OrpheusError(
-                f"this process was forked from the one that opened the pool ({self._process}), and the pool's thread stayed there: "
-                "open a pool after forking, or start processes with multiprocessing's spawn"
-            )
+        pooled.check_not_forked(self._process)
 
     def backlog(self):
         """How many texts wait for a slot."""
@@ -169,6 +165,7 @@ class StreamPool:
             if speech in self._waiting:
                 self._waiting.remove(speech)
             self._set_aside.discard(speech)
+            self._left.add(speech)
             self._changed.notify()
 
     def _resume(self, speech):
@@ -211,8 +208,8 @@ class StreamPool:
         self._hand_out(wait=not self._jobs)
 
     def _unfinished(self):
-        jobs = [*self._jobs, *self._fresh, *(job for *_, over in self._in_flight for job in over)]
-        return list(dict.fromkeys(job.speech for job in jobs))
+        jobs = [*self._jobs.values(), *self._fresh, *(job for *_, over in self._in_flight for job in over)]
+        return list({job.speech: None for job in jobs})
 
     @staticmethod
     def _fail(speeches, error):
@@ -221,29 +218,36 @@ class StreamPool:
 
     def _break(self, error):
         failed = self._unfinished()
-        self._jobs, self._fresh = [], {}
-        self._in_flight.clear()
+        self._jobs, self._fresh, self._in_flight = {}, {}, deque()
         self._fail(failed, error)
         self._engine = self._decoder = None  # before making new ones: they can take gigabytes
-        if is_out_of_memory(error) and self.slots > 1:
+        if pooled.is_out_of_memory(error) and self.slots > 1:
             self._take_fewer_slots()
         self._open()
 
     def _drop_closed(self):
-        for job in [job for job in self._jobs if job.speech._closed]:
-            self._drop(job)
+        if self._left:
+            with self._changed:
+                left, self._left = self._left, set()
+            for job in [job for job in self._jobs.values() if job.speech in left]:
+                self._drop(job)
 
     def _drop_failed(self, error):
         """Ends the text of a sequence that failed; the others go on."""
-        job = next(job for job in self._jobs if job.slot == error.slot)
+        job = self._jobs[error.slot]
         self._fail([job.speech], error.reason)
         self._drop(job)
 
     def _drop(self, job):
-        self._engine.leave(job.slot)
-        self._jobs.remove(job)
+        self._free(job)
         self._fresh.pop(job, None)
         self._decoder.leave(job.stream)
+
+    def _free(self, job):
+        """Gives a job's slot back."""
+        self._engine.leave(job.slot)
+        self._assemblers.leave(job.slot)
+        del self._jobs[job.slot]
 
     def _admit(self):
         while self._engine.free and self._decoder.free:
@@ -262,7 +266,8 @@ class StreamPool:
         except Exception as error:  # affects this text only
             self._fail([speech], error)
             return
-        self._jobs.append(Job(speech, utterance, slot, self._decoder.join(utterance.seed)))
+        self._jobs[slot] = pooled.Job(speech, utterance, slot, self._decoder.join(utterance.seed))
+        self._assemblers.join(slot, utterance.assembler, speech._sampling.max_new_tokens)
 
     def _advance(self):
         """One step of the engine; complete frames go to the decoder."""
@@ -274,24 +279,19 @@ class StreamPool:
             return
         self.seconds["engine"] += time.perf_counter() - began
         self.counts["steps"] += 1
-        over = []
-        for job in self._jobs:
-            token, made = int(tokens[job.slot]), job.utterance.assembler
-            if token == WAITING:
-                continue
-            runs = token != ENDED and made.push(token)
-            self.counts["tokens"] += runs
-            if runs and made.position % CODES_PER_FRAME == 0:
-                self._decoder.push(job.stream, made.codes[-1])
-                self._fresh[job] = None
-            if not runs or made.position >= job.speech._sampling.max_new_tokens:
-                over.append(job)
+        places = np.array(list(self._jobs))
+        places = places[tokens[places] != WAITING]
+        taken, whole, over = self._assemblers.push(places, tokens[places])
+        self.counts["tokens"] += taken
+        jobs = [self._jobs[place] for place in whole.tolist()]
+        self._decoder.push_each([job.stream for job in jobs], self._assemblers.codes[whole])
+        self._fresh.update(dict.fromkeys(jobs))
+        over = [self._jobs[place] for place in over.tolist()]
         for job in over:
             job.ended = True
             self._fresh[job] = None
             self._decoder.finish(job.stream)
-            self._engine.leave(job.slot)
-            self._jobs.remove(job)
+            self._free(job)
         for job in over:
             if job.speech._utterances:
                 self._go_on(job.speech)

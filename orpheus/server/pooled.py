@@ -1,6 +1,7 @@
 """One text in a pool of streams: what its caller gets."""
 
 import gc
+import os
 import queue
 import time
 from collections import deque
@@ -9,7 +10,7 @@ from dataclasses import dataclass, fields
 import numpy as np
 
 from orpheus.common.audio import silence
-from orpheus.common.errors import InputError
+from orpheus.common.errors import InputError, OrpheusError
 from orpheus.common.frame import SAMPLE_RATE
 from orpheus.speech.options import StreamOptions
 from orpheus.speech.request import NOTHING_SAMPLES, first_trouble, warn_about_end
@@ -160,6 +161,25 @@ def keep_what_lives():
     0.3 s with a model of billions of weights."""
     gc.collect()
     gc.freeze()
+
+
+def check_not_forked(process):
+    """Raises OrpheusError in a process that was forked from `process`, a pool's: the pool's thread is not in it."""
+    if os.getpid() != process:
+        raise OrpheusError(
+            f"this process was forked from the one that opened the pool ({process}), and the pool's thread stayed there: "
+            "open a pool after forking, or start processes with multiprocessing's spawn"
+        )
+
+
+def check_fits(request, sampling, length):
+    """Raises InputError where a piece of a Request may take more tokens than a pool has room for."""
+    longest = max(len(utterance.prompt) for utterance in request.utterances) + sampling.max_new_tokens
+    if longest > length:
+        raise InputError(
+            f"the prompt and max_new_tokens, {longest} tokens together, exceed the pool's length {length}: "
+            "lower max_new_tokens or piece_seconds, give shorter reference clips, or raise the pool's length"
+        )
 
 
 def check_options(options):

@@ -24,6 +24,7 @@ from orpheus.common.frame import (
     EARLY_SAMPLES,
     FRAME_SAMPLES,
 )
+from orpheus.engines import ENDED
 
 
 class FrameAssembler:
@@ -63,6 +64,52 @@ class FrameAssembler:
         if self.ended_by is None:
             return "max_new_tokens"
         return "end_of_speech" if self.ended_by == self.layout.end_of_speech else "out_of_range"
+
+
+class Assemblers:
+    """FrameAssemblers side by side, each at a place 0..count-1: `push` does to each what its own does, in a few operations for all.
+
+    While one is here, what it holds is its whole frames; `leave` gives it the rest.
+    """
+
+    def __init__(self, count):
+        self._made = [None] * count
+        self._first, self._size, self._most, self._position = np.zeros((4, count), dtype=np.int64)
+        self.codes = np.zeros((count, CODES_PER_FRAME), dtype=np.int64)  # of each one's last frame
+
+    def join(self, place, assembler, most):
+        """Takes over a fresh FrameAssembler, which is over after `most` tokens."""
+        self._made[place] = assembler
+        self._first[place], self._size[place] = assembler.layout.first_audio, assembler.layout.codebook_size
+        self._most[place], self._position[place] = most, 0
+
+    def push(self, places, tokens):
+        """One token for each of the places, int64 (n,) both. ENDED is no token: a place that gets it is over.
+
+        returns: how many tokens were taken; the places whose frame is whole now; the places that are over; int64 both
+        """
+        position = self._position[places]
+        column, size = position % CODES_PER_FRAME, self._size[places]
+        codes = tokens - self._first[places] - column * size
+        runs = (codes >= 0) & (codes < size)
+        self.codes[places[runs], column[runs]] = codes[runs]
+        position += runs
+        self._position[places] = position
+        whole = places[runs & (column == CODES_PER_FRAME - 1)]
+        for place in whole.tolist():
+            self._made[place].codes.append(self.codes[place].tolist())
+            self._made[place].position += CODES_PER_FRAME
+        for place, token in zip(places[~runs].tolist(), tokens[~runs].tolist()):
+            self._made[place].ended_by = None if token == ENDED else token
+        return int(runs.sum()), whole, places[~runs | (position >= self._most[places])]
+
+    def leave(self, place):
+        """Frees a place."""
+        made, position = self._made[place], int(self._position[place])
+        if position > made.position:
+            made.codes.append(self.codes[place, : position % CODES_PER_FRAME].tolist())
+            made.position = position
+        self._made[place] = None
 
 
 def stream_audio(tokens, decode, assembler, lookahead, max_chunk_frames, early=False):

@@ -4,7 +4,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from orpheus.common.tokens import TokenLayout
-from orpheus.speech.streaming import FrameAssembler, stream_audio
+from orpheus.engines import ENDED
+from orpheus.speech.streaming import Assemblers, FrameAssembler, stream_audio
 
 LAYOUT = TokenLayout()
 
@@ -84,6 +85,47 @@ def test_why_it_ended(ending, reason):
     for token in tokens_of(2, ending):
         assembler.push(token)
     assert assembler.finish_reason == reason
+
+
+@given(
+    st.lists(st.lists(st.sampled_from(["in range", "out of range", "end", "over"]), max_size=30), max_size=5), st.data()
+)
+def test_side_by_side_is_one_by_one(kinds, data):
+    """Two layouts, since adapters' may differ; places are taken in any order, and again."""
+    layouts = [LAYOUT, TokenLayout(codebook_size=32)]
+    together, places = Assemblers(7), data.draw(st.permutations(range(7)))
+    made = {place: [FrameAssembler(layouts[place % 2]) for _ in range(2)] for place, _ in zip(places, kinds)}
+    going, most = dict(zip(places, kinds)), {place: data.draw(st.integers(1, 30)) for place in places}
+    for place, (ours, _) in made.items():
+        together.join(place, FrameAssembler(LAYOUT), 30)
+        together.push(np.array([place]), np.array([LAYOUT.range_start(0) + 9]))
+        together.leave(place)
+        together.join(place, ours, most[place])
+    for step in range(30):
+        tokens = {}
+        for place, kind in going.items():
+            if step < len(kind):
+                layout = made[place][1].layout
+                start, code = layout.range_start(step), data.draw(st.integers(0, layout.codebook_size - 1))
+                out = start + data.draw(st.sampled_from([-1, layout.codebook_size]))
+                some = {"in range": start + code, "out of range": out, "end": layout.end_of_speech, "over": ENDED}
+                tokens[place] = some[kind[step]]
+        both = (np.array(list(some), dtype=np.int64) for some in (tokens.keys(), tokens.values()))
+        taken, whole, over = together.push(*both)
+        runs = {place: token != ENDED and made[place][1].push(token) for place, token in tokens.items()}
+        expected = {place: made[place][1] for place in tokens}
+        assert taken == sum(runs.values())
+        assert whole.tolist() == [p for p, one in expected.items() if runs[p] and one.position % 7 == 0]
+        assert [together.codes[place].tolist() for place in whole] == [expected[place].codes[-1] for place in whole]
+        assert over.tolist() == [p for p, one in expected.items() if not runs[p] or one.position == most[p]]
+        assert all(made[place][0].frames == one.frames for place, one in expected.items())
+        for place in over.tolist():
+            del going[place]
+            together.leave(place)
+    for place in going:
+        together.leave(place)
+    for ours, expected in made.values():
+        assert vars(ours) == vars(expected)
 
 
 @settings(deadline=None, max_examples=25)

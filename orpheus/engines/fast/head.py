@@ -134,6 +134,6 @@ class Head:
         state.uniforms[slots] = uniforms([seed for *_, seed in sequences], length).to(device, non_blocking=True)
         state.seen[slots] = torch.from_numpy(seen).to(device, non_blocking=True)
 
-    def ends(self, token, count):
-        """Whether a sequence is over with this token as its `count`-th (from 0)."""
-        return token == ENDED or not self.layout.is_valid(token, count)
+    def ends(self, tokens, counts):
+        """Whether sequences are over with these tokens as their `counts`-th (from 0): int64 (T,) both, bool (T,)."""
+        return (tokens == ENDED) | ~self.layout.is_valid(tokens, counts)

@@ -35,26 +35,19 @@ class _Sequence:
     prompt: list
     sampling: object
     seed: int
-    launched: int = 0  # steps that draw for it
-    count: int = 0  # tokens read
-    over: bool = False
     prompt_read: int = 0  # tokens of the prompt that are in the cache, or on their way
 
     @property
     def unread(self):  # tokens of the prompt; the last one is fed by a step
         return len(self.prompt) - 1 - self.prompt_read
 
-    @property
-    def position(self):
-        """Of the token fed next."""
-        return len(self.prompt) - 1 + self.launched
-
 
 @dataclass
 class _Flight:
-    """A launched step: its sequences and where their tokens arrive."""
+    """A launched step: the slots that it draws for, the number of each one's sequence, and where their tokens arrive."""
 
-    sequences: list
+    slots: np.ndarray
+    numbers: np.ndarray
     tokens: torch.Tensor
     event: object
 
@@ -76,7 +69,11 @@ class Slots:
         self.rope = llama.rope(length)
         self.state = State.empty(slots + 1, length, self.head.columns, llama.device)
         self._rows = weights and cache == "same" and RowSteps(weights, self.head, self.cache, self.rope, self.state)
-        self._seats = [None] * slots
+        self._seats, self._joined = [None] * slots, 0
+        # Of each slot: the number of its sequence; steps that draw for it, and tokens read; the most of them; whether more come, and
+        # whether its prompt is read.
+        self._numbers, self._launched, self._counts, self._limits = np.zeros((4, slots), dtype=np.int64)
+        self._runs, self._read = np.zeros((2, slots), dtype=bool)
         self._waiting, self._flights = deque(), deque()
         self._steps, self._prefills, self._pool = {}, {}, None
         self._arrivals = [torch.zeros(slots, dtype=torch.int64, pin_memory=captured) for _ in range(3)]
@@ -92,7 +89,7 @@ class Slots:
     @property
     def running(self):
         """How many sequences are not over, waiting ones included."""
-        return sum(sequence is not None and not sequence.over for sequence in self._seats)
+        return int(self._runs.sum())
 
     def join(self, prompt, sampling, seed, adapter=None):
         """Adds a sequence; returns its slot, an int. Its first token comes with one of the next steps.
@@ -106,14 +103,19 @@ class Slots:
         if None not in self._seats:
             raise OrpheusError(f"all {self.slots} slots are taken: leave one first")
         sequence = _Sequence(self._seats.index(None), [int(token) for token in prompt], sampling, int(seed))
-        self.llama.choose(sequence.slot, adapter)
-        self._seats[sequence.slot] = sequence
+        slot, self._joined = sequence.slot, self._joined + 1
+        self.llama.choose(slot, adapter)
+        self._seats[slot] = sequence
+        self._numbers[slot], self._limits[slot] = self._joined, sampling.max_new_tokens
+        self._launched[slot] = self._counts[slot] = self._read[slot] = 0
+        self._runs[slot] = True
         self._waiting.append(sequence)
-        return sequence.slot
+        return slot
 
     def leave(self, slot):
         """Frees a slot, whether or not its sequence is over."""
         sequence, self._seats[slot] = self._seats[slot], None
+        self._runs[slot] = False
         if sequence in self._waiting:
             self._waiting.remove(sequence)
 
@@ -130,14 +132,11 @@ class Slots:
         sequences whose first token is yet to come (their prompt is queued, or the step that reads it is in flight)."""
         if self._waiting and not self._along(len(self._ready())):
             self._admit(PREFILL_TOKENS)
-        while self._flights and not any(self._lives(sequence) for sequence in self._flights[0].sequences):
+        while self._flights and not self._alive(self._flights[0]).any():
             self._flights.popleft()
         while len(self._flights) < 1 + self.captured and self._launch():
             pass
-        tokens = np.full(self.slots, ENDED, dtype=np.int64)
-        for sequence in self._seats:
-            if sequence and not sequence.over:
-                tokens[sequence.slot] = WAITING
+        tokens = np.where(self._runs, WAITING, ENDED)
         if self._flights:
             self._land(self._flights.popleft(), tokens)
         return tokens
@@ -149,31 +148,24 @@ class Slots:
         while self._waiting and not self._along(len(self._ready())):
             self._admit(_PREFILL_SIZES[-1])
 
-    def _lives(self, sequence):
-        return self._seats[sequence.slot] is sequence and not sequence.over
+    def _alive(self, flight):
+        """Which of a flight's sequences are still there and not over: bool (sequences,)."""
+        return self._runs[flight.slots] & (self._numbers[flight.slots] == flight.numbers)
 
     def _land(self, flight, tokens):
         """Waits for a step and records what it drew."""
         if flight.event:
             flight.event.synchronize()
-        for sequence, token in zip(flight.sequences, flight.tokens.tolist()):
-            if self._lives(sequence):
-                tokens[sequence.slot] = token
-                sequence.over = self.head.ends(token, sequence.count)
-                sequence.count += 1
-                sequence.over |= sequence.count >= sequence.sampling.max_new_tokens
+        alive = self._alive(flight)
+        slots, drawn = flight.slots[alive], np.asarray(flight.tokens)[alive]
+        tokens[slots] = drawn
+        over = self.head.ends(drawn, self._counts[slots])
+        self._counts[slots] += 1
+        self._runs[slots] = ~over & (self._counts[slots] < self._limits[slots])
 
     def _ready(self):
-        """The sequences that have tokens to come, their prompts read."""
-        waiting = set(map(id, self._waiting))
-        return [
-            sequence
-            for sequence in self._seats
-            if sequence
-            and not sequence.over
-            and id(sequence) not in waiting
-            and sequence.launched < sequence.sampling.max_new_tokens
-        ]
+        """The slots of the sequences that have tokens to come, their prompts read."""
+        return np.flatnonzero(self._runs & self._read & (self._launched < self._limits))
 
     def _size(self, count):
         """The number of sequences that a step computes for `count` of them."""
@@ -181,40 +173,38 @@ class Slots:
 
     def _launch(self):
         """Starts a step for the sequences that have tokens to come; returns whether there are any."""
-        sequences, prompts, prompt_spans = self._ready(), None, ()
-        size = self._size(len(sequences))
-        if self._waiting and self._along(len(sequences)):
-            size = self._size(len(sequences) + len(self._waiting))
+        slots, prompts, prompt_spans = self._ready(), None, ()
+        size = self._size(len(slots))
+        if self._waiting and self._along(len(slots)):
+            size = self._size(len(slots) + len(self._waiting))
             whole, prompts, prompt_spans = self._take(size)
             if whole:
                 self._begin(whole)
-            sequences += whole
-        if not sequences:
+                slots = np.concatenate([slots, [sequence.slot for sequence in whole]])
+        if not len(slots):
             return False
-        slots = [sequence.slot for sequence in sequences]
-        arrival = self._arrivals[self._launches % len(self._arrivals)][: len(sequences)]
+        arrival = self._arrivals[self._launches % len(self._arrivals)][: len(slots)]
         event = None
         if self.captured:
             along = 0 if prompts is None else prompts.shape[1]
             graph, inputs, drawn = self._steps.get((size, along)) or self._capture(size, along)
-            if inputs.slots != slots:
-                inputs.set(slots + [self.spare] * (size - len(sequences)), slots)
+            inputs.set(slots, self.spare)
             if along:
                 inputs.prompts.copy_(prompts, non_blocking=True)
             graph.replay()
-            arrival.copy_(drawn[: len(sequences)], non_blocking=True)
+            arrival.copy_(drawn[: len(slots)], non_blocking=True)
             event = torch.cuda.Event()
             event.record()
         elif self._rows and prompts is None and len(slots) <= MOST and not self.llama.adapted(slots):
-            arrival = np.array(self._rows.advance(slots))
+            arrival = np.array(self._rows.advance(slots.tolist()))
         else:
-            spans = [(index, index + 1, sequence.slot, sequence.position) for index, sequence in enumerate(sequences)]
+            positions = [len(self._seats[slot].prompt) - 1 + int(self._launched[slot]) for slot in slots]
+            spans = [(index, index + 1, *place) for index, place in enumerate(zip(slots.tolist(), positions))]
             spans += [(first + len(slots), end + len(slots), *place) for first, end, *place in prompt_spans]
             arrival.copy_(self._advance(torch.tensor(slots, device=self.llama.device), prompts, spans))
-        for sequence in sequences:
-            sequence.launched += 1
+        self._launched[slots] += 1
         self._launches += 1
-        self._flights.append(_Flight(sequences, arrival, event))
+        self._flights.append(_Flight(slots, self._numbers[slots], arrival, event))
         return True
 
     def _advance(self, slots, prompts=None, spans=None):
@@ -240,6 +230,7 @@ class Slots:
 
     def _begin(self, sequences):
         """Has the next step draw for sequences whose prompts are read."""
+        self._read[[sequence.slot for sequence in sequences]] = True
         self.head.join(
             self.state, [(sequence.slot, sequence.prompt, sequence.sampling, sequence.seed) for sequence in sequences]
         )
@@ -343,8 +334,13 @@ class _Inputs:
     """The slots that a captured step reads, and what was put there; and the prompt tokens that it takes along."""
 
     def __init__(self, tensor):
-        self.tensor, self.slots, self.prompts = tensor, None, None
+        self.tensor, self.prompts = tensor, None
+        self._filled = np.zeros(len(tensor), dtype=np.int64) - 1
 
-    def set(self, filled, slots):
-        self.tensor.copy_(torch.tensor(filled), non_blocking=True)
-        self.slots = slots
+    def set(self, slots, spare):
+        """Has it read these slots, and the spare one after them."""
+        filled = np.full_like(self._filled, spare)
+        filled[: len(slots)] = slots
+        if not np.array_equal(filled, self._filled):
+            self.tensor.copy_(torch.from_numpy(filled), non_blocking=True)
+            self._filled = filled
