@@ -7,8 +7,8 @@ is how far the exact output lags behind.
 """
 
 import warnings
+from collections import deque
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
@@ -16,30 +16,17 @@ import torch
 
 from orpheus.codec.graphs import record, say_uncaptured
 from orpheus.codec.precision import full_precision
-from orpheus.codec.step import CODES, COLUMNS, ROW
+from orpheus.codec.step import CODES, COLUMNS, END, FIRST, ROW, SEED
 from orpheus.codec.stream_layers import StreamLayers
 from orpheus.common.errors import InputError, OrpheusError, OrpheusWarning
 from orpheus.common.frame import CODES_PER_FRAME, CONTEXT_FRAMES, FRAME_SAMPLES, LEVEL_CODES
 from orpheus.common.tokens import deinterleave
 
 _UNKNOWN = 2**40  # frames of a stream that has not ended
+_NO_FRAME = np.zeros(CODES_PER_FRAME, dtype=np.int64)
 # Streams up to which a step on a CPU runs in one thread: its layers are so small that two threads took as long or a third longer, and
 # beside other busy programs, whose turn they wait for, several times as long. The rest of the cores is for the others.
 _FEW = 4
-
-
-@dataclass
-class _Stream:
-    seed: int
-    codes: list  # waiting frames, each int64 (7,) level by level
-    taken: int = 0  # frames decoded, including the empty ones fed after the last
-    pushed: int = 0
-    end: int | None = None  # frames of the stream, once it has ended
-
-    @property
-    def waits(self):
-        """Whether a step would advance it."""
-        return bool(self.codes) or (bool(self.end) and self.taken < self.end + CONTEXT_FRAMES)
 
 
 def _sizes_up_to(batch):
@@ -139,7 +126,9 @@ class StreamDecoder:
         self.capacity, self.device, self.batch = capacity, codec.device, batch or capacity
         self.codebook_size = codec.codebook_size
         self._free = list(range(capacity))[::-1]
-        self._streams = {}
+        self._frames = {}  # of each stream: those that wait, each int64 (7,) level by level
+        # Of each stream: its seed; frames that came; those decoded, including the empty ones fed after the last; all, once it has ended.
+        self._seeds, self._pushed, self._taken, self._ends = np.zeros((4, capacity), dtype=np.int64)
         with torch.inference_mode(), full_precision():
             rows = capacity + 1  # the last one is for a batch's padding
             self._layers = (fused and _fused_layers(codec.model, rows)) or StreamLayers(codec.model, rows)
@@ -183,7 +172,8 @@ class StreamDecoder:
         if not self._free:
             raise OrpheusError(f"all {self.capacity} streams are taken: leave one first, or make the decoder larger")
         stream = self._free.pop()
-        self._streams[stream] = _Stream(int(seed), [])
+        self._frames[stream] = deque()
+        self._seeds[stream], self._pushed[stream], self._taken[stream], self._ends[stream] = int(seed), 0, 0, _UNKNOWN
         return stream
 
     def push(self, stream, codes):
@@ -198,17 +188,16 @@ class StreamDecoder:
             raise InputError(f"codes {codes.min()}..{codes.max()} outside 0..{self.codebook_size - 1}")
         levels = [level.reshape(-1, count) for level, count in zip(deinterleave(codes), LEVEL_CODES, strict=True)]
         for stream, frame in zip(streams, np.concatenate(levels, 1), strict=True):
-            state = self._streams[stream]
-            state.codes.append(frame)
-            state.pushed += 1
+            self._frames[stream].append(frame)
+        np.add.at(self._pushed, streams, 1)
 
     def finish(self, stream):
         """Says that no more frames will come. The next steps give the rest; `leave` then frees the number."""
-        self._streams[stream].end = self._streams[stream].pushed
+        self._ends[stream] = self._pushed[stream]
 
     def leave(self, stream):
         """Ends a stream and frees its number, whether or not everything was decoded."""
-        del self._streams[stream]
+        del self._frames[stream]
         self._free.append(stream)
 
     @property
@@ -216,11 +205,12 @@ class StreamDecoder:
         """How many more streams can join."""
         return len(self._free)
 
-    def waiting(self, stream=None):
-        """The streams that a step would advance; given a stream, whether it is one of them."""
-        if stream is not None:
-            return self._streams[stream].waits
-        return [stream for stream, state in self._streams.items() if state.waits]
+    def waiting(self, streams=None):
+        """Those of the streams (default: all) that a step would advance, a list."""
+        streams = np.array(list(self._frames if streams is None else streams), dtype=np.int64)
+        taken, ends = self._taken[streams], self._ends[streams]
+        tail = (ends > 0) & (ends < _UNKNOWN) & (taken < ends + CONTEXT_FRAMES)
+        return streams[(taken < self._pushed[streams]) | tail].tolist()
 
     def step(self, streams=None):
         """Decodes the next frame of these streams (default: those waiting, at most `batch`); returns Decoded."""
@@ -229,19 +219,19 @@ class StreamDecoder:
             raise ValueError(f"{len(streams)} streams in one step, at most {self.batch} fit: raise `batch`")
         size = min((size for size in self._graphs if size >= len(streams)), default=len(streams))
         inputs = torch.zeros(size, COLUMNS, dtype=torch.int64, pin_memory=self._queue is not None)
-        rows, parts = inputs.numpy(), []
+        rows, count = inputs.numpy(), len(streams)
         rows[:, ROW] = self.capacity
-        for row, stream in zip(rows, streams):
-            state = self._streams[stream]
-            end = _UNKNOWN if state.end is None else state.end
-            row[:CODES] = stream, state.seed, state.taken, end
-            if state.codes:
-                row[CODES:] = state.codes.pop(0)
-            start = state.taken * FRAME_SAMPLES - self.delay
-            state.taken += 1
-            parts.append((stream, max(0, -start), min(FRAME_SAMPLES, end * FRAME_SAMPLES - start)))
         if not streams:
             return Decoded(torch.zeros(0, FRAME_SAMPLES), [], None)
+        taken, ends = self._taken[streams], self._ends[streams]
+        for column, values in ((ROW, streams), (SEED, self._seeds[streams]), (FIRST, taken), (END, ends)):
+            rows[:count, column] = values
+        frames = [self._frames[stream] for stream in streams]
+        rows[:count, CODES:] = [waiting.popleft() if waiting else _NO_FRAME for waiting in frames]
+        self._taken[streams] += 1
+        starts = taken * FRAME_SAMPLES - self.delay
+        first, end = np.maximum(0, -starts), np.minimum(FRAME_SAMPLES, ends * FRAME_SAMPLES - starts)
+        parts = list(zip(streams, first.tolist(), end.tolist()))
         with torch.inference_mode(), full_precision():
             return self._run(inputs, parts)
 

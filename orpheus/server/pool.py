@@ -250,7 +250,7 @@ class StreamPool:
         del self._jobs[job.slot]
 
     def _admit(self):
-        while self._engine.free and self._decoder.free:
+        while self._waiting and self._engine.free and self._decoder.free:
             with self._changed:
                 if not self._waiting:
                     return
@@ -324,7 +324,7 @@ class StreamPool:
             return
         began = time.perf_counter()
         streams = {job.stream: job for job in due}
-        while waiting := [stream for stream in streams if self._decoder.waiting(stream)]:
+        while waiting := self._decoder.waiting(streams):
             for start in range(0, len(waiting), self._decoder.batch):
                 chosen = waiting[start : start + self._decoder.batch]
                 self._in_flight.append((self._decoder.step(chosen), streams, ()))

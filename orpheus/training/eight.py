@@ -41,8 +41,10 @@ class EightWeight:
 
     def _part(self, matrix, width):
         if matrix.is_cuda and any(size % WIDTHS for size in matrix.shape):
+            rank = matrix.shape[1] - width
             raise InputError(
-                f"--fp8 needs layers whose widths are multiples of {WIDTHS}, and this model has one of {width}: leave it out"
+                f"--fp8 needs widths that are multiples of {WIDTHS}, and a layer of this model has {len(matrix)} x {width} with "
+                f"{rank} of its adapters: leave it out"
             )
         eight = empty(*matrix.shape, matrix.device)
         self.passes.quantize(matrix[:, :width], (eight.values[:, :width], eight.scales))

@@ -63,7 +63,7 @@ for step in range(8):
         join(1)
     if step == 3:
         first = next(slot for slot, index in slots.items() if index == 0)
-        assert not decoder.waiting(first)
+        assert not decoder.waiting([first])
         decoder.leave(first)
         join(2)
 assert decoder.waiting() == []

@@ -89,7 +89,7 @@ def test_streams_of_different_progress_share_steps(small_codec, data):
                 stream[3] = True
         for slot, samples in decoder.step().chunks().items():
             running[slot][2].append(samples)
-        for slot in [slot for slot, stream in running.items() if stream[3] and not decoder.waiting(slot)]:
+        for slot in [slot for slot, stream in running.items() if stream[3] and not decoder.waiting([slot])]:
             decoder.leave(slot)
             index, _, chunks, _ = running.pop(slot)
             made[index] = np.concatenate(chunks)

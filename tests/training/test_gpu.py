@@ -36,7 +36,7 @@ def tuned(device, dtype, config=CONFIG, quantize=lambda model: model):
     torch.manual_seed(0)
     model = get_peft_model(
         quantize(walking_model(config, SMALL_LAYOUT).to(device, dtype)),
-        LoraConfig(r=8, lora_alpha=16, target_modules=TARGETS),
+        LoraConfig(r=16, lora_alpha=32, target_modules=TARGETS),
     )
     random = torch.Generator().manual_seed(1)
     for name, parameter in model.named_parameters():
