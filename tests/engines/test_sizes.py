@@ -18,8 +18,8 @@ def test_a_step_is_filled_up_to_whole_tiles(size, along):
     assert (size + along[0]) % 64 == 0 and (size + along[1]) % 128 == 0 and along[0] >= 16 and along[1] >= along[0] + 64
 
 
-def test_a_burst_takes_more_along():
-    assert tokens_along(222, 4 * 34) == 34 and tokens_along(222, 4 * 34 + 1) == 162
+def test_what_would_wait_for_long_is_read_in_larger_parts():
+    assert tokens_along(222, 40 * 34) == 34 and tokens_along(222, 40 * 34 + 1) == 162
 
 
 def test_each_number_of_sequences_has_a_size():

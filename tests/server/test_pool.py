@@ -1,8 +1,10 @@
 """A pool of streams on the small voice and on fakes: the audio of each text alone, whoever else speaks."""
 
+import gc
 import re
 import threading
 import warnings
+import weakref
 from dataclasses import replace
 
 import numpy as np
@@ -292,3 +294,24 @@ def test_an_engine_without_slots_of_its_own_is_given_some(loaded):
     engine = TransformersEngine(loaded.engine.model, loaded.engine.layout)
     assert isinstance(engine.open(2, 100), SeparateSlots)
     assert not isinstance(loaded.engine.open(2, 100), SeparateSlots)
+
+
+def test_a_text_leaves_nothing_for_the_garbage_collector(loaded):
+    """A server collects seldom: what a text held is free as soon as it has ended."""
+    with StreamPool(loaded, slots=2, length=300) as pool, warnings.catch_warnings():
+        warnings.simplefilter("ignore", OrpheusWarning)
+        gc.collect()
+        gc.disable()
+        try:
+            for text in TEXTS:
+                speech = pool.submit(text, max_new_tokens=28)
+                assert len(list(speech))
+            closed = pool.submit(TEXTS[0], max_new_tokens=200)
+            next(closed)
+            closed.close()
+            assert len(list(pool.submit(TEXTS[1], max_new_tokens=28)))
+            left = [weakref.ref(one) for one in (speech, closed, speech.first, closed.first)]
+            del speech, closed
+            assert [one() for one in left] == [None] * 4
+        finally:
+            gc.enable()

@@ -45,10 +45,12 @@ def test_a_later_pieces_first_samples_come_with_the_next(opens, chunks, expected
     assert [chunk for chunk in heard(opens, *chunks) if chunk != []] == expected
 
 
-def test_what_lives_in_a_server_is_not_looked_through_again():
-    before = gc.get_freeze_count()
+def test_what_lives_in_a_server_is_seldom_looked_through():
+    before, thresholds = gc.get_freeze_count(), gc.get_threshold()
     try:
         keep_what_lives()
         assert gc.get_freeze_count() > before + 10_000
+        assert gc.get_threshold() == (*thresholds[:2], 1_000)
     finally:
         gc.unfreeze()
+        gc.set_threshold(*thresholds)

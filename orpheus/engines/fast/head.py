@@ -117,22 +117,27 @@ class Head:
     def join(self, state, sequences):
         """Starts sequences. sequences: [(slot, prompt, SamplingOptions, seed)]"""
         device = state.ids.device
-        slots = torch.tensor([slot for slot, *_ in sequences]).to(device, non_blocking=True)
-        length = state.uniforms.shape[1]
-        seen = np.zeros((len(sequences), self.columns), dtype=bool)
-        numbers = np.zeros((4, len(sequences)), dtype=np.int64)
+
+        def there(array):
+            """On the device. On CUDA from pinned memory: other copies wait for the steps that are under way."""
+            tensor = torch.from_numpy(np.ascontiguousarray(array))
+            return (tensor.pin_memory() if device.type == "cuda" else tensor).to(device, non_blocking=True)
+
+        numbers = np.zeros((5, len(sequences)), dtype=np.int64)
         fractions = np.zeros((2, len(sequences)), dtype=np.float32)
-        for index, (_, prompt, sampling, _) in enumerate(sequences):
+        seen = []
+        for index, (slot, prompt, sampling, _) in enumerate(sequences):
             columns = np.asarray(prompt) - self.first
-            seen[index, columns[(columns >= 0) & (columns < self.columns)]] = True
-            numbers[:, index] = prompt[-1], len(prompt) - 1, 0, whole(sampling.top_p)
+            seen.append(slot * self.columns + columns[(columns >= 0) & (columns < self.columns)])
+            numbers[:, index] = slot, prompt[-1], len(prompt) - 1, 0, whole(sampling.top_p)
             fractions[:, index] = sampling.temperature, sampling.repetition_penalty
-        numbers, fractions = (torch.from_numpy(a).to(device, non_blocking=True) for a in (numbers, fractions))
+        slots, *numbers = there(numbers)
         for target, values in zip((state.ids, state.positions, state.counts, state.mass), numbers):
             target[slots] = values
-        state.temperature[slots], state.penalty[slots] = fractions
-        state.uniforms[slots] = uniforms([seed for *_, seed in sequences], length).to(device, non_blocking=True)
-        state.seen[slots] = torch.from_numpy(seen).to(device, non_blocking=True)
+        state.temperature[slots], state.penalty[slots] = there(fractions)
+        state.uniforms[slots] = there(uniforms([seed for *_, seed in sequences], state.uniforms.shape[1]).numpy())
+        state.seen.index_fill_(0, slots, False)
+        state.seen.view(-1).index_fill_(0, there(np.concatenate(seen)), True)
 
     def ends(self, tokens, counts):
         """Whether sequences are over with these tokens as their `counts`-th (from 0): int64 (T,) both, bool (T,)."""

@@ -5,7 +5,7 @@ _TILE, _LEAST = (
     64,
     16,
 )  # rows of a step that takes prompt tokens along are a multiple of this; it takes at least so many
-_WAIT = 4  # steps: where reading what waits would take longer, a step takes more along, as a burst of arrivals asks for
+_WAIT = 40  # steps: where reading what waits would take longer, a step takes more along, which those who speak notice
 
 
 def sizes_up_to(slots):
