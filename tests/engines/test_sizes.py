@@ -3,7 +3,7 @@
 import pytest
 
 from orpheus.engines.fast.engine import FastEngine
-from orpheus.engines.fast.sizes import sizes_up_to, taken_along, tokens_along
+from orpheus.engines.fast.sizes import sizes_up_to, taken_along
 from orpheus.engines.options import SamplingOptions
 from tests.engines.test_fast import SEEDS, collect
 from tests.engines.test_transformers import PROMPTS, rows_of
@@ -11,15 +11,11 @@ from tests.fakes.checkpoints import SMALL_CONFIG, SMALL_LAYOUT, walking_model
 
 
 @pytest.mark.parametrize(
-    "size, along", [(222, (34, 162)), (402, (46, 110)), (128, (64, 128)), (256, (64, 128)), (32, (32, 96))]
+    "size, along", [(222, 34), (402, 110), (252, 132), (240, 144), (96, 32), (97, 159), (128, 128), (32, 96), (1, 127)]
 )
 def test_a_step_is_filled_up_to_whole_tiles(size, along):
     assert taken_along(size) == along
-    assert (size + along[0]) % 64 == 0 and (size + along[1]) % 128 == 0 and along[0] >= 16 and along[1] >= along[0] + 64
-
-
-def test_what_would_wait_for_long_is_read_in_larger_parts():
-    assert tokens_along(222, 40 * 34) == 34 and tokens_along(222, 40 * 34 + 1) == 162
+    assert (size + along) % 128 == 0 and 32 <= along < 32 + 128
 
 
 def test_each_number_of_sequences_has_a_size():
@@ -29,7 +25,7 @@ def test_each_number_of_sequences_has_a_size():
 @pytest.mark.parametrize("few", [1, 3, 50])
 def test_prompts_read_along_in_parts_give_the_same_rows(few, monkeypatch):
     """With `few` tokens of the waiting prompts in each step, whatever the others do meanwhile."""
-    monkeypatch.setattr("orpheus.engines.fast.slots.tokens_along", lambda size, waiting: few)
+    monkeypatch.setattr("orpheus.engines.fast.slots.taken_along", lambda size: few)
     engine = FastEngine(walking_model(SMALL_CONFIG, SMALL_LAYOUT, frames=8), SMALL_LAYOUT)
     sampling = SamplingOptions(max_new_tokens=90)
     prompts = [PROMPTS[0], PROMPTS[1], PROMPTS[2][:1], PROMPTS[3]]
@@ -51,7 +47,7 @@ def test_prompts_read_along_in_parts_give_the_same_rows(few, monkeypatch):
 
 
 def test_a_prompt_that_leaves_half_read_leaves_no_trace(monkeypatch):
-    monkeypatch.setattr("orpheus.engines.fast.slots.tokens_along", lambda size, waiting: 2)
+    monkeypatch.setattr("orpheus.engines.fast.slots.taken_along", lambda size: 2)
     engine = FastEngine(walking_model(SMALL_CONFIG, SMALL_LAYOUT, frames=8), SMALL_LAYOUT)
     sampling = SamplingOptions(max_new_tokens=60)
     expected = rows_of(engine, [PROMPTS[0]], sampling, [5]) + rows_of(engine, [PROMPTS[3]], sampling, [6])

@@ -23,7 +23,7 @@ from orpheus.engines import ENDED, WAITING, check_length
 from orpheus.engines.fast.head import State
 from orpheus.engines.fast.llama import Tokens
 from orpheus.engines.fast.rows import MOST, RowSteps
-from orpheus.engines.fast.sizes import MANY, sizes_up_to, taken_along, tokens_along
+from orpheus.engines.fast.sizes import MANY, sizes_up_to, taken_along
 
 PREFILL_TOKENS = 512  # prompt tokens read between two steps: about as much work as three steps at the 3B shape
 _PREFILL_SIZES = (64, 128, 256, 512)  # of captured prefills; longer ones run uncaptured
@@ -240,13 +240,13 @@ class Slots:
         they fit. A prompt that ends in a step has its first token drawn by that step."""
         if not self.fixed and ready >= self._many:
             return True
-        room = taken_along(self._size(ready + len(self._waiting)))[0]
+        room = taken_along(self._size(ready + len(self._waiting)))
         return self.captured and sum(sequence.unread for sequence in self._waiting) <= room
 
     def _take(self, size):
         """Prompt tokens for a step of `size` sequences: (the sequences whose prompts end with it, int64 (3, tokens) of ids, slots
         and positions, their spans), first come, first served."""
-        left = room = tokens_along(size, sum(sequence.unread for sequence in self._waiting))
+        left = room = taken_along(size)
         parts, whole = [], []
         while self._waiting and (left or not self._waiting[0].unread):
             sequence = self._waiting[0]
@@ -300,7 +300,7 @@ class Slots:
         """Captures the steps for these numbers of sequences (default: all), with and without prompts, and the prefills of so
         many tokens, before their first use."""
         for size in sizes or sizes_up_to(self.slots):
-            for along in (0, *taken_along(size)[: 2 if size >= self._many and not sizes else 1]):
+            for along in (0, taken_along(size)):
                 if self.captured and (size, along) not in self._steps:
                     self._capture(size, along)
         for size in prefill:
