@@ -2,13 +2,17 @@
 
 A token of a small model is some 200 small operations and one pass over its weights. numpy's calls cost a third of PyTorch's,
 and its product of a vector with a matrix that lies input by input streams twice as fast (24 GB/s on one core where PyTorch's
-made 13). All of it runs in one thread: others are free for the codec, and nobody waits at a barrier.
+made 13); weights that are float16 numbers are read as such (halves.py). All of it runs in one thread: others are free for the
+codec, and nobody waits at a barrier.
 """
+
+from functools import partial
 
 import numpy as np
 import torch
 
 from orpheus.common.frame import CODES_PER_FRAME
+from orpheus.engines.fast import halves
 from orpheus.engines.fast.matrix import Matrix
 from orpheus.engines.sampling import draw_row, penalize_row
 
@@ -20,7 +24,7 @@ _ONE_BY_ONE = 3  # rows up to which a product is faster row by row
 def fits(llama):
     """Whether a Llama's steps can run here: on a CPU, all of it in float32, and small."""
     matrices = [matrix for layer in llama.layers for matrix in (layer.qkv, layer.o, layer.gate_up, layer.down)]
-    plain = all(type(matrix) is Matrix and matrix.bits is None for matrix in matrices)
+    plain = all(isinstance(matrix, Matrix) and matrix.bits is None for matrix in matrices)
     return (
         plain
         and llama.device.type == "cpu"
@@ -30,15 +34,21 @@ def fits(llama):
 
 
 class RowWeights:
-    """A Llama's weights as numpy arrays, those of its layers (in, out)."""
+    """A Llama's weights as numpy arrays, those of its layers as products of rows: called with (n, in), they return (n, out)."""
 
     def __init__(self, llama):
         self.shape = llama.shape
         self.embeddings, self.head, self.norm = (part.numpy() for part in (llama.embeddings, llama.head, llama.norm))
         self.layers = [
-            type(layer)(*(part.numpy() if hasattr(part, "numpy") else _turned(part) for part in layer))
+            type(layer)(*(_product(part) if isinstance(part, Matrix) else part.numpy() for part in layer))
             for layer in llama.layers
         ]
+
+
+def _product(matrix):
+    return (
+        partial(_of_halves, matrix.packed) if isinstance(matrix, halves.Halves) else partial(_of_rows, _turned(matrix))
+    )
 
 
 def _turned(matrix):
@@ -47,8 +57,12 @@ def _turned(matrix):
     return np.ascontiguousarray(weight) if weight.shape[1] > weight.shape[0] else weight
 
 
-def product(x, weight):
-    """x (n, in), weight (in, out) -> (n, out)"""
+def _of_halves(packed, x):
+    return halves.product(torch.from_numpy(x), packed).numpy()
+
+
+def _of_rows(weight, x):
+    """weight (in, out), x (n, in) -> (n, out)"""
     if len(x) > _ONE_BY_ONE:
         return x @ weight
     y = np.empty((len(x), weight.shape[1]), np.float32)
@@ -60,7 +74,9 @@ def product(x, weight):
 def normed(x, weight, eps):
     """`rms_norm` of x (n, hidden)"""
     scales = [(float(np.dot(row, row)) / len(row) + eps) ** -0.5 for row in x]
-    return weight * (x * np.array(scales, np.float32)[:, None])
+    y = x * (np.float32(scales[0]) if len(scales) == 1 else np.array(scales, np.float32)[:, None])
+    y *= weight
+    return y
 
 
 class RowSteps:
@@ -72,10 +88,11 @@ class RowSteps:
     def __init__(self, weights, head, cache, rope, state):
         self.weights, self.head = weights, head
         self.keys, self.values = cache.keys.numpy(), cache.values.numpy()
-        cos, sin = (table.numpy() for table in rope)
-        half = cos.shape[1] // 2
-        self.cos = cos.reshape(len(cos), 1, 2, half)
-        self.sin = sin.reshape(len(sin), 1, 2, half) * np.array([-1, 1], np.float32)[:, None]
+        heads, kv_heads, dim, _ = weights.shape
+        cos, sin = (table.numpy().reshape(len(table), 1, 2, dim // 2) for table in rope)
+        self.turns = cos, sin * np.array([-1, 1], np.float32)[:, None]
+        # Queries are scaled as they are turned: (heads + kv_heads, 1, 1)
+        self.scales = np.repeat(np.array([dim**-0.5, 1], np.float32), [heads, kv_heads])[:, None, None]
         self.state = {name: part.numpy() for name, part in vars(state).items()}
 
     def advance(self, slots):
@@ -88,23 +105,21 @@ class RowSteps:
 
     def _hidden(self, ids, slots, positions):
         heads, kv_heads, dim, eps = self.weights.shape
-        x = self.weights.embeddings[ids]
-        cos, sin = self.cos[positions], self.sin[positions]
-        ends = [position + 1 for position in positions.tolist()]
-        scale = np.float32(dim**-0.5)
+        x = self.weights.embeddings[ids]  # (n, hidden), a copy
+        n, turned = len(x), heads + kv_heads
+        cos, sin = (table[positions] * self.scales for table in self.turns)  # (n, turned, 2, dim / 2)
+        places = [(slot, slice(None), position) for slot, position in zip(slots, positions.tolist())]
+        pasts = [(slot, slice(None), slice(position + 1)) for slot, _, position in places]
         for layer, keys, values in zip(self.weights.layers, self.keys, self.values):
-            y = product(normed(x, layer.norm, eps), layer.qkv).reshape(len(x), -1, 2, dim // 2)
-            turned = y[:, : heads + kv_heads]
-            turned = (turned * cos + turned[:, :, ::-1] * sin).reshape(len(x), heads + kv_heads, dim)
-            v = y[:, heads + kv_heads :].reshape(len(x), kv_heads, dim)
-            attended = np.empty((len(x), kv_heads, heads // kv_heads, dim), np.float32)
-            for q, k, new, slot, end, out in zip(turned[:, :heads], turned[:, heads:], v, slots, ends, attended):
-                keys[slot, :, end - 1], values[slot, :, end - 1] = k, new
-                _attend(q.reshape(out.shape) * scale, keys[slot, :, :end], values[slot, :, :end], out)
-            x = x + product(attended.reshape(len(x), -1), layer.o)
-            y = product(normed(x, layer.mlp_norm, eps), layer.gate_up)
-            gate, up = y[:, : y.shape[1] // 2], y[:, y.shape[1] // 2 :]
-            x = x + product(gate / (1 + np.exp(-gate)) * up, layer.down)
+            y = layer.qkv(normed(x, layer.norm, eps))
+            _turn(y.reshape(n, -1, 2, dim // 2)[:, :turned], cos, sin)
+            y = y.reshape(n, -1, dim)
+            attended = np.empty((n, kv_heads, heads // kv_heads, dim), np.float32)
+            for row, place, past, out in zip(y, places, pasts, attended):
+                keys[place], values[place] = row[heads:turned], row[turned:]
+                _attend(row[:heads].reshape(out.shape), keys[past], values[past], out)
+            x += layer.o(attended.reshape(n, -1))
+            x += layer.down(_gated(layer.gate_up(normed(x, layer.mlp_norm, eps))))
         return x
 
     def _draw(self, x, slot):
@@ -134,6 +149,25 @@ class RowSteps:
         state["counts"][slot] += 1
         state["seen"][slot, column] = True
         return column + head.first
+
+
+def _turn(x, cos, sin):
+    """`rotate` of x (n, heads, 2, dim / 2), in place; sin: with the first half's signs changed"""
+    other = x[:, :, ::-1] * sin
+    x *= cos
+    x += other
+
+
+def _gated(y):
+    """silu(gate) * up of y (n, 2 * inner) -> (n, inner)"""
+    inner = y.shape[1] // 2
+    gate = y[:, :inner]
+    z = np.negative(gate)
+    np.exp(z, out=z)
+    z += 1
+    np.divide(gate, z, out=z)
+    z *= y[:, inner:]
+    return z
 
 
 def _attend(q, k, v, out):

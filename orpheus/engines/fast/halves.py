@@ -1,0 +1,59 @@
+"""Products with float32 weights that are float16 numbers: read in 16 bits, half the bytes, for the same sums in float32.
+
+A voice saved in float16 has such weights where it computes in float32, on a CPU. PyTorch brings FBGEMM, which keeps a packed copy of a
+matrix in 16 bits and widens it in registers (AVX2): a token of the demo voice reads 21 MB of layers instead of 42, and those fit into
+the last cache. A row's product does not depend on how many rows there are. See docs/speed.md.
+"""
+
+import warnings
+
+import torch
+import torch.nn.functional as F
+
+from orpheus.engines.fast.matrix import Matrix
+
+MOST = 128  # rows: for more, PyTorch's products in float32, with all its threads, pay
+
+
+class Halves(Matrix):
+    """A Matrix in float32 whose values are all float16 numbers, and `packed`, their copy for FBGEMM. `halved` makes them."""
+
+    def __new__(cls, values, packed):
+        self = super().__new__(cls, values)
+        self.packed = packed
+        return self
+
+    @property
+    def nbytes(self):
+        return self.values.nbytes // 2
+
+    def __call__(self, x):
+        """x (T, in) -> (T, out)"""
+        return product(x, self.packed) if len(x) <= MOST else F.linear(x, self.values)
+
+
+def product(x, packed):
+    """x float32 (T, in), in one thread -> (T, out)"""
+    return torch.fbgemm_linear_fp16_weight_fp32_activation(x, packed, None)
+
+
+def halved(layers):
+    """The layers of a Llama, each Matrix in float32 as Halves; it stays where a value would change, or where this PyTorch or
+    processor has no such product."""
+    return [type(layer)(*(_halved(part) if isinstance(part, Matrix) else part for part in layer)) for layer in layers]
+
+
+def _halved(matrix):
+    values = matrix.values
+    if not torch.equal(values.half().float(), values):
+        return matrix
+    try:
+        with (
+            warnings.catch_warnings()
+        ):  # said once a process: that the product may go one day. Then this returns the matrix.
+            warnings.simplefilter("ignore")
+            packed = torch.fbgemm_pack_gemm_matrix_fp16(values)
+            product(values[:1], packed)
+    except (AttributeError, TypeError, RuntimeError):  # no such name, a bias that may not be None, no FBGEMM or AVX2
+        return matrix
+    return Halves(values, packed)
