@@ -14,7 +14,7 @@ from orpheus.common.errors import InputError, OrpheusError, OrpheusWarning
 from orpheus.common.frame import CODES_PER_FRAME
 from orpheus.engines import check_length, too_large
 from orpheus.engines.fast.adapters import AdapterEngine, Adapters
-from orpheus.engines.fast.halves import halved
+from orpheus.engines.fast.halves import ALONE, halved
 from orpheus.engines.fast.head import Head
 from orpheus.engines.fast.llama import Llama, TorchOperations, unfit
 from orpheus.engines.fast.matrix import WEIGHTS
@@ -187,7 +187,7 @@ class FastEngine:
     def _row_weights(self):
         if self.llama.operations is not TorchOperations or not fits(self.llama):
             return None
-        self.llama.layers = halved(self.llama.layers)
+        self.llama.layers, self.llama.alone = halved(self.llama.layers), ALONE
         return RowWeights(self.llama)
 
     def _open(self, slots, length, cache="same", capture=False):

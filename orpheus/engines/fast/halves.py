@@ -2,7 +2,7 @@
 
 A voice saved in float16 has such weights where it computes in float32, on a CPU. PyTorch brings FBGEMM, which keeps a packed copy of a
 matrix in 16 bits and widens it in registers (AVX2): a token of the demo voice reads 21 MB of layers instead of 42, and those fit into
-the last cache. A row's product does not depend on how many rows there are. See docs/speed.md.
+the last cache. See docs/speed.md.
 """
 
 import warnings
@@ -12,7 +12,9 @@ import torch.nn.functional as F
 
 from orpheus.engines.fast.matrix import Matrix
 
-MOST = 128  # rows: for more, PyTorch's products in float32, with all its threads, pay
+# Tokens up to which one thread reads a small model's prompt. For more, PyTorch's products in float32 with all its threads pay; for
+# fewer, waking a thread for each of 100 operations takes as long as it spares.
+ALONE = 192
 
 
 class Halves(Matrix):
@@ -29,7 +31,7 @@ class Halves(Matrix):
 
     def __call__(self, x):
         """x (T, in) -> (T, out)"""
-        return product(x, self.packed) if len(x) <= MOST else F.linear(x, self.values)
+        return product(x, self.packed) if len(x) <= ALONE else F.linear(x, self.values)
 
 
 def product(x, packed):
@@ -45,13 +47,13 @@ def halved(layers):
 
 def _halved(matrix):
     values = matrix.values
-    if not torch.equal(values.half().float(), values):
+    if values.dtype != torch.float32 or not torch.equal(values.half().float(), values):
         return matrix
     try:
-        with (
-            warnings.catch_warnings()
-        ):  # said once a process: that the product may go one day. Then this returns the matrix.
-            warnings.simplefilter("ignore")
+        with warnings.catch_warnings():
+            warnings.simplefilter(
+                "ignore"
+            )  # that the product may go one day, said once a process; then the matrix stays
             packed = torch.fbgemm_pack_gemm_matrix_fp16(values)
             product(values[:1], packed)
     except (AttributeError, TypeError, RuntimeError):  # no such name, a bias that may not be None, no FBGEMM or AVX2

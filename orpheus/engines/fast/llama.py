@@ -7,6 +7,7 @@ padded, and what a sequence gets does not depend on its neighbours or on the len
 `orpheus/engines/fast/kernels/layer.py` has the same four operations as Triton kernels, and is tested against these.
 """
 
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -14,6 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from orpheus.codec.threads import one_thread
 from orpheus.common.errors import InputError
 from orpheus.engines.fast.adapters import SeatedLlama
 from orpheus.engines.fast.matrix import FP8, Matrix, in_fp8, quantized
@@ -165,6 +167,7 @@ class Llama:
         self.shape = Shape(config.num_attention_heads, config.num_key_value_heads, config.head_dim, config.rms_norm_eps)
         self.dtype, self.device = self.embeddings.dtype, self.embeddings.device
         self.limit = config.max_position_embeddings
+        self.alone = 0  # tokens up to which `hidden` runs in the calling thread
         self._frequencies = inverse_frequencies(config, self.device)
 
     def cache(self, slots, length, kind="same"):
@@ -201,11 +204,12 @@ class Llama:
     def hidden(self, tokens, cache, rope, layers=None):
         """The last layer's output for `tokens`, before the final norm: (T, hidden). Fills the cache. layers: instead of its own"""
         do, x = self.operations, F.embedding(tokens.ids, self.embeddings)
-        for index, layer in enumerate(layers or self.layers):
-            place = cache.layer(index)
-            q = do.qkv(x, layer, self.shape, rope, tokens, place)
-            x = do.add_product(x, do.attend(q, place, tokens), layer.o)
-            x = do.add_product(x, do.gate_up(x, layer, self.shape), layer.down)
+        with one_thread() if len(x) <= self.alone else nullcontext():
+            for index, layer in enumerate(layers or self.layers):
+                place = cache.layer(index)
+                q = do.qkv(x, layer, self.shape, rope, tokens, place)
+                x = do.add_product(x, do.attend(q, place, tokens), layer.o)
+                x = do.add_product(x, do.gate_up(x, layer, self.shape), layer.down)
         return x
 
 

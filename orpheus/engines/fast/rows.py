@@ -46,9 +46,9 @@ class RowWeights:
 
 
 def _product(matrix):
-    return (
-        partial(_of_halves, matrix.packed) if isinstance(matrix, halves.Halves) else partial(_of_rows, _turned(matrix))
-    )
+    if isinstance(matrix, halves.Halves):
+        return partial(_of_halves, packed=matrix.packed)
+    return partial(product, weight=_turned(matrix))
 
 
 def _turned(matrix):
@@ -57,12 +57,12 @@ def _turned(matrix):
     return np.ascontiguousarray(weight) if weight.shape[1] > weight.shape[0] else weight
 
 
-def _of_halves(packed, x):
+def _of_halves(x, packed):
     return halves.product(torch.from_numpy(x), packed).numpy()
 
 
-def _of_rows(weight, x):
-    """weight (in, out), x (n, in) -> (n, out)"""
+def product(x, weight):
+    """x (n, in), weight (in, out) -> (n, out)"""
     if len(x) > _ONE_BY_ONE:
         return x @ weight
     y = np.empty((len(x), weight.shape[1]), np.float32)
