@@ -46,16 +46,19 @@ def halved(layers):
 
 
 def _halved(matrix):
-    values = matrix.values
+    packed = packed_halves(matrix.values)
+    return matrix if packed is None else Halves(matrix.values, packed)
+
+
+def packed_halves(values):
+    """A tensor (out, in) as `product` takes it; None where a value would change, or where there is no such product."""
     if values.dtype != torch.float32 or not torch.equal(values.half().float(), values):
-        return matrix
+        return None
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter(
-                "ignore"
-            )  # that the product may go one day, said once a process; then the matrix stays
+            warnings.simplefilter("ignore")  # that the product may go one day, said once a process; then it is None
             packed = torch.fbgemm_pack_gemm_matrix_fp16(values)
             product(values[:1], packed)
+            return packed
     except (AttributeError, TypeError, RuntimeError):  # no such name, a bias that may not be None, no FBGEMM or AVX2
-        return matrix
-    return Halves(values, packed)
+        return None

@@ -38,11 +38,28 @@ class RowWeights:
 
     def __init__(self, llama):
         self.shape = llama.shape
-        self.embeddings, self.head, self.norm = (part.numpy() for part in (llama.embeddings, llama.head, llama.norm))
+        self.embeddings, self.norm = llama.embeddings.numpy(), llama.norm.numpy()
+        self._head, self._logits = llama.head, {}
         self.layers = [
             type(layer)(*(_product(part) if isinstance(part, Matrix) else part.numpy() for part in layer))
             for layer in llama.layers
         ]
+
+    def logits(self, head):
+        """For each position in the frame, a function from normed rows (n, hidden) to the logits (n, width) of a Head's tokens."""
+        key = head.kind, head.first, head.codes
+        if key not in self._logits:
+            kinds = {str(runs): runs for runs in map(head.runs, range(CODES_PER_FRAME))}
+            made = {name: self._logits_of(head.first, runs) for name, runs in kinds.items()}
+            self._logits[key] = [made[str(head.runs(place))] for place in range(CODES_PER_FRAME)]
+        return self._logits[key]
+
+    def _logits_of(self, first, runs):
+        parts = [self._head[first + run.start : first + run.stop] for run in runs]
+        packed = halves.packed_halves(torch.cat(parts))
+        if packed is None:
+            return partial(_of_parts, parts=[part.numpy() for part in parts])
+        return partial(_of_halves, packed=packed)
 
 
 def _product(matrix):
@@ -59,6 +76,11 @@ def _turned(matrix):
 
 def _of_halves(x, packed):
     return halves.product(torch.from_numpy(x), packed).numpy()
+
+
+def _of_parts(x, parts):
+    """x (n, in), parts [(out, in)] -> (n, all out)"""
+    return np.stack([np.concatenate([np.dot(part, row) for part in parts]) for row in x])
 
 
 def product(x, weight):
@@ -86,7 +108,7 @@ class RowSteps:
     """
 
     def __init__(self, weights, head, cache, rope, state):
-        self.weights, self.head = weights, head
+        self.weights, self.head, self.logits = weights, head, weights.logits(head)
         self.keys, self.values = cache.keys.numpy(), cache.values.numpy()
         heads, kv_heads, dim, _ = weights.shape
         cos, sin = (table.numpy().reshape(len(table), 1, 2, dim // 2) for table in rope)
@@ -101,7 +123,12 @@ class RowSteps:
             state = self.state
             x = self._hidden(state["ids"][slots], slots, state["positions"][slots])
             x = normed(x, self.weights.norm, self.weights.shape.eps)
-            return [self._draw(row, slot) for row, slot in zip(x, slots)]
+            places = [count % CODES_PER_FRAME for count in state["counts"][slots].tolist()]
+            if len(set(places)) == 1:
+                logits = self.logits[places[0]](x)
+            else:
+                logits = [self.logits[place](row[None])[0] for place, row in zip(places, x)]
+            return [self._draw(row, place, slot) for row, place, slot in zip(logits, places, slots)]
 
     def _hidden(self, ids, slots, positions):
         heads, kv_heads, dim, eps = self.weights.shape
@@ -122,21 +149,17 @@ class RowSteps:
             x += layer.down(_gated(layer.gate_up(normed(x, layer.mlp_norm, eps))))
         return x
 
-    def _draw(self, x, slot):
-        """As Head.next_tokens for one slot, given the normed output of the last layer (hidden,)."""
+    def _draw(self, logits, place, slot):
+        """As Head.next_tokens for one slot, given its logits (width,) at its place in the frame, which it may overwrite."""
         state, head = self.state, self.head
-        count = int(state["counts"][slot])
-        runs = head.runs(count % CODES_PER_FRAME)
-        logits = np.concatenate(
-            [np.dot(self.weights.head[head.first + run.start : head.first + run.stop], x) for run in runs]
-        )
-        seen = np.concatenate([state["seen"][slot, run] for run in runs])
+        runs, seen = head.runs(place), state["seen"][slot]
+        seen = np.concatenate([seen[run] for run in runs])
         penalize_row(logits, seen, state["penalty"][slot])
         temperature = state["temperature"][slot]
         if temperature == 0:
             drawn = int(logits.argmax())
         else:
-            uniform, mass = state["uniforms"][slot, count], int(state["mass"][slot])
+            uniform, mass = state["uniforms"][slot, state["counts"][slot]], int(state["mass"][slot])
             drawn = draw_row(logits, uniform, max(temperature, np.float32(0.01)), mass)
         for run in runs:
             size = run.stop - run.start
