@@ -15,6 +15,9 @@ from orpheus.engines.fast.matrix import Matrix
 # Tokens up to which one thread reads a small model's prompt. For more, PyTorch's products in float32 with all its threads pay; for
 # fewer, waking a thread for each of 100 operations takes as long as it spares.
 ALONE = 192
+_AT_ONCE = (
+    2**20
+)  # values that are looked at at once: one that is no float16 number is found early, and copies are small
 
 
 class Halves(Matrix):
@@ -52,7 +55,8 @@ def _halved(matrix):
 
 def packed_halves(values):
     """A tensor (out, in) as `product` takes it; None where a value would change, or where there is no such product."""
-    if values.dtype != torch.float32 or not torch.equal(values.half().float(), values):
+    rows = max(1, _AT_ONCE // values.shape[1])
+    if values.dtype != torch.float32 or not all(torch.equal(some.half().float(), some) for some in values.split(rows)):
         return None
     try:
         with warnings.catch_warnings():

@@ -49,14 +49,14 @@ class RowWeights:
         """For each position in the frame, a function from normed rows (n, hidden) to the logits (n, width) of a Head's tokens."""
         key = head.kind, head.first, head.codes
         if key not in self._logits:
-            kinds = {str(runs): runs for runs in map(head.runs, range(CODES_PER_FRAME))}
-            made = {name: self._logits_of(head.first, runs) for name, runs in kinds.items()}
-            self._logits[key] = [made[str(head.runs(place))] for place in range(CODES_PER_FRAME)]
+            places = 1 if head.kind == "full" else CODES_PER_FRAME
+            made = [self._logits_of(head.first, head.runs(place)) for place in range(places)]
+            self._logits[key] = made * (CODES_PER_FRAME // places)
         return self._logits[key]
 
     def _logits_of(self, first, runs):
         parts = [self._head[first + run.start : first + run.stop] for run in runs]
-        packed = halves.packed_halves(torch.cat(parts))
+        packed = halves.packed_halves(torch.cat(parts) if parts[1:] else parts[0])
         if packed is None:
             return partial(_of_parts, parts=[part.numpy() for part in parts])
         return partial(_of_halves, packed=packed)
