@@ -8,7 +8,7 @@ is how far the exact output lags behind.
 
 import warnings
 from collections import deque
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from functools import partial
 
 import numpy as np
@@ -18,6 +18,7 @@ from orpheus.codec.graphs import record, say_uncaptured
 from orpheus.codec.precision import full_precision
 from orpheus.codec.step import CODES, COLUMNS, END, FIRST, ROW, SEED
 from orpheus.codec.stream_layers import StreamLayers
+from orpheus.codec.threads import one_thread
 from orpheus.common.errors import InputError, OrpheusError, OrpheusWarning
 from orpheus.common.frame import CODES_PER_FRAME, CONTEXT_FRAMES, FRAME_SAMPLES, LEVEL_CODES
 from orpheus.common.tokens import deinterleave
@@ -70,17 +71,6 @@ def _fused_layers(model, rows):
     message = f"the decoder's kernels do not work on this GPU: {reason}. Streams are decoded in plain PyTorch, slower"
     warnings.warn(message, OrpheusWarning, stacklevel=3)
     return None
-
-
-@contextmanager
-def _one_thread():
-    """PyTorch's operations run in the calling thread alone."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 class Decoded:
@@ -237,7 +227,7 @@ class StreamDecoder:
 
     def _run(self, inputs, parts):
         if self._queue is None:
-            with _one_thread() if len(inputs) <= _FEW else nullcontext():
+            with one_thread() if len(inputs) <= _FEW else nullcontext():
                 return Decoded(self._layers(inputs), parts, None)
         with torch.cuda.device(self.device), torch.cuda.stream(self._queue):
             if self._graphs:

@@ -107,6 +107,19 @@ def test_steps_of_both_kinds_can_alternate(monkeypatch):
     assert np.stack(made, 1).tolist() == [row[:20] for row in expected]
 
 
+@pytest.mark.parametrize(("dtype", "kind"), [(torch.float32, "same"), (torch.bfloat16, "same"), (torch.float32, "fp8")])
+def test_an_empty_cache_is_zeros_and_begins_on_a_cache_line(dtype, kind):
+    model = walking_model(SMALL_CONFIG, SMALL_LAYOUT, frames=2).to(dtype)
+    cache = Llama(model).cache(3, 50, kind)
+    shape = SMALL_CONFIG["num_hidden_layers"], 3, SMALL_CONFIG["num_key_value_heads"], 50, SMALL_CONFIG["head_dim"]
+    for side in cache[:2]:
+        assert side.shape == shape and side.dtype == (torch.float8_e4m3fn if kind == "fp8" else dtype)
+        assert side.is_contiguous() and side.data_ptr() % 64 == 0 and not side.float().any()
+    side = cache.keys[1]
+    side.fill_(1)
+    assert cache.keys.float().sum() == side.numel() and not cache.values.float().any()
+
+
 def test_which_models_steps_run_in_numpy(monkeypatch):
     model = walking_model(SMALL_CONFIG, SMALL_LAYOUT, frames=2)
     assert rows.fits(Llama(model))

@@ -14,6 +14,7 @@ from orpheus.common.errors import InputError, OrpheusError, OrpheusWarning
 from orpheus.common.frame import CODES_PER_FRAME
 from orpheus.engines import check_length, too_large
 from orpheus.engines.fast.adapters import AdapterEngine, Adapters
+from orpheus.engines.fast.halves import ALONE, halved
 from orpheus.engines.fast.head import Head
 from orpheus.engines.fast.llama import Llama, TorchOperations, unfit
 from orpheus.engines.fast.matrix import WEIGHTS
@@ -184,7 +185,10 @@ class FastEngine:
 
     @functools.cached_property
     def _row_weights(self):
-        return RowWeights(self.llama) if self.llama.operations is TorchOperations and fits(self.llama) else None
+        if self.llama.operations is not TorchOperations or not fits(self.llama):
+            return None
+        self.llama.layers, self.llama.alone = halved(self.llama.layers), ALONE
+        return RowWeights(self.llama)
 
     def _open(self, slots, length, cache="same", capture=False):
         opened = Slots(self.llama, self._make_head, slots, length, self.captured, cache, self._row_weights)

@@ -7,18 +7,23 @@ padded, and what a sequence gets does not depend on its neighbours or on the len
 `orpheus/engines/fast/kernels/layer.py` has the same four operations as Triton kernels, and is tested against these.
 """
 
+import math
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import nn
 
+from orpheus.codec.threads import one_thread
 from orpheus.common.errors import InputError
 from orpheus.engines.fast.adapters import SeatedLlama
 from orpheus.engines.fast.matrix import FP8, Matrix, in_fp8, quantized
 from orpheus.engines.layers import inverse_frequencies, rms_norm, rope, rotate
 
+_LINE = 64  # bytes of a CPU's cache line, where PyTorch's tensors begin
 POSITION_INDEPENDENT = ("default", "linear", "llama3")  # rope types whose frequencies are the same at every length
 
 
@@ -57,6 +62,15 @@ class Cache(NamedTuple):
     @property
     def length(self):
         return self.keys.shape[-2]
+
+
+def _zeros(shape, dtype, device):
+    """torch.zeros. On a CPU its pages come when they are used: PyTorch's fills them all first, 40 ms for one sequence of the demo voice."""
+    if device.type != "cpu":
+        return torch.zeros(shape, dtype=dtype, device=device)
+    size = math.prod(shape) * dtype.itemsize
+    raw = torch.from_numpy(np.zeros(size + _LINE, np.uint8))
+    return raw[-raw.data_ptr() % _LINE :][:size].view(dtype).view(shape)
 
 
 @dataclass
@@ -165,13 +179,14 @@ class Llama:
         self.shape = Shape(config.num_attention_heads, config.num_key_value_heads, config.head_dim, config.rms_norm_eps)
         self.dtype, self.device = self.embeddings.dtype, self.embeddings.device
         self.limit = config.max_position_embeddings
+        self.alone = 0  # tokens up to which `hidden` runs in the calling thread
         self._frequencies = inverse_frequencies(config, self.device)
 
     def cache(self, slots, length, kind="same"):
         """An empty Cache; kind: one of orpheus.engines.options.CACHES."""
         shape = (len(self.layers), slots, self.shape.kv_heads, length, self.shape.dim)
         dtype = FP8 if kind == "fp8" else self.dtype
-        parts = [torch.zeros(shape, dtype=dtype, device=self.device) for _ in range(2)]
+        parts = [_zeros(shape, dtype, self.device) for _ in range(2)]
         if kind == "fp8":
             parts += [torch.zeros(shape[:-1], device=self.device) for _ in range(2)]
         return Cache(*parts)
@@ -201,11 +216,12 @@ class Llama:
     def hidden(self, tokens, cache, rope, layers=None):
         """The last layer's output for `tokens`, before the final norm: (T, hidden). Fills the cache. layers: instead of its own"""
         do, x = self.operations, F.embedding(tokens.ids, self.embeddings)
-        for index, layer in enumerate(layers or self.layers):
-            place = cache.layer(index)
-            q = do.qkv(x, layer, self.shape, rope, tokens, place)
-            x = do.add_product(x, do.attend(q, place, tokens), layer.o)
-            x = do.add_product(x, do.gate_up(x, layer, self.shape), layer.down)
+        with one_thread() if len(x) <= self.alone else nullcontext():
+            for index, layer in enumerate(layers or self.layers):
+                place = cache.layer(index)
+                q = do.qkv(x, layer, self.shape, rope, tokens, place)
+                x = do.add_product(x, do.attend(q, place, tokens), layer.o)
+                x = do.add_product(x, do.gate_up(x, layer, self.shape), layer.down)
         return x
 
 
