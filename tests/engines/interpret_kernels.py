@@ -101,6 +101,29 @@ for weights in ("int8", "int4"):
         (7, 32, Walk(4, 4, 4)),
     ):
         check_whole(weights, out, width, walk)
+
+
+def check_16_bits(weights, dtype):
+    """Weights in 8 or 4 bits whose input and norm are of 16 bits, as on a GPU: with a norm and without."""
+    torch.manual_seed(4)
+    llama = Llama(model, weights)
+    shape, layer = llama.shape, llama.layers[0]
+    layer = layer._replace(mlp_norm=layer.mlp_norm.to(dtype))
+    x = (torch.randn(1, config["hidden_size"]) * torch.logspace(-1, 1, config["hidden_size"])).to(dtype)
+    normed = x[0].float() * torch.rsqrt(x.float().square().mean() + shape.eps) * layer.mlp_norm.float()
+    gate, up = layer.gate_up(in_groups(normed, weights)[None]).chunk(2, dim=-1)
+    expected = torch.nn.functional.silu(gate) * up
+    found = KernelOperations().gate_up(x, layer, shape)
+    assert found.dtype == dtype
+    close(found.float(), expected, ("gate and up", weights, dtype), 0.01 * expected.abs().max().item())
+    expected = x.float() + layer.down(in_groups(found[0].float(), weights)[None])
+    added = KernelOperations().add_product(x.clone(), found, layer.down)
+    close(added.float(), expected, ("down", weights, dtype), 0.01 * expected.abs().max().item())
+
+
+for weights in ("int8", "int4"):
+    for dtype in (torch.bfloat16, torch.float16):
+        check_16_bits(weights, dtype)
 for weights in WEIGHTS:
     check_steps(weights, "same")
 plain, fused = check_steps("same", "fp8")

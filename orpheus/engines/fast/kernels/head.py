@@ -16,6 +16,8 @@ from orpheus.engines.fast.kernels.layer import rms_norm
 from orpheus.engines.fast.kernels.row import begin, first_columns, row_products, wait
 from orpheus.engines.fast.llama import Matrix
 
+WARPS = 8  # of the draw
+
 
 @triton.jit
 def _head_row_kernel(
@@ -24,11 +26,11 @@ def _head_row_kernel(
 ):  # fmt: skip
     """Logits of the tokens that can be drawn at the position given by the sequence's count."""
     begin(PDL)
-    wait(PDL)
     place = (tl.load(COUNTS + tl.load(SLOTS)) % FRAME) * CODES
     n = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
     row = first + n + tl.where(n < CONTROL, 0, place)
     w = first_columns(W, row, n < width, K, COLUMNS)
+    wait(PDL)
     y = row_products(w, X, NORM, eps, W, row, n < width, K, ROWS, COLUMNS, True)
     tl.store(LOGITS + n, y, mask=n < width)
 
@@ -40,7 +42,6 @@ def _draw_kernel(
 ):  # fmt: skip
     """As Head.next_tokens. LOGITS (T, stride): of all columns after `above` others; if compact, the position only."""
     begin(PDL)
-    wait(PDL)
     token = tl.program_id(0)
     slot = tl.load(SLOTS + token)
     count = tl.load(COUNTS + slot)
@@ -49,21 +50,15 @@ def _draw_kernel(
     inside = n < CONTROL + CODES
     column = n + tl.where(n < CONTROL, 0, place)
     at = tl.where(compact != 0, n, above + column)
-    x = tl.load(LOGITS + token.to(tl.int64) * stride + at, mask=inside, other=float("-inf")).to(tl.float32)
     seen = tl.load(SEEN + slot * (CONTROL + FRAME * CODES) + column, mask=inside, other=0)
-    penalty = tl.load(PENALTY + slot)
+    penalty, temperature = tl.load(PENALTY + slot), tl.load(TEMPERATURE + slot)
+    uniform, mass = tl.load(UNIFORMS + slot * length + count), tl.load(MASS + slot)
+    wait(PDL)
+    x = tl.load(LOGITS + token.to(tl.int64) * stride + at, mask=inside, other=float("-inf")).to(tl.float32)
     x = tl.where((seen != 0) & inside, tl.where(x > 0, x / penalty, x * penalty), x)
     drawn = _likeliest(x, n, BLOCK)
-    temperature = tl.load(TEMPERATURE + slot)
     if temperature > 0:
-        drawn = _draw(
-            x / temperature,
-            n,
-            tl.load(UNIFORMS + slot * length + count),
-            tl.load(MASS + slot),
-            CONTROL + CODES,
-            HALVINGS,
-        )
+        drawn = _draw(x / temperature, n, uniform, mass, CONTROL + CODES, HALVINGS)
     column = (drawn + tl.where(drawn < CONTROL, 0, place)).to(tl.int64)
     tl.store(DRAWN + token, first + column)
     if slot != spare:
@@ -129,7 +124,7 @@ class KernelHead(Head):
         _draw_kernel[(len(x),)](
             logits, logits.shape[1], self.above, int(one), slots, state.seen, state.uniforms, state.uniforms.shape[1], state.counts,
             state.temperature, state.mass, state.penalty, state.ids, state.positions, ids, self.first, self.spare,
-            **self._sizes, BLOCK=block, HALVINGS=block.bit_length() - 1, num_warps=8, **pdl,
+            **self._sizes, BLOCK=block, HALVINGS=block.bit_length() - 1, num_warps=WARPS, **pdl,
         )  # fmt: skip
         return ids
 

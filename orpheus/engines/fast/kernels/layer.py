@@ -6,7 +6,8 @@ rows use PyTorch's matrix products, and kernels for what lies between them. Sums
 the same input gives the same output, bit for bit.
 
 If the GPU can (compute capability 9.0), a kernel starts before the previous one has ended, fetches its first weights
-and only then waits (programmatic dependent launch; PDL below). Only weights are read before the wait.
+and only then waits (programmatic dependent launch; PDL below). Before the wait a kernel reads only what no kernel of the
+same step before the draw writes: weights, where its token stands, and what the draw keeps of the tokens before.
 """
 
 from typing import NamedTuple
@@ -20,6 +21,7 @@ from orpheus.common.cards import Card
 from orpheus.engines.fast.kernels.row import (
     add_row_kernel,
     begin,
+    fetch,
     gate_up_row_kernel,
     qkv_row_kernel,
     wait,
@@ -27,6 +29,8 @@ from orpheus.engines.fast.kernels.row import (
 from orpheus.engines.fast.kernels.whole import add_whole_kernel, gate_up_whole_kernel, plain_kernel, qkv_whole_kernel
 from orpheus.engines.fast.matrix import FP8
 
+ATTENTION = {"BLOCK": 64, "num_warps": 4, "num_stages": 3}  # of one row: positions at a time
+LINE = tl.constexpr(128)  # bytes that a cache fetches at once
 GROUP = 16  # query heads of one key head, padded: the smallest tile of a matrix product
 
 
@@ -39,11 +43,15 @@ class Tile(NamedTuple):
 
 
 class Walk(NamedTuple):
-    """How a kernel walks through a weight in 8 or 4 bits: whole rows at a time, so often in one program, and warps."""
+    """How a kernel walks through a weight in 8 or 4 bits: whole rows at a time, so often in one program, and warps.
+
+    registers: the most that a thread may take, so that more programs fit at once; 0: as many as the compiler likes
+    """
 
     rows: int
     steps: int
     warps: int
+    registers: int = 0
 
 
 # Fixed, not chosen at run time: which of two equally fast tiles wins varies, and the last bits of every sum vary with
@@ -88,11 +96,18 @@ def _attend_kernel(
     SCALED: keys and values are FP8 with scales, and are multiplied in float16, which holds all of FP8
     """
     begin(PDL)
-    wait(PDL)
     token, head = tl.program_id(0), tl.program_id(1)
     slot, position = tl.load(SLOTS + token).to(tl.int64), tl.load(POSITIONS + token)
     first = (slot * KV_HEADS + head) * length * DIM
     g, d, n = tl.arange(0, FILLED), tl.arange(0, DIM), tl.arange(0, BLOCK)
+    if PDL:  # what earlier steps wrote comes to the L2 cache while the kernel before still runs
+        size: tl.constexpr = KEYS.dtype.element_ty.primitive_bitwidth // 8
+        line = tl.arange(0, BLOCK * DIM * size // LINE) * (LINE // size)
+        for start in range(0, position, BLOCK):
+            at = first + tl.minimum(start * DIM + line, position * DIM)
+            fetch(KEYS + at)
+            fetch(VALUES + at)
+    wait(PDL)
     own = (token * KV_HEADS + head) * GROUP * DIM
     q = tl.load(Q + own + g[None, :] * DIM + d[:, None], mask=(g < GROUP)[None, :], other=0.0)
     scales = (slot * KV_HEADS + head) * length
@@ -235,6 +250,8 @@ class KernelOperations:
             weight = weight.view(torch.int32)
             sizes = {"BITS": matrix.bits, "STEPS": tile.steps, "WORDS": triton.next_power_of_2(weight.shape[1])}
             sizes["ASM"] = weight.is_cuda
+            if tile.registers:
+                sizes["maxnreg"] = tile.registers
         else:
             sizes = {"COLUMNS": min(tile.columns, triton.next_power_of_2(weight.shape[1]))}
         sizes |= {"K": weight.shape[1], "ROWS": tile.rows, "num_warps": tile.warps}
@@ -286,11 +303,11 @@ class KernelOperations:
     def attend(self, q, cache, tokens):
         count, heads, dim = q.shape
         kv_heads, y = cache.keys.shape[1], torch.empty(count, heads * dim, dtype=q.dtype, device=q.device)
-        sizes = {"GROUP": heads // kv_heads, "FILLED": GROUP, "KV_HEADS": kv_heads, "DIM": dim, "BLOCK": 64}
+        sizes = {"GROUP": heads // kv_heads, "FILLED": GROUP, "KV_HEADS": kv_heads, "DIM": dim}
         pdl = self.pdl if count == 1 else {"PDL": False}
         _attend_kernel[(count, kv_heads)](
             q, *cache, tokens.slots, tokens.positions, y, cache.length, dim**-0.5, **sizes, SCALED=cache.key_scales is not None, **pdl,
-            num_warps=4 if count == 1 else 2, num_stages=3
+            **(ATTENTION if count == 1 else {"BLOCK": 64, "num_warps": 2, "num_stages": 3})
         )  # fmt: skip
         return y
 

@@ -21,6 +21,14 @@ def wait(PDL: tl.constexpr):
 
 
 @triton.jit
+def fetch(places):
+    """Has the cache lines at pointers brought to the L2 cache, without waiting for them."""
+    tl.inline_asm_elementwise(
+        "prefetch.global.L2 [$1]; mov.u32 $0, 0;", "=r,l", [places.to(tl.int64)], dtype=tl.int32, is_pure=False, pack=1
+    )
+
+
+@triton.jit
 def normed(X, NORM, at, inside, NORMED: tl.constexpr):
     """(X, X times NORM) in float32."""
     x = tl.load(X + at, mask=inside, other=0.0).to(tl.float32)
@@ -87,10 +95,10 @@ def qkv_row_kernel(
     w = first_columns(W, row, n < ROWS, K, COLUMNS)
     if SCALED:
         scale = tl.load(SCALE + row)
-    wait(PDL)
     slot, position = tl.load(SLOTS).to(tl.int64), tl.load(POSITIONS)
     i = (tl.program_id(0) % blocks) * (ROWS // 2) + tl.arange(0, ROWS // 2)
     cos, sin = tl.load(COS + position * DIM + i).to(tl.float32), tl.load(SIN + position * DIM + i).to(tl.float32)
+    wait(PDL)
     y = row_products(w, X, NORM, eps, W, row, n < ROWS, K, ROWS, COLUMNS, True)
     if SCALED:
         y *= scale

@@ -55,11 +55,42 @@ def _scales(largest, WORDS: tl.constexpr):
 
 
 @triton.jit
+def _pairs(X, at, inside):
+    """Numbers 2 at and 2 at + 1, as they lie: of 16 bits both in one word (twice), else in two. For `_apart`."""
+    if X.dtype.element_ty.primitive_bitwidth == 16:
+        both = tl.load(X.to(tl.pointer_type(tl.int32), bitcast=True) + at, mask=inside, other=0)
+        return both, both
+    else:
+        return tl.load(X + 2 * at, mask=inside, other=0.0), tl.load(X + 2 * at + 1, mask=inside, other=0.0)
+
+
+@triton.jit
+def _apart(even, odd, TYPE: tl.constexpr):
+    """`_pairs` of numbers of a type, in float32."""
+    if TYPE.primitive_bitwidth == 16:
+        even = even.to(tl.int16).to(TYPE, bitcast=True)
+        odd = (odd >> 16).to(tl.int16).to(TYPE, bitcast=True)
+    return even.to(tl.float32), odd.to(tl.float32)
+
+
+@triton.jit
+def norm_words(NORM, K: tl.constexpr, WORDS: tl.constexpr, BITS: tl.constexpr, NORMED: tl.constexpr):
+    """What `prepare` reads of NORM in 8 bits: a weight, so it can be loaded before the wait."""
+    word = tl.arange(0, WORDS)
+    if NORMED and BITS == 8:
+        left, left_odd = _pairs(NORM, word, word < K)
+        right, right_odd = _pairs(NORM, word + K, word < K)
+        return left, left_odd, right, right_odd
+    else:
+        return word, word, word, word
+
+
+@triton.jit
 def prepare(
-    X, NORM, eps, K: tl.constexpr, WORDS: tl.constexpr, BITS: tl.constexpr, NORMED: tl.constexpr, ASM: tl.constexpr
-):
+    X, NORM, norm, eps, K: tl.constexpr, WORDS: tl.constexpr, BITS: tl.constexpr, NORMED: tl.constexpr, ASM: tl.constexpr
+):  # fmt: skip
     """X, or its RMS norm, for products with rows of K words: (int8 in words, in 4 bits a second half of them, scales of
-    groups, what is to be added to a group's sum, a factor for the whole)."""
+    groups, what is to be added to a group's sum, a factor for the whole). norm: NORM's `norm_words`."""
     word = tl.arange(0, WORDS)
     inside = word < K
     if BITS == 4:
@@ -81,13 +112,15 @@ def prepare(
         sums = _dot4(second, eights, _dot4(first, eights, tl.zeros([WORDS], tl.int32), ASM), ASM)
         added = -tl.sum(tl.reshape(sums, (WORDS // 4, 4)), axis=1)
     else:  # bytes: inputs 2 w and 2 w + 1 of both halves, which alternate
-        at = 2 * word[:, None] + tl.arange(0, 2)[None, :]
-        both = inside[:, None] & (at >= 0)
-        left, s = _input(X, NORM, at, both, NORMED)
-        right, t = _input(X, NORM, at + 2 * K, both, NORMED)
-        squares = tl.sum(s + t, axis=1)
-        a, c = tl.split(left)
-        b, d = tl.split(right)
+        left, left_odd = _pairs(X, word, inside)
+        right, right_odd = _pairs(X, word + K, inside)
+        a, c = _apart(left, left_odd, X.dtype.element_ty)
+        b, d = _apart(right, right_odd, X.dtype.element_ty)
+        squares = (a * a + b * b) + (c * c + d * d)
+        if NORMED:
+            left, left_odd = _apart(norm[0], norm[1], NORM.dtype.element_ty)
+            right, right_odd = _apart(norm[2], norm[3], NORM.dtype.element_ty)
+            a, b, c, d = a * left, b * right, c * left_odd, d * right_odd
         largest = tl.maximum(tl.maximum(tl.abs(a), tl.abs(b)), tl.maximum(tl.abs(c), tl.abs(d)))
         scale, inverse = _scales(largest, WORDS)
         first = _packed(a, b, c, d, inverse)
@@ -143,9 +176,10 @@ def qkv_whole_kernel(
     # two rows that are rotated together are side by side
     row = block // blocks * DIM + block % blocks * (ROWS // 2) + n // 2 + (n % 2) * (DIM // 2)
     w, w_scale = _rows(W, SCALE, row, row < (HEADS + 2 * KV_HEADS) * DIM, K, WORDS, BITS)
-    wait(PDL)
+    norm = norm_words(NORM, K, WORDS, BITS, True)
     slot, position = tl.load(SLOTS).to(tl.int64), tl.load(POSITIONS)
-    first, second, scale, added, factor = prepare(X, NORM, eps, K, WORDS, BITS, True, ASM)
+    wait(PDL)
+    first, second, scale, added, factor = prepare(X, NORM, norm, eps, K, WORDS, BITS, True, ASM)
     for step in range(STEPS):
         then = block + step + 1
         row = then // blocks * DIM + then % blocks * (ROWS // 2) + n // 2 + (n % 2) * (DIM // 2)
@@ -191,8 +225,9 @@ def add_whole_kernel(
     row = tl.program_id(0) * (ROWS * STEPS) + tl.arange(0, ROWS)
     end = tl.minimum(tl.program_id(0) * (ROWS * STEPS) + ROWS * STEPS, count)
     w, w_scale = _rows(W, SCALE, row, row < count, K, WORDS, BITS)
+    norm = norm_words(Y, K, WORDS, BITS, False)
     wait(PDL)
-    first, second, scale, added, factor = prepare(Y, Y, 0.0, K, WORDS, BITS, False, ASM)
+    first, second, scale, added, factor = prepare(Y, Y, norm, 0.0, K, WORDS, BITS, False, ASM)
     for _ in range(STEPS):
         x = tl.load(X + row, mask=row < count, other=0.0).to(tl.float32)
         following, scale_after = w, w_scale
@@ -214,8 +249,9 @@ def gate_up_whole_kernel(
     begins = tl.program_id(0) * (ROWS // 2 * STEPS)
     unit, end = begins + n // 2, tl.minimum(begins + ROWS // 2 * STEPS, inner)
     w, w_scale = _rows(W, SCALE, unit + (n % 2) * inner, unit < inner, K, WORDS, BITS)
+    norm = norm_words(NORM, K, WORDS, BITS, True)
     wait(PDL)
-    first, second, scale, added, factor = prepare(X, NORM, eps, K, WORDS, BITS, True, ASM)
+    first, second, scale, added, factor = prepare(X, NORM, norm, eps, K, WORDS, BITS, True, ASM)
     for step in range(STEPS):
         following, scale_after = w, w_scale
         unit += ROWS // 2
