@@ -12,7 +12,7 @@ from orpheus.common import cards  # noqa: E402
 from orpheus.common.cards import HOPPER, Card  # noqa: E402
 from orpheus.engines.fast import kernels  # noqa: E402
 from orpheus.engines.fast.head import State  # noqa: E402
-from orpheus.engines.fast.kernels import fp8  # noqa: E402
+from orpheus.engines.fast.kernels import fp8, layer  # noqa: E402
 from orpheus.engines.fast.kernels.fp8 import Fp8Operations  # noqa: E402
 from orpheus.engines.fast.kernels.head import KernelHead  # noqa: E402
 from orpheus.engines.fast.kernels.layer import KernelOperations  # noqa: E402
@@ -59,7 +59,9 @@ def launches_on(card):
         for weights in WEIGHTS:
             if weights == "fp8" and not card.fp8:
                 continue
-            operations = (Fp8Operations if weights == "fp8" else KernelOperations)(overlap=card.overlaps)
+            operations = (Fp8Operations if weights == "fp8" else KernelOperations)(
+                overlap=card.overlaps, shared=card.shared_bytes
+            )
             llama = Llama(Hollow(dtype), weights, operations)
             head = KernelHead(llama, ORPHEUS_LAYOUT, "position", operations, spare=SLOTS - 1)
             state = State.empty(SLOTS, LENGTH, head.columns, "meta")
@@ -83,6 +85,14 @@ def test_every_kernel_compiles_for(card):
     assert launched.check_on(card, launches_on(card)) >= 20
 
 
+@pytest.mark.parametrize(
+    "card, dim, size, wide",
+    [(HOPPER, 128, 2, True), (HOPPER, 128, 4, False), (HOPPER, 64, 4, True), (Card(8, 0), 128, 2, True), (Card(8, 9), 128, 2, False)],
+)  # fmt: skip
+def test_one_rows_attention_is_wide_where_it_fits(card, dim, size, wide):
+    assert layer.attention_tile(card.shared_bytes, dim, size) is (layer.WIDE if wide else layer.NARROW)
+
+
 @pytest.mark.parametrize("card", [Card(7, 5), HOPPER], ids=str)
 def test_no_kernel_is_left_out(card):
     launches, lacking = launches_on(card), [] if card.fp8 else of_fp8_weights()
@@ -93,7 +103,7 @@ def test_no_kernel_is_left_out(card):
 
 def test_what_a_card_lacks_is_noticed(monkeypatch):
     """bfloat16 on 7.5; more shared memory than a card has."""
-    launches = [launch for launch in launches_on(Card(8, 0)) if launch.kernel.__name__ == "_attend_kernel"][:1]
+    launches = [launch for launch in launches_on(Card(8, 0)) if launch.kernel.__name__ == "_attend_kernel"][-1:]
     with pytest.raises(AssertionError, match="bf16 on 7.5"):
         launched.check_on(Card(7, 5), launches)
     monkeypatch.setitem(cards._SHARED, (8, 0), 2**10)

@@ -166,7 +166,8 @@ class FastEngine:
         kind = Fp8Operations if self.weights == "fp8" else KernelOperations
         if self.llama.adapters:
             from orpheus.engines.fast.kernels.adapted import AdaptedOperations as kind
-        self.llama.operations = kind(tiles, overlap)
+        shared = Card(*torch.cuda.get_device_capability(self.llama.device)).shared_bytes if self.captured else 0
+        self.llama.operations = kind(tiles, overlap, shared)
 
     def _try_steps(self):
         """Two tokens, to learn whether a device that this was never run on has all that a step needs."""

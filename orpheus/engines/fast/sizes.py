@@ -1,7 +1,8 @@
 """How many sequences, and how many prompt tokens, a captured step computes."""
 
 MANY = 32  # from so many running sequences on, prompts are read along with the steps
-_TILE = 128  # rows of a step that takes prompt tokens along are a multiple of this: fewer take as long (docs/speed.md)
+# Rows of a step that takes prompt tokens along are a multiple of this: fewer take as long (docs/speed.md).
+_TILE, _TILE_OF_FEW = 128, 64
 _LEAST = 32  # prompt tokens that it takes
 
 
@@ -12,4 +13,4 @@ def sizes_up_to(slots):
 
 def taken_along(size):
     """The number of prompt tokens that a step of `size` sequences takes along."""
-    return -(size + _LEAST) % _TILE + _LEAST
+    return -(size + _LEAST) % (_TILE if size > MANY else _TILE_OF_FEW) + _LEAST

@@ -29,7 +29,9 @@ from orpheus.engines.fast.kernels.row import (
 from orpheus.engines.fast.kernels.whole import add_whole_kernel, gate_up_whole_kernel, plain_kernel, qkv_whole_kernel
 from orpheus.engines.fast.matrix import FP8
 
-ATTENTION = {"BLOCK": 64, "num_warps": 4, "num_stages": 3}  # of one row: positions at a time
+# Attention of one row: positions at a time. The wide one is for blocks that may take the shared memory for it (`attention_tile`).
+WIDE = {"BLOCK": 256, "num_warps": 8, "num_stages": 1}
+NARROW = {"BLOCK": 64, "num_warps": 4, "num_stages": 3}
 LINE = tl.constexpr(128)  # bytes that a cache fetches at once
 GROUP = 16  # query heads of one key head, padded: the smallest tile of a matrix product
 
@@ -61,13 +63,13 @@ TILES = {
     "o": Tile(8, 1024, 4),
     "gate_up": Tile(2, 2048, 8),
     "down": Tile(4, 2048, 8),
-    "head": Tile(8, 1024, 4),
+    "head": Tile(8, 512, 4),
 }
 TILES_INT8 = {
-    "qkv": Walk(8, 1, 4),
-    "o": Walk(8, 1, 4),
-    "gate_up": Walk(8, 1, 4),
-    "down": Walk(4, 2, 8),
+    "qkv": Walk(8, 2, 4, 128),
+    "o": Walk(8, 1, 8),
+    "gate_up": Walk(4, 4, 4, 96),
+    "down": Walk(4, 3, 16),
 }
 TILES_INT4 = {
     "qkv": Walk(4, 2, 4),
@@ -231,14 +233,21 @@ def can_overlap(device):
     )
 
 
+def attention_tile(shared, dim, size):
+    """The tile of one row's attention. shared: bytes of shared memory that a block may take; size: bytes of a number of the queries"""
+    needs = 2 * WIDE["BLOCK"] * dim * size + 2**14  # keys and values, and what the products' layouts take
+    return WIDE if needs <= shared else NARROW
+
+
 class KernelOperations:
     """The operations of TorchOperations.
 
-    tiles: {name: Tile} instead of those above; overlap: whether to use PDL
+    tiles: {name: Tile} instead of those above; overlap: whether to use PDL; shared: bytes of shared memory that a block may take, by
+    default the least of all cards'
     """
 
-    def __init__(self, tiles=None, overlap=False):
-        self.tiles, self.overlap = tiles or {}, overlap
+    def __init__(self, tiles=None, overlap=False, shared=0):
+        self.tiles, self.overlap, self.shared = tiles or {}, overlap, shared
 
     def tile(self, name, matrix):
         return self.tiles.get(name) or _TILES.get(matrix.values.dtype, TILES)[name]
@@ -307,7 +316,7 @@ class KernelOperations:
         pdl = self.pdl if count == 1 else {"PDL": False}
         _attend_kernel[(count, kv_heads)](
             q, *cache, tokens.slots, tokens.positions, y, cache.length, dim**-0.5, **sizes, SCALED=cache.key_scales is not None, **pdl,
-            **(ATTENTION if count == 1 else {"BLOCK": 64, "num_warps": 2, "num_stages": 3})
+            **(attention_tile(self.shared, dim, q.itemsize) if count == 1 else {"BLOCK": 64, "num_warps": 2, "num_stages": 3})
         )  # fmt: skip
         return y
 
