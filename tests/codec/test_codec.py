@@ -157,16 +157,22 @@ def spread_codec():
     return full_shape_codec("cpu", speech, snac_config(32))
 
 
-@pytest.fixture
-def coarse(spread_codec):
-    """(a batching encoder with coarse rounding, clips, their codes one by one)"""
+@pytest.fixture(scope="module")
+def clips_alone(spread_codec):
+    """(clips, their codes one by one)"""
     random = np.random.default_rng(2)
     clips = [(random.standard_normal(2048 * (1 + index % 3) - 5) * 0.1).astype(np.float32) for index in range(150)]
+    return clips, [spread_codec.encode([clip])[0] for clip in clips]
+
+
+@pytest.fixture
+def coarse(spread_codec, clips_alone):
+    """(a batching encoder with coarse rounding, clips, their codes one by one)"""
     inner = spread_codec.model.encoder
     spread_codec.model.encoder = RoundsByBatch(inner, 4e-3)
     batching = encoder.BatchEncoder(spread_codec.model, fused=False, tolerance=1e-2)
     batching.batched = True
-    yield batching, clips, [spread_codec.encode([clip])[0] for clip in clips]
+    yield batching, *clips_alone
     spread_codec.model.encoder = inner
 
 
