@@ -251,7 +251,7 @@ def test_encoding_leaves_the_callers_precision(small_codec, random):
 
 
 @pytest.mark.kernels
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(3000)
 @pytest.mark.parametrize("part", ["encoder", "decoder"])
 def test_the_fused_kernels_compute_what_the_layers_do(part):
     """In Triton's interpreter, where Triton is; `test_gpu_encoder.py` and `test_gpu_streams.py` show it on a GPU."""

@@ -24,7 +24,7 @@ def talker(voice):
 def server(talker):
     """A server of one model, `small`, that speaks 6 frames for each text; its client is `.http`, its engine `.talker`."""
     engine, model = talker
-    with serving({"small": model}) as running, httpx.Client(base_url=running.address, timeout=30) as client:
+    with serving({"small": model}) as running, httpx.Client(base_url=running.address, timeout=60) as client:
         running.http, running.talker = client, engine
         yield running
 

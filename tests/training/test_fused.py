@@ -130,6 +130,7 @@ def test_fp8_weights_follow_the_adapter_whatever_its_size(size):
 
 
 @pytest.mark.kernels
+@pytest.mark.timeout(3000)
 def test_the_kernels_compute_the_plain_passes():
     """In Triton's interpreter, where Triton is installed; `tests/training/test_gpu.py` shows it on a GPU."""
     pytest.importorskip("triton", reason="Triton is not installed: make test-kernels installs it")
