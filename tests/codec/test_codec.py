@@ -258,10 +258,7 @@ def test_the_fused_kernels_compute_what_the_layers_do(part):
     pytest.importorskip("triton", reason="Triton is not installed: make test-kernels installs it")
     done = subprocess.run(
         [sys.executable, "-m", f"tests.codec.interpret_{part}"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        env=os.environ | {"TRITON_INTERPRET": "1"},
+        **{"cwd": ROOT, "capture_output": True, "text": True, "env": os.environ | {"TRITON_INTERPRET": "1"}},
     )
     assert done.returncode == 0, done.stderr[-3000:]
 

@@ -209,7 +209,13 @@ def test_what_does_not_go_with_it(run, players, arguments, said):
 def test_ctrl_c_stops_player_and_program(small_voice_folder, players, tmp_path):
     """A process of its own, 3 s: the signal must reach it."""
     players("aplay", 'echo $$ > "$KEPT/pid"; exec sleep 600')
-    process = subprocess.Popen(command(small_voice_folder), stderr=subprocess.PIPE, text=True, cwd=tmp_path)
+    former = signal.signal(
+        signal.SIGINT, signal.default_int_handler
+    )  # in a shell's background it is ignored, by children too
+    try:
+        process = subprocess.Popen(command(small_voice_folder), stderr=subprocess.PIPE, text=True, cwd=tmp_path)
+    finally:
+        signal.signal(signal.SIGINT, former)
     try:
         while not (tmp_path / "pid").exists() and process.poll() is None:
             time.sleep(0.05)
