@@ -40,7 +40,7 @@ help:
 	@echo 'make test-transformers4    loads a merged model and an adapter with transformers 4 as well, in $(VENV4)'
 	@echo 'make test-ray works and serves on two Ray workers, which are killed; installs Ray'
 	@echo 'make test-kernels    runs the GPU kernels in an interpreter and compiles them for five kinds of card; installs Triton'
-	@echo 'make kills    kills training at 30 random moments, goes on, and compares adapters and your files; trains twice at once'
+	@echo 'make kills    kills training at 30 random moments, goes on, and compares adapters and your files; trains twice at once, and as two ranks'
 	@echo 'make bench    prints what is measured on this machine, peers beside us; JSON with everything last'
 	@echo 'make evaluate measures the voice                             make evaluate ARGS="--model demo --limit 20"'
 	@echo 'make lint-deploy    checks deploy/ with the linters of its formats'
@@ -58,7 +58,7 @@ test: $(DEV)
 	@$(VENV)/bin/python -m pytest -n $(PROCESSES) --maxprocesses 8 --dist worksteal $(ARGS)
 
 test-engines: $(DEV) $(LLAMA)
-	@$(VENV)/bin/python -m pytest -m llama tests/export tests/engines $(ARGS)
+	@$(VENV)/bin/python -m pytest -m llama tests/export tests/engines tests/benchmarks $(ARGS)
 
 test-serve: $(DEV) $(SERVE_DEV)
 	@$(VENV)/bin/python -m pytest -m serve tests/server $(ARGS)
@@ -73,7 +73,7 @@ test-ray: $(DEV) $(RAY)
 	@$(VENV)/bin/python -m pytest -m ray -W ignore::pytest.PytestUnraisableExceptionWarning tests/prepare tests/deploy $(ARGS)
 
 test-kernels: $(DEV) $(KERNELS)
-	@$(VENV)/bin/python -m pytest -n $(PROCESSES) --maxprocesses 8 -m kernels tests/engines tests/codec $(ARGS)
+	@$(VENV)/bin/python -m pytest -n $(PROCESSES) --maxprocesses 8 -m kernels tests/engines tests/codec tests/training $(ARGS)
 
 kills: $(DEV)
 	@$(VENV)/bin/python -m tests.scripts.kill_and_resume $(ARGS)

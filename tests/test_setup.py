@@ -15,10 +15,9 @@ CARD = (
     "soundfile av librosa unsloth bitsandbytes trl datasets pandas tyro tqdm matplotlib tensorboard filelock pyyaml"
 ).split()
 NEED_A_GPU = ["unsloth", "bitsandbytes", "trl"]
-REQUIREMENTS = ["requirements.txt"] + [
-    f"requirements-{name}.txt"
-    for name in ("cpu", "deploy", "dev", "eval", "llama", "ray", "serve", "serve-dev", "transformers4")
-]
+REQUIREMENTS = sorted(path.name for path in ROOT.glob("requirements*.txt"))
+# Markers of pyproject.toml, but "gpu", which no target has.
+MARKERS = re.findall(r'^    "(?!gpu)(\w+): ', (ROOT / "pyproject.toml").read_text(), re.MULTILINE)
 
 
 def _requirements(name):
@@ -158,19 +157,6 @@ def test_what_needs_a_gpu_is_never_imported_at_module_level(path):
     assert not set(NEED_A_GPU) & set(_imports(ast.Module(outside_functions, [])))
 
 
-def test_speaking_on_a_cpu_imports_nothing_that_needs_a_gpu(small_voice_folder):
-    program = f"""
-import sys
-for name in {NEED_A_GPU}:
-    sys.modules[name] = None  # importing it fails
-from inference import OrpheusInference
-speaker = OrpheusInference({str(small_voice_folder)!r}, lora="none", device="cpu")
-assert speaker.synthesize("Hello.", max_new_tokens=70).seconds > 0
-"""
-    result = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True)
-    assert result.returncode == 0, result.stderr
-
-
 # --- make and CI ---
 
 
@@ -192,6 +178,19 @@ def test_targets(target, command):
     result = _makefile("--dry-run", target, VENV="no-such-venv")
     assert result.returncode == 0, result.stderr
     assert command in result.stdout
+
+
+@pytest.mark.parametrize("marker", MARKERS)
+def test_a_marker_has_a_target_that_runs_all_its_tests(marker):
+    (line,) = re.findall(rf"^\t.* -m pytest .*-m {marker} .*$", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    folders = [ROOT / word for word in line.split() if word.startswith("tests/")]
+    marked = [path for path in (ROOT / "tests").rglob("test_*.py") if f"pytest.mark.{marker}\n" in marks_of(path)]
+    assert marked and [path for path in marked if not set(folders) & set(path.parents)] == []
+
+
+def marks_of(path):
+    """The marks of a file's tests, a line each."""
+    return "".join(f"{mark}\n" for mark in re.findall(r"pytest\.mark\.\w+", path.read_text()))
 
 
 def test_help_names_every_target():

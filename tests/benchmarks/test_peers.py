@@ -218,8 +218,9 @@ def test_llama_cpp_is_a_peer_where_it_is_installed(model, monkeypatch, capsys):
     assert run.report["not_installed"] == ["xllamacpp"] and not run.report["rows"]
 
 
+@pytest.mark.llama
 def test_llama_cpp_speaks_with_files_of_the_model(model, small_voice_folder, monkeypatch, capsys):
-    pytest.importorskip("gguf")
+    pytest.importorskip("gguf", reason="pip install -r requirements-llama.txt")
     opened, measured = [], []
 
     class Engine(SimpleNamespace):

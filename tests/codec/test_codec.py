@@ -157,16 +157,22 @@ def spread_codec():
     return full_shape_codec("cpu", speech, snac_config(32))
 
 
-@pytest.fixture
-def coarse(spread_codec):
-    """(a batching encoder with coarse rounding, clips, their codes one by one)"""
+@pytest.fixture(scope="module")
+def clips_alone(spread_codec):
+    """(clips, their codes one by one)"""
     random = np.random.default_rng(2)
     clips = [(random.standard_normal(2048 * (1 + index % 3) - 5) * 0.1).astype(np.float32) for index in range(150)]
+    return clips, [spread_codec.encode([clip])[0] for clip in clips]
+
+
+@pytest.fixture
+def coarse(spread_codec, clips_alone):
+    """(a batching encoder with coarse rounding, clips, their codes one by one)"""
     inner = spread_codec.model.encoder
     spread_codec.model.encoder = RoundsByBatch(inner, 4e-3)
     batching = encoder.BatchEncoder(spread_codec.model, fused=False, tolerance=1e-2)
     batching.batched = True
-    yield batching, clips, [spread_codec.encode([clip])[0] for clip in clips]
+    yield batching, *clips_alone
     spread_codec.model.encoder = inner
 
 
@@ -245,17 +251,14 @@ def test_encoding_leaves_the_callers_precision(small_codec, random):
 
 
 @pytest.mark.kernels
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(3000)
 @pytest.mark.parametrize("part", ["encoder", "decoder"])
 def test_the_fused_kernels_compute_what_the_layers_do(part):
     """In Triton's interpreter, where Triton is; `test_gpu_encoder.py` and `test_gpu_streams.py` show it on a GPU."""
     pytest.importorskip("triton", reason="Triton is not installed: make test-kernels installs it")
     done = subprocess.run(
         [sys.executable, "-m", f"tests.codec.interpret_{part}"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        env=os.environ | {"TRITON_INTERPRET": "1"},
+        **{"cwd": ROOT, "capture_output": True, "text": True, "env": os.environ | {"TRITON_INTERPRET": "1"}},
     )
     assert done.returncode == 0, done.stderr[-3000:]
 

@@ -65,9 +65,9 @@ def change(folder, **changes):
 )
 def test_figures_that_no_codec_has(folder, changes, message):
     change(folder, **changes)
-    began = time.perf_counter()
+    began = time.process_time()
     refused(folder, message)
-    assert time.perf_counter() - began < 10
+    assert time.process_time() - began < 10
 
 
 def test_weights_that_are_no_numbers(folder):

@@ -5,7 +5,7 @@ import pytest
 import torch
 from snac import SNAC
 
-pytestmark = [pytest.mark.kernels, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.kernels, pytest.mark.timeout(3000)]
 pytest.importorskip("triton", reason="Triton is not installed: make test-kernels installs it")
 
 from orpheus.codec import kernels  # noqa: E402

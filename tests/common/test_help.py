@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 from dataclasses import dataclass, field, fields
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -64,9 +65,11 @@ def show(common=None, width=80):
     )
 
 
-def run(program, *arguments, options=()):
+@cache
+def run(program, *arguments):
+    """What a process did, and what it imported, on its stderr."""
     environment = {**os.environ, "COLUMNS": "80"}
-    command = [sys.executable, *options, *program.split(), *arguments]
+    command = [sys.executable, "-X", "importtime", *program.split(), *arguments]
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env=environment)
 
 
@@ -151,7 +154,7 @@ def test_help_all_has_every_option_with_its_default(program):
 
 @pytest.mark.parametrize("program", PROGRAMS)
 def test_help_needs_nothing_heavy(program):
-    done = run(program, "--help", options=["-X", "importtime"])
+    done = run(program, "--help")
     imported = {line.split("|")[-1].strip() for line in done.stderr.splitlines()}
     allowed = {"numpy", "soundfile"} if "evaluate" in program else set()  # its judges' counts
     assert not imported & (HEAVY - allowed)

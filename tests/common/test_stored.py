@@ -58,12 +58,12 @@ def test_what_is_fine(tmp_path):
 def test_nothing_takes_long(tmp_path, text):
     path = tmp_path / "config.json"
     path.write_bytes(text)
-    began = time.perf_counter()
+    began = time.process_time()
     try:
         read_json(path)
     except CheckpointError as error:
         assert str(path) in str(error)
-    assert time.perf_counter() - began < 10
+    assert time.process_time() - began < 10
 
 
 def test_files_without_an_end(tmp_path, monkeypatch):

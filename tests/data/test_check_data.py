@@ -1,14 +1,11 @@
 """--check-data: what is in the data and what a run would do, on the screen alone."""
 
 import os
-import subprocess
-import sys
 from types import SimpleNamespace
 
 import pytest
 
 import orpheus_sft_unsloth as recipe
-from orpheus.common.options import ROOT
 from orpheus.data.options import DataOptions
 from orpheus.speech.model import DEMO_VOICE
 from orpheus.training.check_data import expected_time
@@ -92,16 +89,12 @@ def test_no_transcripts_are_written(folder, capsys):
     assert "cannot --transcribe: leave one of them out" in capsys.readouterr().err
 
 
-def test_the_demo(tmp_path):
-    command = [sys.executable, ROOT / "orpheus_sft_unsloth.py", "--demo", "--check-data"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=200)
-    assert done.returncode == 0, done.stderr
-    assert (
-        "60 read, 60 used" in done.stdout
-        and "\nwould train  58 examples of 383 tokens: 96 steps of 2,048 tokens" in done.stdout
-        and "; 2 more are held out." in done.stdout
-    )
-    assert os.listdir(tmp_path) == []
+def test_the_demo(in_empty_folder, capsys):
+    assert recipe.main(["--demo", "--check-data"]) == 0
+    shown = capsys.readouterr().out
+    assert "60 read, 60 used" in shown and "; 2 more are held out." in shown
+    assert "\nwould train  58 examples of 383 tokens: 96 steps of 2,048 tokens" in shown
+    assert os.listdir() == []
 
 
 # --- the forecast -------------------------------------------------------------------------------------------------------

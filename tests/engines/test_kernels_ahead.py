@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-pytestmark = [pytest.mark.kernels, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.kernels, pytest.mark.timeout(3000)]
 pytest.importorskip("triton", reason="Triton is not installed: make test-kernels installs it")
 
 from triton.runtime.jit import JITFunction  # noqa: E402

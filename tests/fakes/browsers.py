@@ -59,7 +59,7 @@ class _Browser:
                 assert "error" not in answer, answer
                 return answer.get("result", {})
 
-    def wait(self, condition, seconds=20):
+    def wait(self, condition, seconds=60):
         """Until a JavaScript expression is true."""
         ends = time.monotonic() + seconds
         while not self.run(condition):

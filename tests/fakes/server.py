@@ -150,10 +150,10 @@ def serving(models, keys=None, slots=2, voice_models=(), together=False, **optio
         yield server
     finally:
         server.should_exit = True
-        thread.join(20)
+        thread.join(60)
 
 
-def wait_for(condition, what="it", seconds=20):
+def wait_for(condition, what="it", seconds=60):
     """Until something is so; fails after some seconds."""
     ends = time.monotonic() + seconds
     while not condition():
@@ -169,5 +169,5 @@ def check_end(process, address, fields):
         process.send_signal(signal.SIGTERM)
         made += b"".join(chunks)  # to its end
     assert len(made) > 4096
-    assert process.wait(30) == 0
+    assert process.wait(60) == 0
     assert "done after" in process.stderr.read()

@@ -45,9 +45,8 @@ def test_plain_operations_are_the_packages_own(tiny_codec):
         kernels.use("magic")
 
 
+@pytest.mark.gpu
 def test_triton_kernels_agree_with_plain_operations():
-    if kernels.triton is None or not torch.cuda.is_available():
-        pytest.skip("no GPU with Triton here (TRITON_INTERPRET=1 runs the kernels on a CPU)")
     assert kernels.largest_error(torch.device("cuda")) < 1e-3
 
 

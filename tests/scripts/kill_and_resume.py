@@ -1,5 +1,5 @@
 """kill -9 at random moments of a short run, then --resume: the adapter has to be the uninterrupted one, byte for byte. And two runs
-at once in one folder, whose adapters have to be those of runs alone.
+at once in one folder, whose adapters have to be those of runs alone; and one run of two ranks, whose adapter has to be that of one.
 
     python -m tests.scripts.kill_and_resume --times 30        (make kills)
 
@@ -33,19 +33,25 @@ def start(folder, *flags):
     process = os.fork()
     if process:
         return process
+    status = 1
+    try:
+        status = run(folder, *flags)
+    finally:
+        os._exit(status)
+
+
+def run(folder, *flags):
+    """Runs the recipe in `folder`, for this process' last act: what it says goes into said.txt. Returns its exit status."""
     with open(folder / "said.txt", "a") as said:
         os.chdir(folder)
         os.dup2(said.fileno(), 1)
         os.dup2(said.fileno(), 2)
-    status = 1
-    try:
-        import orpheus_sft_unsloth
+    import orpheus_sft_unsloth
 
-        status = orpheus_sft_unsloth.main([*FLAGS, *flags])
-        sys.stdout.flush()
-        sys.stderr.flush()
-    finally:
-        os._exit(status)
+    status = orpheus_sft_unsloth.main([*FLAGS, *flags])
+    sys.stdout.flush()
+    sys.stderr.flush()
+    return status
 
 
 def ended(process):
@@ -124,6 +130,32 @@ def at_once(folder):
     return first == alone != second and len(list(folder.glob("outputs/run_*/log.jsonl"))) == 3
 
 
+def two_ranks(folder):
+    """Whether two processes under torchrun's launcher train the adapter that one trains, but for rounding, and say so once."""
+    import numpy as np
+    from safetensors.numpy import load_file
+    from torch.distributed.launcher.api import LaunchConfig, elastic_launch
+
+    short = ("--max-steps", "3", "--tokens-per-step", "700", "--learning-rate", "1e-3", "--out")
+    finish(folder, *short, "lora_1")
+    (folder / "said.txt").unlink()
+    launch = LaunchConfig(1, 1, 2, run_id="two", rdzv_backend="c10d", rdzv_endpoint="localhost:0", start_method="fork")
+    statuses = elastic_launch(launch, run)(folder, *short, "lora_2")  # what --standalone --nproc-per-node 2 does
+    said = (folder / "said.txt").read_text()
+    if any(statuses.values()) or len(statuses) != 2 or said.count("The adapter is in") != 1:
+        raise SystemExit(f"two ranks, exit statuses {statuses}:\n{said[-3000:]}")
+    one, two = (load_file(folder / name / "adapter_model.safetensors") for name in ("lora_1", "lora_2"))
+    apart = {name: np.abs(two[name] - one[name]) for name in one}  # Adam makes much of a small gradient's rounding
+    lines = [map(json.loads, path.read_text().splitlines()) for path in sorted(folder.glob("outputs/run_*/log.jsonl"))]
+    first, second = ([line["loss"] for line in each if "loss" in line] for each in lines)
+    return (
+        one.keys() == two.keys()
+        and all(bool(each.max() < 1e-4 and each.mean() < 1e-6) for each in apart.values())
+        and len(first) == len(second) == 3
+        and bool(np.abs(np.subtract(first, second)).max() < 1e-4)
+    )
+
+
 def main(argv=None):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--times", type=int, default=30)
@@ -132,12 +164,14 @@ def main(argv=None):
     random.seed(arguments.seed)
     found = {"kills": 0, "in_saves": 0, "same": 0, "users_files_changed": 0, "ended_before_the_kill": 0}
     with tempfile.TemporaryDirectory() as root:
-        first, whole, two, cut = (Path(root) / name for name in ("first", "whole", "two", "cut"))
+        first, whole, two, ranks, cut = (Path(root) / name for name in ("first", "whole", "two", "ranks", "cut"))
         first.mkdir()
         prepare(first)
         shutil.copytree(first, whole)
         shutil.copytree(first, two)
+        shutil.copytree(first, ranks)
         found["two_at_once"] = at_once(two)
+        found["two_ranks"] = two_ranks(ranks)
         began = time.monotonic()
         finish(whole)
         seconds, wanted = time.monotonic() - began, adapter(whole)
@@ -158,7 +192,8 @@ def main(argv=None):
             with contextlib.suppress(FileNotFoundError):
                 shutil.rmtree(cut)
     print(json.dumps(found))
-    return int(found["same"] != found["kills"] or found["users_files_changed"] != 0 or not found["two_at_once"])
+    right = found["same"] == found["kills"] and found["users_files_changed"] == 0
+    return int(not (right and found["two_at_once"] and found["two_ranks"]))
 
 
 if __name__ == "__main__":

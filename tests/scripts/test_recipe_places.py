@@ -75,7 +75,6 @@ def test_an_evaluation_replaces_nothing_that_it_did_not_write(recipe, capfd, out
     assert message in capfd.readouterr().err and everything() == before
 
 
-@pytest.mark.timeout(300)
 def test_a_second_run_takes_a_folder_of_its_own_and_leaves_the_users_files(recipe):
     assert recipe("--merge", "merged")[0] == 0
     first = everything("outputs/run_001")
@@ -95,7 +94,6 @@ def test_a_second_run_takes_a_folder_of_its_own_and_leaves_the_users_files(recip
     assert sorted(path.name for path in Path("outputs").glob("run_*")) == ["run_003"]
 
 
-@pytest.mark.timeout(300)
 def test_another_base_model_is_not_gone_on_with(recipe, tmp_path):
     from tests.fakes.checkpoints import save_voice
 
@@ -114,7 +112,6 @@ def test_a_disk_without_room_is_said_before_training(recipe, monkeypatch):
     assert "held-out loss" not in said
 
 
-@pytest.mark.timeout(300)
 def test_a_disk_that_fills_up_costs_no_adapter(recipe, monkeypatch):
     from orpheus.export import adapter
 
@@ -147,11 +144,11 @@ def test_a_full_code_cache_ends_in_a_message(recipe, monkeypatch):
     assert "--code-cache" in said and "Traceback" not in said
 
 
-@pytest.mark.timeout(400)
-def test_killed_runs_end_as_if_they_were_not_and_two_at_once_do_not_meet():
-    """Two kills here, one in a save; `make kills` does thirty."""
+def test_killed_runs_end_as_if_they_were_not_two_at_once_do_not_meet_and_two_ranks_are_one():
+    """Two kills here, one in a save; `make kills` does thirty. One process for all, as importing takes the longest."""
     command = [sys.executable, "-m", "tests.scripts.kill_and_resume", "--times", "2"]
     result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert result.returncode == 0, result.stderr[-3000:]
     found = json.loads(result.stdout.splitlines()[-1])
-    assert found["same"] == found["kills"] == 2 and found["users_files_changed"] == 0 and found["two_at_once"]
+    assert found["same"] == found["kills"] == 2 and found["users_files_changed"] == 0
+    assert found["two_at_once"] and found["two_ranks"]

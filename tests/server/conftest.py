@@ -1,4 +1,5 @@
 import threading
+from contextlib import contextmanager
 from dataclasses import replace
 
 import httpx
@@ -13,19 +14,35 @@ def voice(small_voice_folder):
     return load_model(str(small_voice_folder), lora="none", device="cpu")[0]
 
 
+def talker_of(voice):
+    engine = Talker(voice.engine.layout)
+    return engine, replace(voice, engine=engine, name="small")
+
+
+@contextmanager
+def asked(engine, model):
+    with serving({"small": model}) as running, httpx.Client(base_url=running.address, timeout=60) as client:
+        running.http, running.talker = client, engine
+        yield running
+
+
 @pytest.fixture
 def talker(voice):
     """(Talker, a voice with it)"""
-    engine = Talker(voice.engine.layout)
-    return engine, replace(voice, engine=engine, name="small")
+    return talker_of(voice)
 
 
 @pytest.fixture
 def server(talker):
     """A server of one model, `small`, that speaks 6 frames for each text; its client is `.http`, its engine `.talker`."""
-    engine, model = talker
-    with serving({"small": model}) as running, httpx.Client(base_url=running.address, timeout=30) as client:
-        running.http, running.talker = client, engine
+    with asked(*talker) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def shared(voice):
+    """The same, one for all tests of a file that take it: starting one takes longer than most of what it is asked."""
+    with asked(*talker_of(voice)) as running:
         yield running
 
 

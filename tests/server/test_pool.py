@@ -207,7 +207,7 @@ def test_an_engine_that_cannot_open_again_closes_the_pool(loaded, monkeypatch):
         voice.engine.fail = OrpheusError("lost the device")
         with pytest.raises(OrpheusError, match="lost the device"):
             joined(pool.submit("Yes.", seed=0))
-        pool._thread.join(10)
+        pool._thread.join(60)
         assert not pool.alive
         with pytest.raises(OrpheusError, match="the pool is closed") as raised:
             pool.submit("Yes.", seed=0)

@@ -55,7 +55,7 @@ def test_a_listener_hears_everything_in_order(loaded):  # noqa: F811
 
     with StreamPool(voice, slots=1) as pool:
         pool.start(request, sampling, listen)
-        assert over.wait(30)
+        assert over.wait(60)
     audio = np.concatenate([item for item in heard if isinstance(item, np.ndarray)])
     assert len(audio) == 7 * 2048 + 3600  # 0.15 s between two pieces
     ends = [index for index, item in enumerate(heard) if isinstance(item, Utterance)]

@@ -74,6 +74,6 @@ def test_what_cannot_be_made_ready_ends_the_server(talker, capsys):
 
     thread = threading.Thread(target=run, daemon=True)
     thread.start()
-    thread.join(20)
+    thread.join(60)
     assert found == ["a process that reads texts ended"] and not server.speaker.ready
     assert "nothing can be spoken: a process that reads texts ended" in capsys.readouterr().err

@@ -26,7 +26,7 @@ def hear(socket, until="session.done"):
     """[message or bytes] up to one of this type."""
     heard = []
     while not heard or heard[-1] == "" or isinstance(heard[-1], bytes) or heard[-1]["type"] != until:
-        message = socket.recv(timeout=20)
+        message = socket.recv(timeout=60)
         heard.append(message if isinstance(message, bytes) else json.loads(message))
     return heard
 
@@ -74,7 +74,7 @@ def test_a_session_has_many_utterances(socket):
     assert hear(socket) == [{"type": "session.done", "utterance_index": 3, "total_sentences": 0}]
     tell(socket, "session.close")
     with pytest.raises(ConnectionClosed):
-        socket.recv(timeout=10)
+        socket.recv(timeout=60)
 
 
 @pytest.mark.parametrize(
@@ -111,7 +111,7 @@ def test_a_session_begins_with_its_config(socket, message):
     socket.send(message)
     assert hear(socket, "error")[0]["message"]
     with pytest.raises(ConnectionClosed):
-        socket.recv(timeout=10)
+        socket.recv(timeout=60)
 
 
 def test_the_config_stays_within_an_utterance(socket):
@@ -125,7 +125,7 @@ def test_a_frame_that_is_too_large_ends_the_connection(server, socket):
     tell(socket, "session.config")
     with pytest.raises(ConnectionClosed):
         socket.send("x" * 300_000)
-        socket.recv(timeout=10)
+        socket.recv(timeout=60)
     assert server.http.get("/healthz").status_code == 200
 
 

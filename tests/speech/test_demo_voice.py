@@ -18,9 +18,15 @@ def test_it_knows_two_voices(demo_voice):
     assert demo_voice.voices == ("nora", "theo") and demo_voice.default_voice == "nora"
 
 
+@pytest.fixture(scope="module")
+def spoken(demo_voice):
+    """{voice: what it says}"""
+    return {voice: demo_voice.synthesize(TEXTS[0], voice) for voice in demo_voice.voices}
+
+
 @pytest.mark.parametrize("voice", ["nora", "theo"])
-def test_it_speaks_and_ends_by_itself(demo_voice, voice):
-    speech = demo_voice.synthesize(TEXTS[0], voice)
+def test_it_speaks_and_ends_by_itself(spoken, voice):
+    speech = spoken[voice]
     assert speech.finish_reason == "end_of_speech"
     assert 1.5 < speech.seconds < 4
     level = np.sqrt(np.mean(speech.audio**2))
@@ -43,9 +49,9 @@ def test_streamed_equals_whole(demo_voice):
     assert np.abs(np.concatenate(chunks) - whole.audio).max() < 1e-5
 
 
-def test_a_recording_survives_the_codec(demo_voice):
+def test_a_recording_survives_the_codec(demo_voice, spoken):
     """Encoded and decoded again, speech keeps its loudness over time (correlation of 85 ms levels)."""
-    audio = demo_voice.synthesize(TEXTS[2]).audio
+    audio = spoken["nora"].audio
     again = demo_voice.codec.decode(demo_voice.codec.encode([audio])[0])
     levels = [np.log(np.sqrt(np.mean(x.reshape(-1, 2048) ** 2, axis=1)) + 1e-3) for x in (audio, again)]
     assert np.corrcoef(*levels)[0, 1] > 0.9

@@ -4,7 +4,6 @@ import json
 import re
 
 import pytest
-from transformers import AutoTokenizer
 
 from orpheus.common.options import ROOT
 from orpheus.common.tokens import TokenLayout
@@ -15,7 +14,7 @@ from orpheus.text.known_models import KNOWN_MODELS, known_model
 from orpheus.text.prompt import FORMATS, PromptBuilder
 from orpheus.text.tags import find_tags, spell_tags
 from orpheus.text.turns import split_turns
-from tests.fakes.checkpoints import ORPHEUS_LAYOUT, save_tokenizer
+from tests.fakes.checkpoints import ORPHEUS_LAYOUT
 
 PAGE = (ROOT / "docs" / "models.md").read_text(encoding="utf-8")
 
@@ -53,16 +52,9 @@ def test_the_description_on_the_page_is_read(tmp_path):
     assert set(json.loads((tmp_path / "orpheus.json").read_text())) == set(read_values(tmp_path / "orpheus.json"))
 
 
-@pytest.fixture(scope="module")
-def tokenizer(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("tokenizer")
-    save_tokenizer(folder, ORPHEUS_LAYOUT, ("<|audio|>", "<spk_ann>"))
-    return AutoTokenizer.from_pretrained(folder)
-
-
 @pytest.mark.parametrize("name, ids", table("prompt | ids"))
-def test_prompts_are_as_the_page_has_them(tokenizer, name, ids):
-    builder = PromptBuilder(tokenizer, ORPHEUS_LAYOUT, names(name)[0])
+def test_prompts_are_as_the_page_has_them(relatives_tokenizer, name, ids):
+    builder = PromptBuilder(relatives_tokenizer, ORPHEUS_LAYOUT, names(name)[0])
     t = TokenLayout()
     controls = dict(
         SOH=t.start_of_human,
@@ -77,12 +69,12 @@ def test_prompts_are_as_the_page_has_them(tokenizer, name, ids):
         if part in controls:
             expected.append(controls[part])
         elif part.strip("`") in ("<|audio|>", "<spk_voice>"):
-            expected.append(builder.tokenizer.convert_tokens_to_ids(part.strip("`").replace("voice", "ann")))
+            expected.append(builder.tokenizer.convert_tokens_to_ids(part.strip("`").replace("voice", "kavya")))
         else:
             expected += builder.tokenizer(
-                part.strip("`").replace("voice", "ann").replace("text", "Hi"), add_special_tokens=False
+                part.strip("`").replace("voice", "kavya").replace("text", "Hi"), add_special_tokens=False
             )["input_ids"]
-    assert builder.prompt("Hi", "ann") == expected
+    assert builder.prompt("Hi", "kavya") == expected
     assert len(table("prompt | ids")) == len(FORMATS)
 
 

@@ -6,20 +6,17 @@ from transformers import AutoTokenizer
 
 from orpheus.common.errors import CheckpointError, InputError
 from orpheus.text.prompt import FORMATS, IGNORE, PromptBuilder, layout_of
-from tests.fakes.checkpoints import ORPHEUS_LAYOUT, SMALL_LAYOUT, save_tokenizer
+from tests.fakes.checkpoints import SMALL_LAYOUT, save_tokenizer
 
 # Ids of the 3B vocabulary, written out: BOS, EOT, and SOS EOS SOH EOH SOA EOA.
 BOS, EOT = 128_000, 128_009
 SOS, EOS, SOH, EOH, SOA, EOA = range(128_257, 128_263)
-MORE = ("<|audio|>", "<laugh>", "<spk_kavya>", "<spk_agastya>")
 AUDIO, LAUGH, KAVYA, AGASTYA = range(156_940, 156_944)  # after the 28,684 of Orpheus-3B
 
 
 @pytest.fixture(scope="module")
-def tokenizer(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("tokenizer")
-    save_tokenizer(folder, ORPHEUS_LAYOUT, MORE)
-    return AutoTokenizer.from_pretrained(folder)
+def tokenizer(relatives_tokenizer):
+    return relatives_tokenizer
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +32,8 @@ def plain(tokenizer):
 
 
 def test_the_fake_has_the_ids(tokenizer):
-    assert [tokenizer.convert_tokens_to_ids(token) for token in MORE] == [AUDIO, LAUGH, KAVYA, AGASTYA]
+    tokens = ("<|audio|>", "<laugh>", "<spk_kavya>", "<spk_agastya>")
+    assert [tokenizer.convert_tokens_to_ids(token) for token in tokens] == [AUDIO, LAUGH, KAVYA, AGASTYA]
 
 
 def test_orpheus_says_a_name_and_a_colon(build, plain):

@@ -122,7 +122,7 @@ def test_comparison_takes_the_same_tags():
 
 @pytest.mark.parametrize("pattern", ["<", "<laugh", "{말", "*laughs", "[laugh ", "<ab cd ef ", "(sigh"])
 def test_long_runs_take_no_time(pattern):
-    text, began = pattern * (50_000 // len(pattern)), time.perf_counter()
+    text, began = pattern * (50_000 // len(pattern)), time.process_time()
     assert find_tags(text) == []
     spell_tags(text, KNOWN_TAGS)
-    assert time.perf_counter() - began < 1
+    assert time.process_time() - began < 1

@@ -171,21 +171,23 @@ def test_a_resumed_auto_run_is_the_uninterrupted_one(tmp_path, monkeypatch):
     monkeypatch.setattr("orpheus.training.schedule.ROUND_STEPS", 6)
     whole = trainer(tmp_path / "whole", options=options)
     end = whole.run().step
-    for after in range(1, end, 3):
-        cut = trainer(tmp_path / f"{after}", options=options)
-        step = cut._step
+    for after in (*range(1, end, 3), None):  # stopped after each of these steps, and gone on with
+        rest = trainer(tmp_path / "cut", options=options)
+        if after != 1:
+            rest.resume()
+        if after:
+            step = rest._step
 
-        def stop(number, cut=cut, step=step, after=after):
-            cut.stop = number + 1 == after
-            return step(number)
+            def stop(number, rest=rest, step=step, after=after):
+                rest.stop = number + 1 == after
+                return step(number)
 
-        cut._step = stop
-        with pytest.raises(StoppedError):
-            cut.run()
-        rest = trainer(tmp_path / f"{after}", options=options)
-        rest.resume()
-        assert rest.run() == replace(whole.state, seconds=rest.state.seconds)
-        assert torch.equal(weights(rest), weights(whole))
+            rest._step = stop
+            with pytest.raises(StoppedError):
+                rest.run()
+            assert rest.state.step == after
+    assert rest.run() == replace(whole.state, seconds=rest.state.seconds)
+    assert torch.equal(weights(rest), weights(whole))
 
 
 # --- own recordings with --demo ------------------------------------------------------------------------------------------

@@ -18,7 +18,7 @@ PROMPT = [261, 256, *TEXT, 257, 262, 263, 259]
 FRAMES = [LAYOUT.range_start(place) + place % 16 for place in range(35)]
 SPEECH = [*FRAMES, LAYOUT.end_of_speech]
 VOCABULARY = 258 + 10 + 7 * 16
-QUICK = Patience(ask=5, connect=5, token=5, tries=3, pause=0.01, longest_pause=0.02, overload=0.3)
+QUICK = Patience(ask=60, connect=60, token=60, tries=3, pause=0.01, longest_pause=0.02, overload=0.3)
 
 
 class ByteTokenizer:

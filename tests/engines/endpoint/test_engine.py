@@ -34,7 +34,7 @@ def test_the_first_token_out_of_range_ends_it_and_hangs_up(kind, connect):
     engine, fake = connect(kind, lambda asked: [*FRAMES[:14], wrong, *FRAMES * 200])
     fake.pause = 0.001
     assert ids_of(engine, [PROMPT], SamplingOptions(max_new_tokens=50_000)) == [[*FRAMES[:14], wrong]]
-    until = time.monotonic() + 5
+    until = time.monotonic() + 60
     while not fake.hung_up and time.monotonic() < until:
         time.sleep(0.01)
     assert fake.hung_up[0] < 5000
@@ -77,7 +77,7 @@ def test_closing_the_iterator_hangs_up(connect):
     steps = engine.generate([PROMPT, PROMPT], SamplingOptions(max_new_tokens=50_000), [1, 2])
     assert np.array_equal(next(steps), [FRAMES[0]] * 2)
     steps.close()
-    until = time.monotonic() + 5
+    until = time.monotonic() + 60
     while len(fake.hung_up) < 2 and time.monotonic() < until:
         time.sleep(0.01)
     assert len(fake.hung_up) == 2 and max(fake.hung_up) < 5000
@@ -92,7 +92,7 @@ def test_slots_come_and_go_each_at_its_own_pace(connect):
     assert (slots.free, first) == (1, 0)
     second = slots.join([261, 256, 65, *PROMPT[2:]], SamplingOptions(max_new_tokens=20), 0)
     got = {first: [], second: []}
-    until = time.monotonic() + 10
+    until = time.monotonic() + 60
     while time.monotonic() < until:
         tokens = slots.step()
         for slot, token in enumerate(tokens):

@@ -44,7 +44,7 @@ def test_a_server_that_asks_for_an_hour_is_not_waited_for(connect):
     began = time.monotonic()
     with pytest.raises(EndpointError, match="left alone for 3600 s"):
         ids_of(engine, [PROMPT], GREEDY)
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < 60
 
 
 def test_retry_after_in_seconds_as_a_date_and_as_nonsense():
@@ -141,7 +141,7 @@ def test_one_sequence_of_several_fails_alone(connect):
     slots = engine.open(2, 100)
     fake.faults = [(400, {"error": "no"})]
     failed = slots.join(PROMPT, GREEDY, 0)
-    until = time.monotonic() + 5
+    until = time.monotonic() + 60
     with pytest.raises(SequenceError, match="refuses the request") as caught:
         while time.monotonic() < until:
             slots.step()
