@@ -27,6 +27,7 @@ from orpheus.common.frame import CODES_PER_FRAME, CONTEXT_FRAMES, FRAME_SAMPLES,
 from orpheus.common.tokens import interleave
 
 ENCODE_SECONDS = 160  # audio per batch: an activation of the 24 kHz SNAC then takes 0.7 GiB, and up to five are alive
+FIRST_BATCH = 1 / 8  # of a full batch; the next ones are twice, four times and eight times as large
 
 # Latents are compared as points on a sphere of radius 1. Between two orders of summing in float32 they moved by a
 # median of 9e-7 and at most 6e-5 (in near silence, where the encoder cancels most), and their distance to the nearest
@@ -127,6 +128,7 @@ class BatchEncoder:
         self.device = next(model.parameters()).device
         self.batched = self.device.type != "cpu"  # a CPU is slower in batches: it maps and unmaps their large buffers
         self._wants_fused, self._fused = fused, None
+        self._copies = torch.cuda.Stream(self.device) if self.device.type == "cuda" else None
 
     @property
     def tolerance(self):
@@ -151,10 +153,15 @@ class BatchEncoder:
             self._fused = FusedEncoder(self.model)
 
     def _batches(self, frames):
-        """Lists of clip indices; `frames` holds each clip's frame count."""
-        groups, limit = defaultdict(list), 0
+        """Lists of clip indices; `frames` holds each clip's frame count.
+
+        With the fused kernels the first batches are smaller, so that the device soon has work and the host lays out each
+        batch while it computes the one before.
+        """
+        groups, most = defaultdict(list), 0
         if self.batched:
-            limit = self.seconds_per_batch * SAMPLE_RATE / FRAME_SAMPLES
+            most = self.seconds_per_batch * SAMPLE_RATE / FRAME_SAMPLES
+        limit = most * FIRST_BATCH if self._fused else most
         for index, count in enumerate(frames):
             groups[None if self._fused else count].append(index)
         for group in groups.values():
@@ -162,7 +169,7 @@ class BatchEncoder:
             for index in group:
                 if batch and total + frames[index] > limit:
                     yield batch
-                    batch, total = [], 0
+                    batch, total, limit = [], 0, min(2 * limit, most)
                 batch.append(index)
                 total += frames[index]
             yield batch
@@ -187,13 +194,26 @@ class BatchEncoder:
             parts.append(self.model.encoder(window[None, None])[..., (start - first) * rate : (end - first) * rate])
         return torch.cat(parts, 2)
 
+    def _to_device(self, audio):
+        """Starts the copy of pinned audio beside what the device computes; what is queued after this waits for the copy."""
+        if self.device.type != "cuda":
+            return audio.to(self.device)
+        current = torch.cuda.current_stream()
+        with torch.cuda.stream(self._copies):
+            audio = audio.to(self.device, non_blocking=True)
+        current.wait_stream(self._copies)
+        audio.record_stream(current)  # its memory is used again only after what reads it here
+        return audio
+
     def _start(self, clips, frames, indices):
         """Queues one batch. Returns what `collect` in `encode` needs."""
         bounds = np.cumsum([0, *(frames[index] for index in indices)])
-        audio = torch.zeros(int(bounds[-1]) * FRAME_SAMPLES, pin_memory=self.device.type == "cuda")
-        for index, first in zip(indices, bounds):
-            audio.numpy()[first * FRAME_SAMPLES :][: len(clips[index])] = clips[index]
-        audio = audio.to(self.device, non_blocking=True)
+        audio = torch.empty(int(bounds[-1]) * FRAME_SAMPLES, pin_memory=self.device.type == "cuda")
+        samples = audio.numpy()
+        for index, first, end in zip(indices, bounds * FRAME_SAMPLES, bounds[1:] * FRAME_SAMPLES):
+            samples[first : first + len(clips[index])] = clips[index]
+            samples[first + len(clips[index]) : end] = 0
+        audio = self._to_device(audio)
         if self._fused and not self.strict:
             rows = _rows(self._fused.codes(audio, bounds))
         elif len(indices) == 1:
@@ -214,11 +234,12 @@ class BatchEncoder:
 
         def collect(indices, bounds, audio, rows):
             rows = rows()
+            ordered = _in_frame_order(rows)
             for index, first, end in zip(indices, bounds, bounds[1:]):
                 if rows[first:end, CODES_PER_FRAME:].any():
                     again[index] = self._alone(audio[first * FRAME_SAMPLES : end * FRAME_SAMPLES])
                 else:
-                    codes[index] = _in_frame_order(rows[first:end])
+                    codes[index] = ordered[first:end].copy()  # not a view, which would keep the whole batch alive
 
         on_device = torch.cuda.device(self.device if self.device.type == "cuda" else -1)
         with on_device, full_precision(), parametrize.cached():  # cached: weight norm once, not at every call

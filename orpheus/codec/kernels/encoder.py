@@ -126,8 +126,11 @@ class FusedEncoder:
     def __call__(self, audio, bounds):
         """audio (frames * 2048,), clip i from frame bounds[i] to bounds[i + 1]; returns (4 * frames, channels)."""
         lengths = np.diff(bounds)
-        clips = torch.from_numpy(np.stack([np.repeat(bounds[:-1], lengths), np.repeat(bounds[1:], lengths)]))
-        clips = clips.to(audio.device, torch.int32)
+        clips = np.stack([np.repeat(bounds[:-1], lengths), np.repeat(bounds[1:], lengths)]).astype(np.int32)
+        clips = torch.from_numpy(clips)
+        if audio.is_cuda:  # from ordinary memory the copy would wait until the device has computed all batches before
+            clips = clips.pin_memory()
+        clips = clips.to(audio.device, non_blocking=True)
         weight, bias = self._first
         x, rows, block = audio.new_empty(len(audio), len(bias)), 128, min(64, len(bias) & -len(bias))
         grid = (triton.cdiv(len(audio), rows), len(bias) // block)
