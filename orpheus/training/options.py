@@ -144,7 +144,7 @@ class TrainingOptions:
     """Loss on the prompt's tokens: 0 trains on audio and its end only, 1 on everything alike."""
     full_vocabulary: bool = False
     """Measures the training loss over all tokens of the vocabulary. By default over audio and control tokens only, which
-    is faster; the held-out loss is always over all of them."""
+    is faster, and of a small model on a CPU over those that may stand at the position; the held-out loss is always over all."""
     load_in_4bit: bool = False
     """Keeps the base model in 4 bits (CUDA, bitsandbytes): fits 12 GB, with --gradient-checkpointing."""
     gradient_checkpointing: bool = False

@@ -50,13 +50,13 @@ class _Layer(torch.autograd.Function):
         gate, up = hidden.chunk(2, dim=1)
         inner = F.silu(gate).mul_(up)
         if kept:
-            ctx.layer, ctx.ends, ctx.shares = layer, ends, shares
-            ctx.save_for_backward(x, rstd, cos, sin, qkv, attended, middle, middle_rstd, hidden, inner)
+            ctx.layer, ctx.ends = layer, ends
+            ctx.save_for_backward(x, rstd, cos, sin, qkv, attended, middle, middle_rstd, hidden, inner, *shares)
         return torch.addmm(middle, inner, layer.down.one.T)
 
     @staticmethod
     def backward(ctx, dy):
-        x, rstd, cos, sin, qkv, attended, middle, middle_rstd, hidden, inner = ctx.saved_tensors
+        x, rstd, cos, sin, qkv, attended, middle, middle_rstd, hidden, inner, *shares = ctx.saved_tensors
         layer = ctx.layer
         heads, kv_heads, dim, _ = layer.shape
         learn(layer.down, dy, inner)
@@ -65,8 +65,7 @@ class _Layer(torch.autograd.Function):
         learn(layer.gate_up, dhidden, n * layer.norms[1])
         dmiddle = _norm_backward(dhidden @ layer.gate_up.one, n, middle_rstd, layer.norms[1]).add_(dy)
         learn(layer.o, dmiddle, attended)
-        dqkv = attend_backward(dmiddle @ layer.o.one, attended, qkv, ctx.shares, heads, kv_heads, dim, ctx.ends)
-        ctx.shares = None
+        dqkv = attend_backward(dmiddle @ layer.o.one, attended, qkv, shares, heads, kv_heads, dim, ctx.ends)
         passes.rotate(dqkv, cos, -sin, heads + kv_heads, dim)
         n = x * rstd
         learn(layer.qkv, dqkv, n * layer.norms[0])

@@ -41,6 +41,13 @@ def test_small_layers_give_the_plain_loss_and_gradients(count, seed, first):
         assert llama.loss(pack, first).item() == pytest.approx(2 * expected_loss, rel=1e-6)
 
 
+def test_checkpointing_gives_the_same_gradients():
+    pack = make_pack(examples(4, 3), SMALL_LAYOUT, "cpu")
+    kept, again = LoraLlama(peft_model()), LoraLlama(peft_model(), checkpointing=True)
+    (loss, gradient), (loss_again, gradient_again) = learnt(kept, pack), learnt(again, pack)
+    assert loss_again == loss and torch.equal(gradient_again, gradient)
+
+
 def test_small_layers_follow_the_adapter():
     llama, plain, pack = LoraLlama(peft_model()), plain_llama(), make_pack(examples(3), SMALL_LAYOUT, "cpu")
     for one in (llama, plain):
