@@ -14,13 +14,14 @@ from torch.utils.checkpoint import checkpoint
 from orpheus.common.cards import Card
 from orpheus.engines.fast.llama import Layer, Parts
 from orpheus.engines.fast.matrix import Matrix
+from orpheus.engines.fast.rows import LARGEST
 from orpheus.engines.layers import inverse_frequencies, rms_norm, rope, rotate
 from orpheus.training import passes
 from orpheus.training.fused import FusedLayer, Last
+from orpheus.training.head import ROUND, HeadLoss, OwnCodes
 from orpheus.training.lora import FlatAdapter, LoraGroup, lora_linear
-from orpheus.training.packing import HEAD_POSITIONS
+from orpheus.training.small import SmallLayer
 
-ROUND = 16  # rows of the head
 TILE = 128  # tokens that a product handles together
 
 
@@ -81,43 +82,10 @@ def packed_layer(attention, x, cos, sin, bounds, longest, shape, norms, qkv, o, 
     return _after_attention(x, attended.flatten(-2), norms[1], o, gate_up, down, shape[-1])
 
 
-def _loss_rows(between, hidden, head, skip, targets, weights):
-    """Sum of weighted cross-entropies of some positions over head[skip:], and its gradient on `hidden` (n, hidden).
-
-    Products are quickest where sizes, and the places in memory where rows begin, are round: a vocabulary's odd end goes apart.
-    """
-    rows, even = len(head), len(head) // ROUND * ROUND or len(head)
-    logits = hidden.new_empty(len(hidden), -(-rows // ROUND) * ROUND)[:, :rows]
-    torch.mm(hidden, head[:even].T, out=logits[:, :even])
-    if even < rows:
-        torch.mm(hidden, head[even:].T, out=logits[:, even:])
-    losses = between.cross_entropy(logits, targets, weights, skip)
-    gradient = logits[:, :even] @ head[:even]
-    if even < rows:
-        gradient.addmm_(logits[:, even:], head[even:])
-    return losses.sum(), gradient
-
-
-class _HeadLoss(torch.autograd.Function):
-    """Cross-entropy over the rows of a frozen head, a slice of positions at a time: the logits are never kept."""
-
-    @staticmethod
-    def forward(ctx, hidden, head, skip, targets, weights, between):
-        slices = zip(*(x.split(HEAD_POSITIONS) for x in (hidden, targets, weights)))
-        parts = [_loss_rows(between, h, head, skip, t, w) for h, t, w in slices]
-        ctx.save_for_backward(torch.cat([gradient for _, gradient in parts]))
-        return torch.stack([loss for loss, _ in parts]).sum()
-
-    @staticmethod
-    def backward(ctx, slope):
-        (gradient,) = ctx.saved_tensors
-        return gradient * slope.to(gradient.dtype), None, None, None, None, None
-
-
 class LoraLlama:
     """A causal Llama with LoRA on all its linear layers. Takes over the weights of `peft_model`, which stays usable.
 
-    compiled: whether layers are FusedLayers, which Triton compiles on a GPU; checkpointing: whether each is computed twice;
+    compiled: whether layers are FusedLayers, which Triton compiles on a GPU (a small model's on a CPU are else SmallLayers); checkpointing: whether each is computed twice;
     fp8: whether frozen weights' products in training are in FP8, which needs fused layers
     """
 
@@ -137,10 +105,10 @@ class LoraLlama:
         self.groups = [self._group(layer) for layer in self.decoder.layers]
         self.adapter = FlatAdapter([group for layer in self.groups for group in layer], self.dtype)
         self.frequencies, self.rope_scale = inverse_frequencies(self.config, self.device)
-        self.checkpointing = checkpointing
+        self.checkpointing, self.own_codes = checkpointing, None
         self.passes = _passes(self.device)
         self.attention = attention_for(self.device, self.dtype)
-        self.layers = self._fused_layers() if compiled else None
+        self.layers = self._fused_layers() if compiled else self._small_layers() if self.small else None
         self.multiple = TILE if compiled else 1  # of a pack's tokens
         if fp8:
             for group in self.adapter.groups:
@@ -154,6 +122,20 @@ class LoraLlama:
         whole = not any(group.quantized for group in self.adapter.groups)
         kernels = self.passes is not passes and self.attention is flash_attention
         return self.layers is not None and kernels and whole and not self.checkpointing
+
+    @property
+    def small(self):
+        """Whether it is on a CPU, and of a size that there is room for twice."""
+        size = sum(sum(group.rows) * group.width for group in self.adapter.groups) * self.dtype.itemsize
+        return self.device.type == "cpu" and self.dtype == torch.float32 and size <= LARGEST
+
+    def _small_layers(self):
+        for group in self.adapter.groups:
+            group.keep_merged()
+        return [
+            SmallLayer(groups, self._norms(index), self.shape, first=not index)
+            for index, groups in enumerate(self.groups)
+        ]
 
     def _fused_layers(self):
         last = Last()
@@ -188,10 +170,10 @@ class LoraLlama:
                 x = self._kept(self._layer, index, x, cos, sin, pack)
             return x
         if torch.is_grad_enabled():
-            x.requires_grad_()  # fused layers hand their gradients on by themselves: without one nothing would ask for them
+            x.requires_grad_()  # such layers hand their gradients on by themselves: without one nothing would ask for them
         for layer in self.layers:
             x, y = self._kept(layer, x, y, cos, sin, pack.bounds, pack.longest)
-        return x + y
+        return x if y is None else x + y
 
     def _kept(self, layer, *inputs):
         if self.checkpointing and torch.is_grad_enabled():
@@ -208,12 +190,20 @@ class LoraLlama:
         """Weighted sum of the cross-entropies of a pack's targets, a float32 scalar.
 
         first: the head's first row that takes part: 0 is the whole vocabulary, the first control token's id the audio tokens
-        and the control tokens alone. Targets below it are not allowed.
+        and the control tokens alone (after `narrow`, of the audio tokens those of the position). Targets below it are not allowed.
         """
+        if first and self.own_codes:
+            pack, places = self.own_codes.sorted(pack)
         hidden = rms_norm(self.hidden(pack).index_select(0, pack.where), self.decoder.norm.weight, self.eps)
+        if first and self.own_codes:
+            return self.own_codes(hidden, pack, places)
         skip = min(first, -(len(self.head) - first) % ROUND)  # rows that take no part make a product's size a round one
         start = first - skip
-        return _HeadLoss.apply(hidden, self.head[start:], skip, pack.targets - start, pack.weights, self.passes)
+        return HeadLoss.apply(hidden, self.head[start:], skip, pack.targets - start, pack.weights, self.passes)
+
+    def narrow(self, layout):
+        """From now on, a loss that is not over the whole vocabulary is over those tokens alone that may stand at a position."""
+        self.own_codes = OwnCodes(self.head, layout, self.passes)
 
     def flop_per_token(self, first=0):
         """Arithmetic of a training token: 4 x the base weights that it passes, 6 x the adapter; no recomputation, no attention."""

@@ -68,7 +68,8 @@ def dequantized(module):
 class LoraGroup:
     """Linear layers that share their input (q, k, v, say), with their adapters.
 
-    a, bs: the adapters' leaves in the model's compute dtype; eight: the EightWeight, where products are in FP8
+    a, bs: the adapters' leaves in the model's compute dtype; eight: the EightWeight, where products are in FP8; one: `merged`, where it
+    is kept (`keep_merged`)
     """
 
     def __init__(self, modules, dtype):
@@ -83,7 +84,7 @@ class LoraGroup:
         self.out = sum(self.rows)
         self.quantized = getattr(self.base[0].weight, "quant_state", None) is not None
         self.a = self.bs = None  # set by FlatAdapter
-        self.eight = None
+        self.eight = self.one = None
         self.whole = None if self.quantized else self._fuse()
 
     def _empty(self):
@@ -124,10 +125,16 @@ class LoraGroup:
             self._write_adapters(self.whole)
         if self.eight:
             self.eight.refresh()
+        if self.one is not None:
+            self._merge(self.one)
 
     def in_eight(self, passes):
         """Lets products be in FP8 from now on; `passes` as for FusedLayer."""
         self.eight = EightWeight(self.whole, self.out, self.width, passes)
+
+    def keep_merged(self):
+        """Has the merged weights at hand as `one`, made anew by every `refresh`."""
+        self.one = self.merged()
 
     def fused(self):
         """[[W, B], [A, 0]] (out + R, in + R) in 16 bits or more, made anew where W is stored in 4: with it a product and its
@@ -145,8 +152,11 @@ class LoraGroup:
     @torch.no_grad()
     def merged(self):
         """The layers' weights with their adapters added, one below the other: (out, in)."""
+        return self._merge()
+
+    def _merge(self, into=None):
         whole = self._forward()
-        return torch.addmm(whole[:, : self.width], whole[:, self.width :], self.a)
+        return torch.addmm(whole[:, : self.width], whole[:, self.width :], self.a, out=into)
 
 
 class FlatAdapter:

@@ -13,7 +13,6 @@ import torch.distributed as dist
 from orpheus.common.errors import InputError, OrpheusError, OutputError
 from orpheus.common.files import atomic_file
 from orpheus.engines.fast.engine import FastEngine
-from orpheus.engines.fast.rows import LARGEST
 from orpheus.engines.transformers import TransformersEngine
 from orpheus.evaluate.judges import load_judges
 from orpheus.evaluate.options import JudgeOptions
@@ -169,17 +168,11 @@ class MergedEngine:
         self._engine = None
 
 
-def _is_small(llama):
-    """Whether a LoraLlama is on a CPU, and of a size that there is room for twice."""
-    size = sum(sum(group.rows) * group.width for group in llama.adapter.groups) * llama.dtype.itemsize
-    return llama.device.type == "cpu" and llama.dtype == torch.float32 and size <= LARGEST
-
-
 class Samples:
     """Speaks sample sentences with the adapter as it is now, while training."""
 
     def __init__(self, llama, prompts, codec, description, sentences):
-        engine = (MergedEngine if _is_small(llama) else TransformersEngine)(llama, prompts.layout)
+        engine = (MergedEngine if llama.small else TransformersEngine)(llama, prompts.layout)
         loaded = LoadedModel("the model in training", engine, prompts, codec, description)
         self.tts, self.sentences = OrpheusInference(loaded), sentences
 

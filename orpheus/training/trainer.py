@@ -80,6 +80,8 @@ class Trainer:
         share = math.ceil(fullest / self.world * (1 if self.world == 1 else 1.05))
         self.capacity = max(self.longest, min(options.micro_batch_tokens or share, share))
         self.first_row = 0 if options.full_vocabulary or options.text_loss_weight else layout.base
+        if self.first_row and llama.small:
+            llama.narrow(layout)
         self.rate = matrix_rate(llama.device)
         self.half = llama.dtype == torch.float16
 
