@@ -71,9 +71,8 @@ class OwnCodes:
         losses, size = [], self.layout.codebook_size
         for place, parts in enumerate(zip(*(x.split(counts) for x in (hidden, pack.targets, pack.weights)))):
             h, targets, weights = parts
-            own = (targets >= self.layout.first_audio) * (
-                place * size
-            )  # codes before this place's, which are no rows here
+            before = place * size  # codes of other places, which are no rows here
+            own = (targets >= self.layout.first_audio) * before
             rows = targets - self.layout.base - own + self.skip
             losses.append(HeadLoss.apply(h, self.rows[place], self.skip, rows, weights, self.between))
         return torch.stack(losses).sum()

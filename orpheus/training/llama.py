@@ -85,7 +85,8 @@ def packed_layer(attention, x, cos, sin, bounds, longest, shape, norms, qkv, o, 
 class LoraLlama:
     """A causal Llama with LoRA on all its linear layers. Takes over the weights of `peft_model`, which stays usable.
 
-    compiled: whether layers are FusedLayers, which Triton compiles on a GPU (a small model's on a CPU are else SmallLayers); checkpointing: whether each is computed twice;
+    compiled: whether layers are FusedLayers, which Triton compiles on a GPU (a small model's on a CPU are else SmallLayers);
+    checkpointing: whether each is computed twice;
     fp8: whether frozen weights' products in training are in FP8, which needs fused layers
     """
 
