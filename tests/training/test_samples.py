@@ -15,6 +15,7 @@ from orpheus.engines.options import SamplingOptions
 from orpheus.engines.transformers import TransformersEngine
 from orpheus.evaluate.scoring import Judges
 from orpheus.text.recognition import Heard
+from orpheus.training import llama as llamas
 from orpheus.training import samples
 from orpheus.training.llama import LoraLlama
 from orpheus.training.options import TrainingOptions
@@ -159,7 +160,7 @@ def test_samples_are_spoken_with_the_adapter_as_it_is_now():
 
 def test_a_model_too_large_to_be_copied_speaks_as_it_is(monkeypatch, small_voice):
     voice, llama = small_voice, adapted()
-    for limit, kind in ((samples.LARGEST, MergedEngine), (1000, TransformersEngine)):
-        monkeypatch.setattr(samples, "LARGEST", limit)
+    for limit, kind in ((llamas.LARGEST, MergedEngine), (1000, TransformersEngine)):
+        monkeypatch.setattr(llamas, "LARGEST", limit)
         made = samples.Samples(llama, voice.prompts, voice.codec, voice.model.description, ["Hello."])
         assert type(made.tts.engine) is kind
