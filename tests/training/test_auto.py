@@ -69,7 +69,7 @@ def test_what_is_asked_for_is_done():
 
 
 def test_the_demo_leaves_nothing_to_chance():
-    assert (DEMO["epochs"], DEMO["tokens_per_step"], DEMO["learning_rate"], DEMO["held_out"]) == (4.0, 1024, 2e-3, 0.02)
+    assert (DEMO["epochs"], DEMO["tokens_per_step"], DEMO["learning_rate"], DEMO["held_out"]) == (8.0, 2048, 1e-3, 0.02)
     demo = TrainingOptions(**{name: DEMO[name] for name in ("epochs", "tokens_per_step")})
     assert plan_run([500] * 60, demo, True).rounds == ()
 
