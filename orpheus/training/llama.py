@@ -130,6 +130,11 @@ class LoraLlama:
         size = sum(sum(group.rows) * group.width for group in self.adapter.groups) * self.dtype.itemsize
         return self.device.type == "cpu" and self.dtype == torch.float32 and size <= LARGEST
 
+    @property
+    def parallel(self):
+        """Whether several passes can be made at once (orpheus.training.small.AtOnce)."""
+        return bool(self.layers) and isinstance(self.layers[0], SmallLayer)
+
     def _small_layers(self):
         for group in self.adapter.groups:
             group.keep_merged()

@@ -68,7 +68,8 @@ def dequantized(module):
 class LoraGroup:
     """Linear layers that share their input (q, k, v, say), with their adapters.
 
-    a, bs: the adapters' leaves in the model's compute dtype; eight: the EightWeight, where products are in FP8; one: `merged`, where it
+    a, bs: the adapters' leaves in the model's compute dtype; gradients: [(that of a, those of bs)], one for each vector of FlatAdapter that
+    takes them; eight: the EightWeight, where products are in FP8; one: `merged`, where it
     is kept (`keep_merged`)
     """
 
@@ -83,7 +84,7 @@ class LoraGroup:
         self.rows = [module.lora_B[ADAPTER].weight.shape[0] for module in modules]
         self.out = sum(self.rows)
         self.quantized = getattr(self.base[0].weight, "quant_state", None) is not None
-        self.a = self.bs = None  # set by FlatAdapter
+        self.a = self.bs = self.gradients = None  # set by FlatAdapter
         self.eight = self.one = None
         self.whole = None if self.quantized else self._fuse()
 
@@ -184,7 +185,8 @@ class FlatAdapter:
             for module, rows in zip(group.modules, group.rows, strict=True):
                 group.bs.append(self._leaf(start, (rows, module.lora_A[ADAPTER].weight.shape[0])))
                 start += group.bs[-1].numel()
-        self._recorded = None
+            group.gradients = [(group.a.grad, [b.grad for b in group.bs])]
+        self._recorded, self._others = None, []
         self.refresh()
 
     @staticmethod
@@ -234,9 +236,28 @@ class FlatAdapter:
             self.master.grad += self.gradients
             self.gradients.zero_()
 
+    def take_from(self, several):
+        """Has room for the gradients of so many passes at once: `LoraGroup.gradients` of the first are the leaves' own."""
+        while len(self._others) < several - 1:
+            vector, start = torch.zeros_like(self.gradients), 0
+            self._others.append(vector)
+            for group in self.groups:
+                views = []
+                for leaf in (group.a, *group.bs):
+                    views.append(vector[start : start + leaf.numel()].view(leaf.shape))
+                    start += leaf.numel()
+                group.gradients.append((views[0], views[1:]))
+
+    def gather(self):
+        """Adds what the others of several passes at once gave, always in the same order."""
+        for vector in self._others:
+            self.gradients += vector
+            vector.zero_()
+
     def zero_grad(self):
         self.master.grad.zero_()
-        self.gradients.zero_()
+        for vector in (self.gradients, *self._others):
+            vector.zero_()
 
 
 def load_with_peft(folder, device, options):

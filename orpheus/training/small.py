@@ -5,16 +5,20 @@ being multiplied by every token on the way forward and by every gradient on the 
 future; the first layer's input gets no gradient. What the gradient needs is kept, attention's probabilities too: of a large model
 that would be gigabytes, so this is for small ones (see LoraLlama.small).
 
-T: tokens. The adapters' gradients are added to the leaves' `grad` by the backward pass itself.
+T: tokens. The adapters' gradients are added up by the backward pass itself, those of several passes at once in a vector each.
 """
 
 import math
+import threading
+from concurrent.futures import ThreadPoolExecutor, wait
 
 import torch
 import torch.nn.functional as F
 
 from orpheus.training import passes
 
+MOST_AT_ONCE = 4  # passes: each has its own activations
+_pass = threading.local()  # `number`: which of several passes at once this thread makes
 BLOCK = 128  # queries that attention handles together: few enough to leave out most of the future
 
 
@@ -77,13 +81,13 @@ class _Layer(torch.autograd.Function):
 
 def learn(group, dy, x):
     """Adds the gradients of a group's adapters: dy (T, out), that of its output for the input x (T, in)."""
-    low = x @ group.a.T
+    low, (to_a, to_bs) = x @ group.a.T, group.gradients[getattr(_pass, "number", 0)]
     row = column = 0
-    for b in group.bs:
-        rows, rank = b.shape
-        b.grad.addmm_(dy[:, row : row + rows].T, low[:, column : column + rank], alpha=group.scale)
+    for to_b in to_bs:
+        rows, rank = to_b.shape
+        to_b.addmm_(dy[:, row : row + rows].T, low[:, column : column + rank], alpha=group.scale)
         row, column = row + rows, column + rank
-    group.a.grad.addmm_((dy @ group.whole[: group.out, group.width :]).T, x)
+    to_a.addmm_((dy @ group.whole[: group.out, group.width :]).T, x)
 
 
 def _norm(x, weight, eps):
@@ -107,6 +111,39 @@ def _swiglu_backward(d, hidden):
     torch.mul(d, F.silu(gate), out=dup)
     dgate.copy_(torch.ops.aten.silu_backward(d.mul_(up), gate))
     return out
+
+
+class AtOnce:
+    """Gradients of several lists of packs at once, a thread for each: (lists, first, factor) -> the sum of the losses * factor, a float32
+    scalar. Many calls of a step are too small for more than one thread.
+
+    The gradients are those of one list after the other, added up in the order of the lists.
+    """
+
+    def __init__(self, llama, lists):
+        self.llama, self.threads = llama, ThreadPoolExecutor(lists)
+        llama.adapter.take_from(lists)
+
+    def __call__(self, lists, first, factor):
+        before = torch.get_num_threads()
+        each = max(1, before // len(lists))
+        try:
+            passes = [self.threads.submit(self._one, *one, each, first, factor) for one in enumerate(lists)]
+            losses = [one.result() for one in passes]
+        finally:
+            wait(passes)  # also where one has failed
+            torch.set_num_threads(before)
+        self.llama.adapter.gather()
+        return torch.stack(losses).sum()
+
+    def _one(self, number, packs, threads, first, factor):
+        torch.set_num_threads(threads)  # a thread's own, and MKL's
+        _pass.number, loss = number, torch.zeros(())
+        for pack in packs:
+            part = self.llama.loss(pack, first) * factor
+            part.backward()
+            loss += part.detach()
+        return loss
 
 
 # --- attention -----------------------------------------------------------------------------------------------------------------

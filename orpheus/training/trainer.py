@@ -16,6 +16,7 @@ from orpheus.training.hardware import matrix_rate
 from orpheus.training.optimizer import make_optimizer
 from orpheus.training.packing import make_pack, split_step, targets_of
 from orpheus.training.schedule import Patience, learning_rate, plan_run
+from orpheus.training.small import MOST_AT_ONCE, AtOnce
 from orpheus.training.states import TrainerState, fingerprint, load_state, save_state
 from orpheus.training.steps import Gradients
 
@@ -68,7 +69,9 @@ class Trainer:
         if self.world > 1:  # one beginning for all
             dist.broadcast(llama.adapter.master.data, 0)
             llama.adapter.refresh()
-        self.gradients = Gradients(llama)
+        fullest = max(map(len, self.steps)) // self.world
+        self.lists = max(1, min(torch.get_num_threads(), MOST_AT_ONCE, fullest)) if llama.parallel else 1
+        self.gradients, self.at_once = Gradients(llama), AtOnce(llama, self.lists) if self.lists > 1 else None
         self.ready = None  # (the next step's examples, the capacity that its packs are for, the packs)
         self.stop = self.all_stop = False
         self.state = TrainerState(falls_from=None if self.plan.rounds else 0)
@@ -91,11 +94,12 @@ class Trainer:
         return make_pack(examples, self.layout, self.llama.device, text_loss_weight, self.llama.multiple)
 
     def _packs(self, examples):
-        """This rank's share of a step, in micro-batches."""
+        """This rank's share of a step: for each of `lists`, its micro-batches."""
         if self.ready and self.ready[:2] == (examples, self.capacity):
             return self.ready[2]
-        share = split_step(examples, self.lengths, self.world, self.capacity)[self.rank]
-        return [self._pack([self.train[one] for one in part], self.options.text_loss_weight) for part in share]
+        shares = split_step(examples, self.lengths, self.world * self.lists, self.capacity)[self.rank :: self.world]
+        weight = self.options.text_loss_weight
+        return [[self._pack([self.train[one] for one in part], weight) for part in share] for share in shares]
 
     def _prepare(self, number):
         """Makes the packs of a step while the device is at work on the one before it."""
@@ -107,9 +111,13 @@ class Trainer:
         """Adds up the step's gradients of this rank in micro-batches; returns the loss of its share, a tensor."""
         total = sum(targets_of(self.train[example], self.options.text_loss_weight) for example in examples)
         scale = self.state.loss_scale.value if self.half else 1.0
-        loss = torch.zeros((), device=self.llama.device)
-        for pack in self._packs(examples):
-            loss += self.gradients(pack, self.first_row, scale / total)
+        lists = self._packs(examples)
+        if self.at_once:
+            loss = self.at_once(lists, self.first_row, scale / total)
+        else:
+            loss = torch.zeros((), device=self.llama.device)
+            for pack in lists[0]:
+                loss += self.gradients(pack, self.first_row, scale / total)
         if scale != 1:
             self.llama.adapter.master.grad /= scale
         return loss / scale

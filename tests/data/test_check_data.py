@@ -137,6 +137,6 @@ def test_a_run_says_how_long_it_takes_before_anything_is_loaded():
     recordings, base = SimpleNamespace(kept=[recording] * 20), SimpleNamespace(checkpoint=str(DEMO_VOICE), device="cpu")
     said = expected_time(recordings, base, DataOptions(held_out=0.0), TrainingOptions(epochs=8.0, tokens_per_step=2048))
     assert said.startswith(
-        "time: about 44 seconds of training, as measured on 2 CPU cores (1,280\ntokens/s); less where it"
+        "time: about 37 seconds of training, as measured on 2 CPU cores (1,530\ntokens/s); less where it"
     )
     assert said.endswith("The bar corrects it.") and max(map(len, said.splitlines())) <= 79

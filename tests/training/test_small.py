@@ -69,6 +69,44 @@ def test_gradients_of_several_packs_add_up():
     torch.testing.assert_close(llama.adapter.master.grad, sum(gradients), rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.parametrize("threads", [2, 4])
+def test_passes_at_once_give_the_gradients_of_one_after_the_other(threads):
+    llama, before = LoraLlama(peft_model()), torch.get_num_threads()
+    lists = [
+        [make_pack(examples(count, seed), SMALL_LAYOUT, "cpu") for seed in range(seed)]
+        for count, seed in ((2, 1), (3, 2))
+    ]
+    lists += [[]] * (threads - 2)  # a step of few examples
+    loss, gradients = 0.0, []
+    for pack in (pack for packs in lists for pack in packs):
+        one, gradient = learnt(llama, pack)
+        loss += one
+        gradients.append(gradient)
+    at_once = small.AtOnce(llama, threads)
+    for _ in range(2):
+        llama.adapter.zero_grad()
+        assert at_once(lists, 0, 0.5).item() == pytest.approx(loss, rel=1e-5)
+        torch.testing.assert_close(llama.adapter.master.grad, sum(gradients), rtol=1e-5, atol=1e-6)
+    assert torch.get_num_threads() == before
+
+
+def test_what_fails_in_a_pass_is_raised_when_the_others_have_ended(monkeypatch):
+    llama, packs = LoraLlama(peft_model()), [make_pack(examples(2, seed), SMALL_LAYOUT, "cpu") for seed in (1, 2)]
+    at_once, loss, ended = small.AtOnce(llama, 2), llama.loss, []
+
+    def failing(pack, first):
+        if pack is packs[0]:
+            raise MemoryError("no room")
+        found = loss(pack, first)
+        ended.append(pack)
+        return found
+
+    monkeypatch.setattr(llama, "loss", failing)
+    with pytest.raises(MemoryError, match="no room"):
+        at_once([packs[:1], packs[1:]], 0, 1.0)
+    assert ended == packs[1:]
+
+
 @pytest.mark.parametrize(("heads", "kv_heads"), [(3, 3), (4, 2), (6, 1)])
 @pytest.mark.parametrize("lengths", [(1, 2), (128, 5), (40, 129, 300)])
 def test_attention_in_blocks_is_pytorchs(heads, kv_heads, lengths):
