@@ -32,7 +32,9 @@ from orpheus.server.pooled import keep_what_lives
 from orpheus.speech.request import plan_stream
 from orpheus.speech.synthesis import OrpheusInference
 
-TEXT = SENTENCE * 10  # some 25 pieces of PIECE_SECONDS, or 6 minutes of the random model, which ends none before its last token
+TEXT = (
+    SENTENCE * 10
+)  # some 25 pieces of PIECE_SECONDS, or 6 minutes of the random model, which ends none before its last token
 # Of text in a prompt of the random model, whose tokenizer makes bytes: as many tokens as Orpheus' makes of 10 seconds.
 PIECE_SECONDS = 2.5
 POLL, TO_BEGIN = (

@@ -44,7 +44,7 @@ def test_what_is_shown(folder, capsys):
         assert line in shown.splitlines(), line
     assert "would train  9 examples of 187 tokens: steps of 748 tokens (auto), 3 to a pass; 10 passes (auto; " in shown
     assert "; 0 more are held out. At most 16,830 tokens in all" in shown
-    assert "time         about 13 seconds of training, as measured on 2 CPU cores" in shown
+    assert "time         about 11 seconds of training, as measured on 2 CPU cores" in shown
 
 
 def test_nothing_is_written(folder, capsys):
@@ -137,6 +137,6 @@ def test_a_run_says_how_long_it_takes_before_anything_is_loaded():
     recordings, base = SimpleNamespace(kept=[recording] * 20), SimpleNamespace(checkpoint=str(DEMO_VOICE), device="cpu")
     said = expected_time(recordings, base, DataOptions(held_out=0.0), TrainingOptions(epochs=8.0, tokens_per_step=2048))
     assert said.startswith(
-        "time: about 37 seconds of training, as measured on 2 CPU cores (1,530\ntokens/s); less where it"
+        "time: about 36 seconds of training, as measured on 2 CPU cores (1,530\ntokens/s); less where it"
     )
     assert said.endswith("The bar corrects it.") and max(map(len, said.splitlines())) <= 79
