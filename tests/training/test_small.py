@@ -174,3 +174,15 @@ def test_the_same_seed_gives_the_same_adapter(tmp_path):
     for run in runs:
         run.run()
     assert torch.equal(*map(weights, runs)) and not torch.equal(weights(runs[0]), weights(trainer(tmp_path / "c")))
+
+
+def test_a_run_of_several_passes_at_once_is_the_run(tmp_path, monkeypatch):
+    """The same seed gives the same adapter, bit for bit, and that of one pass after the other up to rounding."""
+    alone = trainer(tmp_path / "alone")
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
+    runs = [trainer(tmp_path / name) for name in "ab"]
+    assert alone.at_once is None and all(run.lists == 2 and run.at_once for run in runs)
+    for run in (alone, *runs):
+        run.run()
+    assert torch.equal(*map(weights, runs))
+    assert torch.allclose(weights(runs[0]), weights(alone), atol=1e-4)
