@@ -209,7 +209,7 @@ class StreamPool:
 
     def _unfinished(self):
         jobs = [*self._jobs.values(), *self._fresh, *(job for *_, over in self._in_flight for job in over)]
-        return list({job.speech: None for job in jobs})
+        return list(dict.fromkeys(job.speech for job in jobs))
 
     @staticmethod
     def _fail(speeches, error):

@@ -80,11 +80,7 @@ def back(passes, dy, eight, low, group, wanted=True):
     inner, fused = dy[:, : group.out], group.fused()
     room = None if eight is not None else dy[:, group.out :]
     dlow = torch.mm(inner, fused[: group.out, group.width :], out=room)
-    row = column = 0
-    for b in group.bs:
-        rows, rank = b.shape
-        b.grad.addmm_(inner[:, row : row + rows].T, low[:, column : column + rank], alpha=group.scale)
-        row, column = row + rows, column + rank
+    group.learn_b(inner, low, [b.grad for b in group.bs])
     if not wanted:
         return None, dlow
     if eight is not None:

@@ -127,7 +127,7 @@ class LoraGroup:
         if self.eight:
             self.eight.refresh()
         if self.one is not None:
-            self._merge(self.one)
+            self.merged(self.one)
 
     def in_eight(self, passes):
         """Lets products be in FP8 from now on; `passes` as for FusedLayer."""
@@ -136,6 +136,14 @@ class LoraGroup:
     def keep_merged(self):
         """Has the merged weights at hand as `one`, made anew by every `refresh`."""
         self.one = self.merged()
+
+    def learn_b(self, dy, low, gradients):
+        """Adds the gradients of the B's to `gradients`, one for each: dy (T, out); low: what A made of the input (T, R)."""
+        row = column = 0
+        for gradient in gradients:
+            rows, rank = gradient.shape
+            gradient.addmm_(dy[:, row : row + rows].T, low[:, column : column + rank], alpha=self.scale)
+            row, column = row + rows, column + rank
 
     def fused(self):
         """[[W, B], [A, 0]] (out + R, in + R) in 16 bits or more, made anew where W is stored in 4: with it a product and its
@@ -151,11 +159,8 @@ class LoraGroup:
         return (self._forward if self.quantized else self._forward(), self.scale, self.a, *self.bs)
 
     @torch.no_grad()
-    def merged(self):
-        """The layers' weights with their adapters added, one below the other: (out, in)."""
-        return self._merge()
-
-    def _merge(self, into=None):
+    def merged(self, into=None):
+        """The layers' weights with their adapters added, one below the other: (out, in). into: a tensor to write them into"""
         whole = self._forward()
         return torch.addmm(whole[:, : self.width], whole[:, self.width :], self.a, out=into)
 
@@ -239,14 +244,12 @@ class FlatAdapter:
     def take_from(self, several):
         """Has room for the gradients of so many passes at once: `LoraGroup.gradients` of the first are the leaves' own."""
         while len(self._others) < several - 1:
-            vector, start = torch.zeros_like(self.gradients), 0
+            vector = torch.zeros_like(self.gradients)
             self._others.append(vector)
             for group in self.groups:
-                views = []
-                for leaf in (group.a, *group.bs):
-                    views.append(vector[start : start + leaf.numel()].view(leaf.shape))
-                    start += leaf.numel()
-                group.gradients.append((views[0], views[1:]))
+                gradients = [leaf.grad for leaf in (group.a, *group.bs)]
+                a, *bs = (vector.as_strided(g.shape, g.stride(), g.storage_offset()) for g in gradients)
+                group.gradients.append((a, bs))
 
     def gather(self):
         """Adds what the others of several passes at once gave, always in the same order."""

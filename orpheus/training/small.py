@@ -81,12 +81,8 @@ class _Layer(torch.autograd.Function):
 
 def learn(group, dy, x):
     """Adds the gradients of a group's adapters: dy (T, out), that of its output for the input x (T, in)."""
-    low, (to_a, to_bs) = x @ group.a.T, group.gradients[getattr(_pass, "number", 0)]
-    row = column = 0
-    for to_b in to_bs:
-        rows, rank = to_b.shape
-        to_b.addmm_(dy[:, row : row + rows].T, low[:, column : column + rank], alpha=group.scale)
-        row, column = row + rows, column + rank
+    to_a, to_bs = group.gradients[getattr(_pass, "number", 0)]
+    group.learn_b(dy, x @ group.a.T, to_bs)
     to_a.addmm_((dy @ group.whole[: group.out, group.width :]).T, x)
 
 

@@ -14,6 +14,7 @@ import torch
 import triton
 import triton.language as tl
 
+from orpheus.codec.copies import sent
 from orpheus.codec.kernels.products import VECTOR, Product, multiply, place_of
 from orpheus.codec.kernels.quantizer import FusedQuantizer
 from orpheus.codec.kernels.snake import TAPS, depthwise, depthwise_options, lanes_of, snake_of, taps_of
@@ -127,10 +128,7 @@ class FusedEncoder:
         """audio (frames * 2048,), clip i from frame bounds[i] to bounds[i + 1]; returns (4 * frames, channels)."""
         lengths = np.diff(bounds)
         clips = np.stack([np.repeat(bounds[:-1], lengths), np.repeat(bounds[1:], lengths)]).astype(np.int32)
-        clips = torch.from_numpy(clips)
-        if audio.is_cuda:  # from ordinary memory the copy would wait until the device has computed all batches before
-            clips = clips.pin_memory()
-        clips = clips.to(audio.device, non_blocking=True)
+        clips = sent(clips, audio.device)
         weight, bias = self._first
         x, rows, block = audio.new_empty(len(audio), len(bias)), 128, min(64, len(bias) & -len(bias))
         grid = (triton.cdiv(len(audio), rows), len(bias) // block)

@@ -15,9 +15,8 @@ from orpheus.engines.fast.matrix import Matrix
 # Tokens up to which one thread reads a small model's prompt. For more, PyTorch's products in float32 with all its threads pay; for
 # fewer, waking a thread for each of 100 operations takes as long as it spares.
 ALONE = 192
-_AT_ONCE = (
-    2**20
-)  # values that are looked at at once: one that is no float16 number is found early, and copies are small
+# Values that are looked at at once: one that is no float16 number is found early, and copies are small.
+_AT_ONCE = 2**20
 
 
 class Halves(Matrix):

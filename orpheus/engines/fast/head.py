@@ -10,11 +10,13 @@ greedy decoding gives the same token.
 """
 
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 
+from orpheus.codec.copies import sent
 from orpheus.common.frame import CODES_PER_FRAME
 from orpheus.common.tokens import CONTROL_TOKENS
 from orpheus.engines import ENDED
@@ -116,13 +118,7 @@ class Head:
 
     def join(self, state, sequences):
         """Starts sequences. sequences: [(slot, prompt, SamplingOptions, seed)]"""
-        device = state.ids.device
-
-        def there(array):
-            """On the device. On CUDA from pinned memory: other copies wait for the steps that are under way."""
-            tensor = torch.from_numpy(np.ascontiguousarray(array))
-            return (tensor.pin_memory() if device.type == "cuda" else tensor).to(device, non_blocking=True)
-
+        there = partial(sent, device=state.ids.device)
         numbers = np.zeros((5, len(sequences)), dtype=np.int64)
         fractions = np.zeros((2, len(sequences)), dtype=np.float32)
         seen = []
